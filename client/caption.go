@@ -1,0 +1,118 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"mime/multipart"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+)
+
+// Request asks for captions burnt into a video.
+type Request struct {
+	// Spec says what to do. Its addresses are empty where a file is sent
+	// instead.
+	Spec apigpu.CaptionSpec
+	// Video and Subtitle are files sent with the request, or nil. They are
+	// streamed, and never held in memory.
+	Video, Subtitle *File
+	// Wait is how long the server may hold the request for the end of the
+	// job: 0 to answer as soon as the job is recorded, ten minutes at most.
+	Wait time.Duration
+}
+
+// File is a file to send.
+type File struct {
+	Name    string // its last part is told to the server
+	Content io.Reader
+}
+
+// Caption submits a request and returns its job: at its end when that comes
+// within the wait, else as it goes on. A job that failed within the wait is
+// its own error, which names the job. An error in reading a file is returned
+// wrapped, and no job is made.
+//
+// Caption is not repeated when the connection breaks: the job may have been
+// made, and Jobs would tell.
+func (c *Client) Caption(ctx context.Context, r Request) (apigpu.Job, error) {
+	k, done, err := captionCall(r)
+	if err != nil {
+		return apigpu.Job{}, err
+	}
+	wait := min(max(r.Wait, 0), maxWait)
+	k.silence = c.pace.submit + wait
+	k.header.Set("Prefer", "respond-async")
+	if wait > 0 { // whole seconds only (RFC 7240, section 4.3)
+		k.header.Set("Prefer", "wait="+strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	}
+	var result apigpu.Result
+	err = c.ask(ctx, k, &result)
+	done()
+	return result.Job, err
+}
+
+// captionCall makes the call of a request. done frees what it holds once the
+// call has been answered.
+func captionCall(r Request) (k call, done func(), err error) {
+	if r.Video == nil && r.Subtitle == nil {
+		k, err = jsonCall(http.MethodPost, r.Spec, "video", "caption")
+		return k, func() {}, err
+	}
+	body, contentType, done := streamForm(r)
+	return call{
+		method: http.MethodPost, path: []string{"video", "caption"}, stream: body,
+		header: http.Header{"Content-Type": {contentType}},
+	}, done, nil
+}
+
+// streamForm writes a multipart form as it is read. done ends the writing and
+// waits until the files are not read any more.
+func streamForm(r Request) (body io.Reader, contentType string, done func()) {
+	out, in := io.Pipe()
+	form := multipart.NewWriter(in)
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		in.CloseWithError(errors.Join(writeForm(form, r), form.Close()))
+	}()
+	return out, form.FormDataContentType(), func() {
+		out.Close()
+		<-written
+	}
+}
+
+// writeForm puts the small parts first: a server that refuses them need not
+// take the video.
+func writeForm(form *multipart.Writer, r Request) error {
+	spec, err := json.Marshal(r.Spec)
+	if err != nil {
+		return fmt.Errorf("write request: %w", err)
+	}
+	if err := form.WriteField("request", string(spec)); err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		field string
+		file  *File
+	}{{"srt", r.Subtitle}, {"video", r.Video}} {
+		if f.file == nil {
+			continue
+		}
+		part, err := form.CreateFormFile(f.field, filepath.Base(f.file.Name))
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(part, f.file.Content); err != nil {
+			return fmt.Errorf("send %s: %w", f.field, err)
+		}
+	}
+	return nil
+}

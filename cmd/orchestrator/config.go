@@ -1,0 +1,168 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is every setting of the orchestrator: kong reads it from flags and
+// environment, and the table in the README is made from it.
+type Config struct {
+	Port   int    `env:"PORT" default:"3000" group:"Clients" help:"Port to listen on."`
+	Host   string `env:"HOST" group:"Clients" help:"Address to listen on. Default: all with a key, loopback without."`
+	APIKey string `name:"x-api-key" env:"X_API_KEY" group:"Clients" help:"Clients' key; several as name:key, comma-separated. The one named admin, or the only one, sees all jobs. Required unless listening on loopback only."`
+
+	PublicURL         string        `name:"public-url" env:"PUBLIC_URL" group:"Clients" help:"Address under which clients reach this server: the base of video_url. Default: as the request says."`
+	TrustedProxies    string        `env:"TRUSTED_PROXIES" default:"private" group:"Clients" help:"Addresses whose X-Forwarded headers are believed; private stands for the private ranges."`
+	SyncWait          time.Duration `env:"SYNC_WAIT" default:"90s" group:"Clients" help:"How long a request waits for its video when it does not say."`
+	AllowPrivateHosts []string      `env:"ALLOW_PRIVATE_HOSTS" sep:"," group:"Clients" help:"Hosts that URLs may name though they are private (n8n,minio)."`
+	MetricsAddr       string        `env:"METRICS_ADDR" group:"Clients" help:"Serve /metrics here, without a key, instead of behind it."`
+
+	QueueTTL   time.Duration `name:"queue-ttl" env:"QUEUE_TTL" default:"24h" group:"Jobs" help:"How long a job may wait for a worker."`
+	JobTimeout time.Duration `env:"JOB_TIMEOUT" group:"Jobs" help:"How long one run may take. Default: from the length of the video."`
+	ResultTTL  time.Duration `name:"result-ttl" env:"RESULT_TTL" default:"24h" group:"Jobs" help:"How long a result is kept."`
+	MaxUpload  Bytes         `env:"MAX_UPLOAD" default:"2GiB" group:"Jobs" help:"Largest video that is accepted."`
+
+	DatabaseURL string `name:"database-url" env:"DATABASE_URL" default:"sqlite:data/api-gpu.db" group:"State" help:"Where jobs and the ledger are."`
+	StorageURL  string `name:"storage-url" env:"STORAGE_URL" default:"file:data/files" group:"State" help:"Where results are."`
+	StorageMax  Bytes  `env:"STORAGE_MAX" group:"State" help:"Most that results may take. Default: 60 % of the volume."`
+	DiskFreeMin Bytes  `env:"DISK_FREE_MIN" default:"1GiB" group:"State" help:"Room on the volume that is left alone."`
+	Fleet       string `env:"FLEET" group:"State" help:"Name of the fleet. Default: made, and kept in the database."`
+	GPUAPIKey   string `name:"gpu-api-key" env:"GPU_API_KEY" group:"State" help:"Root secret from which workers' keys derive. Default: made, and kept in the database."`
+
+	Provider    string        `env:"PROVIDER" group:"Workers" help:"Where workers come from: local (this machine) or static (WORKER_URL). Default in development: static with WORKER_URL, else local."`
+	WorkerURL   []string      `name:"worker-url" env:"WORKER_URL" sep:"," group:"Workers" help:"Base URLs of workers that already run (static)."`
+	WorkerToken string        `env:"WORKER_TOKEN" group:"Workers" help:"Their session token (static)."`
+	WorkerKey   string        `env:"WORKER_KEY" group:"Workers" help:"Their API key (static)."`
+	WorkerBin   string        `env:"WORKER_BIN" group:"Workers" help:"The worker program (local). Default: worker, beside this program."`
+	LocalDir    string        `env:"LOCAL_DIR" default:"data/local" group:"Workers" help:"Where local workers work."`
+	RequireGPU  bool          `name:"require-gpu" env:"REQUIRE_GPU" default:"false" group:"Workers" help:"Fail a job rather than encode it on a CPU."`
+	MaxGPUs     int           `name:"max-gpus" env:"MAX_GPUS" default:"3" group:"Workers" help:"Most workers at once."`
+	IdleTimeout string        `env:"IDLE_TIMEOUT" default:"auto" group:"Workers" help:"How long a worker without work is kept. auto: 5m where time costs nothing."`
+	BootTimeout time.Duration `env:"BOOT_TIMEOUT" default:"10m" group:"Workers" help:"How long a worker may take to be ready."`
+	Lease       time.Duration `env:"LEASE" default:"10m" group:"Workers" help:"How long a worker lives without word from here."`
+	ResultGrace time.Duration `env:"RESULT_GRACE" default:"10m" group:"Workers" help:"How long a worker is kept for a result that cannot be stored."`
+	Shutdown    string        `env:"SHUTDOWN" default:"keep" enum:"keep,drain,destroy" group:"Workers" help:"What a stop does to workers: keep them for the next start, drain (finish jobs, then end them), or destroy them at once."`
+
+	LogLevel string `env:"LOG_LEVEL" default:"info" enum:"debug,info,warn,error" group:"Program" help:"What is logged: debug, info, warn or error."`
+	AppEnv   string `env:"APP_ENV,NODE_ENV" default:"development" group:"Program" help:"production logs JSON and must be told its PROVIDER."`
+}
+
+// defaults fills what depends on other settings.
+func (c *Config) defaults() {
+	if c.Host == "" && c.APIKey == "" {
+		c.Host = "127.0.0.1"
+	}
+	if c.Provider == "" && !c.production() {
+		c.Provider = "local"
+		if len(c.WorkerURL) > 0 {
+			c.Provider = "static"
+		}
+	}
+}
+
+func (c *Config) production() bool { return c.AppEnv == "production" }
+
+// check says what is wrong with the settings, each in a line that names the
+// variable and what to do.
+func (c *Config) check() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if c.APIKey == "" && !loopback(c.Host) {
+		fault("X_API_KEY is not set, and HOST=%s is reached from outside: set a key", c.Host)
+	}
+	switch c.Provider {
+	case "local":
+	case "static":
+		if len(c.WorkerURL) == 0 {
+			fault("PROVIDER=static needs WORKER_URL, such as http://localhost:3334")
+		}
+	case "":
+		fault("PROVIDER must be said in production: local or static")
+	default:
+		fault("PROVIDER=%s is not known: use local or static", c.Provider)
+	}
+	if c.PublicURL != "" {
+		if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			fault("PUBLIC_URL=%s is not an address such as https://video.example.com", c.PublicURL)
+		}
+	}
+	if !strings.HasPrefix(c.StorageURL, "file:") || c.StorageURL == "file:" {
+		fault("STORAGE_URL must be file:FOLDER")
+	}
+	for name, d := range map[string]time.Duration{
+		"QUEUE_TTL": c.QueueTTL, "RESULT_TTL": c.ResultTTL, "BOOT_TIMEOUT": c.BootTimeout, "LEASE": c.Lease, "RESULT_GRACE": c.ResultGrace,
+	} {
+		if d <= 0 {
+			fault("%s must be above 0", name)
+		}
+	}
+	if c.Lease < time.Minute {
+		fault("LEASE=%s is too short: it is renewed every 15s, use 1m or more", c.Lease)
+	}
+	if c.SyncWait < 0 || c.SyncWait > 600*time.Second {
+		fault("SYNC_WAIT must be from 0 to 600s")
+	}
+	if c.MaxGPUs < 1 {
+		fault("MAX_GPUS must be at least 1")
+	}
+	if _, err := c.idleTimeout(); err != nil {
+		fault("IDLE_TIMEOUT must be auto or a duration such as 30s")
+	}
+	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(faults...)
+}
+
+// freeIdle is IDLE_TIMEOUT=auto where time costs nothing.
+const freeIdle = 5 * time.Minute
+
+func (c *Config) idleTimeout() (time.Duration, error) {
+	if c.IdleTimeout == "auto" {
+		return freeIdle, nil
+	}
+	d, err := time.ParseDuration(c.IdleTimeout)
+	if err == nil && d < 0 {
+		err = errors.New("negative")
+	}
+	return d, err
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Bytes is a size as people write it: 512MiB, 2GiB, 1000000.
+type Bytes int64
+
+var byteUnits = []struct {
+	suffix string
+	factor int64
+}{
+	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
+	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"kB", 1e3}, {"B", 1}, {"", 1},
+}
+
+// UnmarshalText reads a size.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	s := strings.TrimSpace(string(text))
+	for _, u := range byteUnits {
+		number, ok := strings.CutSuffix(s, u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if err != nil || n < 0 || n*float64(u.factor) > 1<<60 {
+			return fmt.Errorf("%q is not a size such as 512MiB or 2GiB", s)
+		}
+		*b = Bytes(n * float64(u.factor))
+		return nil
+	}
+	return nil
+}

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/blob"
+	"github.com/api-gpu/api-gpu/internal/db"
+	"github.com/api-gpu/api-gpu/internal/dispatch"
+	"github.com/api-gpu/api-gpu/internal/fetch"
+	"github.com/api-gpu/api-gpu/internal/fleet"
+	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/httpapi"
+	"github.com/api-gpu/api-gpu/internal/link"
+	"github.com/api-gpu/api-gpu/internal/provider/local"
+	"github.com/api-gpu/api-gpu/internal/provider/static"
+	"github.com/api-gpu/api-gpu/internal/queue"
+	"github.com/api-gpu/api-gpu/internal/server"
+)
+
+// Bounds of what a job may be, and of a stop.
+const (
+	maxDuration  = 2 * time.Hour
+	maxPixels    = 4096 * 2176
+	maxRun       = 4 * time.Hour
+	silence      = 3 * time.Minute
+	drainTimeout = 10 * time.Minute
+	stopTimeout  = 20 * time.Second
+)
+
+type serveCmd struct{ Config }
+
+// Run serves until ctx ends, then stops in order: no new request, no new
+// work, then the workers as SHUTDOWN says.
+func (c *serveCmd) Run(ctx context.Context, out output) error {
+	c.defaults()
+	if err := c.check(); err != nil {
+		return err
+	}
+	log := newLog(out.stderr, c.LogLevel, c.production())
+	o, err := c.open(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	return o.serve(ctx)
+}
+
+func newLog(w io.Writer, level string, jsonLines bool) *slog.Logger {
+	var l slog.Level
+	_ = l.UnmarshalText([]byte(level)) // kong has checked the word
+	if jsonLines {
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l}))
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
+}
+
+// orchestrator is the program put together.
+type orchestrator struct {
+	cfg      *Config
+	log      *slog.Logger
+	db       *db.DB
+	fetch    *fetch.Client
+	queue    *queue.Queue
+	fleet    *fleet.Fleet
+	dispatch *dispatch.Dispatcher
+	jobs     *server.Jobs
+	api      *httpapi.API
+	status   *server.Status
+	listener net.Listener
+	metrics  net.Listener // nil unless METRICS_ADDR
+}
+
+// open puts the parts together, lowest first. Nothing runs yet.
+func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (o *orchestrator, err error) {
+	o = &orchestrator{cfg: &c.Config, log: log}
+	defer func() {
+		if err != nil {
+			o.close()
+		}
+	}()
+	if o.db, err = db.Open(ctx, c.DatabaseURL, db.Options{Log: log}); err != nil {
+		return nil, err
+	}
+	store, err := c.openStore()
+	if err != nil {
+		return nil, err
+	}
+	identity, err := fleet.LoadIdentity(ctx, o.db, c.Fleet, c.GPUAPIKey)
+	if err != nil {
+		return nil, err
+	}
+	provider, credentials, err := c.provider(log)
+	if err != nil {
+		return nil, err
+	}
+	idle, err := c.idleTimeout()
+	if err != nil {
+		return nil, err
+	}
+	o.fetch = fetch.New(fetch.Options{AllowHosts: c.AllowPrivateHosts})
+	o.queue = queue.New(o.db, time.Now)
+	o.fleet = fleet.New(fleet.Config{
+		DB: o.db, Queue: o.queue, Provider: provider, Identity: identity, Credentials: credentials,
+		Policy: fleet.Policy{
+			MaxGPUs: c.MaxGPUs, IdleTimeout: idle, BootTimeout: c.BootTimeout, Lease: c.Lease, Silence: silence, Traits: provider.Traits(),
+		},
+		Env: c.workerEnv(), DestroyAtEnd: c.Shutdown != "keep", Log: log, Now: time.Now,
+	})
+	o.dispatch = dispatch.New(dispatch.Config{
+		Queue: o.queue, Fleet: o.fleet, Blob: store, Fetch: o.fetch, RequireGPU: c.RequireGPU, ResultGrace: c.ResultGrace, Log: log, Now: time.Now,
+	})
+	o.jobs = &server.Jobs{
+		Queue: o.queue, Blob: store, Fetch: o.fetch, Log: log, Now: time.Now,
+		Policy: server.Policy{
+			QueueTTL: c.QueueTTL, ResultTTL: c.ResultTTL, MaxUpload: int64(c.MaxUpload),
+			JobTimer: server.Timer{Fixed: c.JobTimeout, Max: maxRun},
+			Limits:   server.Limits{MaxDuration: maxDuration, MaxPixels: maxPixels},
+		},
+	}
+	return o, o.listen(identity, provider)
+}
+
+func (c *serveCmd) openStore() (*blob.Store, error) {
+	dir := strings.TrimPrefix(c.StorageURL, "file:")
+	limit := int64(c.StorageMax)
+	if limit == 0 {
+		probe, err := blob.Open(dir, blob.Options{})
+		if err != nil {
+			return nil, err
+		}
+		capacity, err := probe.Capacity()
+		if err != nil {
+			return nil, err
+		}
+		limit = capacity / 10 * 6
+	}
+	return blob.Open(dir, blob.Options{MaxBytes: limit, MinFree: int64(c.DiskFreeMin)})
+}
+
+// provider makes the place where workers come from. The credentials are those
+// of workers that somebody else started; nil where ours derive.
+func (c *serveCmd) provider(log *slog.Logger) (gpu.Provider, *link.Credentials, error) {
+	if c.Provider == "static" {
+		p, err := static.New(static.Config{URLs: c.WorkerURL, Slots: 1})
+		return p, &link.Credentials{Token: c.WorkerToken, Key: c.WorkerKey}, err
+	}
+	binary := c.WorkerBin
+	if binary == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, nil, fmt.Errorf("find this program: %w", err)
+		}
+		binary = filepath.Join(filepath.Dir(self), "worker")
+	}
+	p, err := local.New(local.Config{Binary: binary, Dir: c.LocalDir, MaxInstances: c.MaxGPUs, Slots: 1, Env: os.Environ(), Log: log})
+	return p, nil, err
+}
+
+// workerEnv is what local workers are told beside their credentials.
+func (c *serveCmd) workerEnv() map[string]string {
+	env := map[string]string{"LOG_LEVEL": c.LogLevel}
+	if len(c.AllowPrivateHosts) > 0 {
+		env["ALLOW_PRIVATE_HOSTS"] = strings.Join(c.AllowPrivateHosts, ",")
+	}
+	return env
+}
+
+// listen builds the HTTP side and takes its ports, so that a port that is
+// taken is known before anything runs.
+func (o *orchestrator) listen(identity fleet.Identity, provider gpu.Provider) error {
+	keys, err := httpapi.ParseKeys(o.cfg.APIKey)
+	if err != nil {
+		return fmt.Errorf("X_API_KEY: %w", err)
+	}
+	proxies, err := httpapi.ParseProxies(o.cfg.TrustedProxies)
+	if err != nil {
+		return fmt.Errorf("TRUSTED_PROXIES: %w", err)
+	}
+	secret, err := link.Subkey(identity.Secret, "result links")
+	if err != nil {
+		return err
+	}
+	o.api = httpapi.New(httpapi.Config{
+		Jobs: o.jobs, Guard: keys.Require, LinkSecret: secret, PublicURL: o.cfg.PublicURL, TrustedProxies: proxies,
+		SyncWait: o.cfg.SyncWait, MaxUpload: int64(o.cfg.MaxUpload), Title: "api-gpu", Version: apigpu.Version(), Log: o.log, Now: time.Now,
+	})
+	o.status = &server.Status{
+		Queue: o.queue, Fleet: o.fleet, Provider: provider.Name(), Version: apigpu.Version(), Began: time.Now(), Now: time.Now,
+		Warnings: o.warnings(),
+	}
+	o.api.Mux.HandleFunc("GET /health", o.status.Health)
+	if o.cfg.MetricsAddr == "" {
+		o.api.Mux.Handle("GET /metrics", keys.RequireAdmin(o.status.Metrics()))
+	} else if o.metrics, err = net.Listen("tcp", o.cfg.MetricsAddr); err != nil {
+		return fmt.Errorf("METRICS_ADDR: %w", err)
+	}
+	if o.listener, err = net.Listen("tcp", net.JoinHostPort(o.cfg.Host, strconv.Itoa(o.cfg.Port))); err != nil {
+		return fmt.Errorf("PORT: %w", err)
+	}
+	return nil
+}
+
+// warnings are settings that work and should still be changed.
+func (o *orchestrator) warnings() []string {
+	var w []string
+	if o.cfg.production() && o.cfg.PublicURL == "" {
+		w = append(w, "PUBLIC_URL is not set: video_url is made from what each request says")
+	}
+	return w
+}
+
+func (o *orchestrator) close() {
+	var errs []error
+	for _, l := range []net.Listener{o.listener, o.metrics} {
+		if l != nil {
+			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	if o.fetch != nil {
+		o.fetch.Close()
+	}
+	if o.db != nil {
+		errs = append(errs, o.db.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		o.log.Warn("close", "error", err)
+	}
+}
+
+// serve runs everything until ctx ends or a part fails.
+func (o *orchestrator) serve(ctx context.Context) error {
+	for _, w := range o.warnings() {
+		o.log.WarnContext(ctx, w)
+	}
+	fleetDone, stopFleet := background(ctx, o.fleet.Run)
+	dispatchDone, stopDispatch := background(ctx, o.dispatch.Run)
+	keepDone, stopKeep := background(ctx, o.jobs.Keep)
+	api, apiDone := serveHTTP(o.listener, o.api, o.log)
+	metrics, metricsDone := serveHTTP(o.metrics, o.status.Metrics(), o.log)
+	o.log.InfoContext(ctx, "listening", "address", o.listener.Addr().String(), "provider", o.cfg.Provider, "version", apigpu.Version())
+
+	var failed error
+	select {
+	case <-ctx.Done():
+		o.log.Info("stopping", "workers", o.cfg.Shutdown)
+	case failed = <-apiDone:
+	case failed = <-metricsDone:
+	}
+	o.api.Stop() // waiting requests are answered now
+	end, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	failed = errors.Join(failed, shutdown(end, api), shutdown(end, metrics))
+	if o.cfg.Shutdown == "drain" {
+		o.drain()
+	}
+	// Each in its turn: jobs are handed back while the fleet is still led.
+	stopDispatch()
+	failed = errors.Join(failed, <-dispatchDone)
+	stopKeep()
+	failed = errors.Join(failed, <-keepDone)
+	stopFleet()
+	return errors.Join(failed, <-fleetDone)
+}
+
+// background runs a part in a goroutine; it ends by its own stop only, so
+// that parts stop in order.
+func background(ctx context.Context, run func(context.Context) error) (<-chan error, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	return done, cancel
+}
+
+// drain waits until no job is queued or runs here.
+func (o *orchestrator) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	changed := o.queue.Watch()
+	for ctx.Err() == nil {
+		queued, running, err := o.queue.Counts(ctx)
+		if err != nil || queued+running == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// serveHTTP serves on l, or does nothing where l is nil.
+func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) (*http.Server, <-chan error) {
+	done := make(chan error, 1)
+	if l == nil {
+		return nil, done
+	}
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	go func() {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			done <- fmt.Errorf("serve HTTP: %w", err)
+		}
+	}()
+	return s, done
+}
+
+func shutdown(ctx context.Context, s *http.Server) error {
+	if s == nil {
+		return nil
+	}
+	if err := s.Shutdown(ctx); err != nil { // somebody downloads: the link resumes
+		return s.Close()
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/fetch"
+	"github.com/api-gpu/api-gpu/internal/ffmpeg"
+	"github.com/api-gpu/api-gpu/internal/httpapi"
+	"github.com/api-gpu/api-gpu/internal/worker"
+)
+
+const (
+	maxInput     = 2 << 30 // bytes of a video
+	syncWait     = 90 * time.Second
+	proveTimeout = 2 * time.Minute
+	stopTimeout  = 10 * time.Second
+)
+
+// errLeaseOver ends the program: whoever rented this machine is gone.
+var errLeaseOver = errors.New("the lease has run out: nobody renewed it")
+
+type serveCmd struct {
+	Port              int           `env:"PORT" default:"3334" help:"Port to listen on; 0 takes a free one."`
+	Host              string        `env:"HOST" help:"Address to listen on. Default: all with token and key, loopback without."`
+	SessionToken      string        `env:"SESSION_TOKEN" help:"Token asked for in X-Session-Token."`
+	AllowedIPs        string        `name:"allowed-ips" env:"ALLOWED_IPS" help:"Addresses that may connect, comma-separated. Default: all."`
+	APIKey            string        `name:"x-api-key" env:"X_API_KEY" help:"Key asked for in X-API-Key."`
+	Lease             time.Duration `env:"LEASE" help:"Exit unless renewed within this time. Default: never."`
+	BootTimeout       time.Duration `env:"BOOT_TIMEOUT" default:"10m" help:"Added to the first lease."`
+	MaxWorkerJobs     int           `env:"MAX_WORKER_JOBS" default:"1" help:"Jobs at once."`
+	AllowPrivateHosts []string      `env:"ALLOW_PRIVATE_HOSTS" sep:"," help:"Hosts that URLs may name though they are private."`
+	WorkDir           string        `env:"WORK_DIR" help:"Folder for jobs. Default: a temporary one."`
+	PortFile          string        `env:"PORT_FILE" help:"Write the port here once listening."`
+	LogLevel          string        `env:"LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"What is logged: debug, info, warn or error."`
+	AppEnv            string        `env:"APP_ENV,NODE_ENV" default:"development" help:"production logs JSON and asks for token and key."`
+}
+
+// check says what is wrong with the settings. A worker that anybody may use
+// does not start.
+func (c *serveCmd) check() error {
+	open := c.SessionToken == "" || c.APIKey == ""
+	if c.Host == "" && open {
+		c.Host = "127.0.0.1"
+	}
+	switch {
+	case open && (c.AppEnv == "production" || !loopback(c.Host)):
+		return errors.New("SESSION_TOKEN and X_API_KEY must be set, but for a worker on loopback in development")
+	case c.MaxWorkerJobs < 1:
+		return errors.New("MAX_WORKER_JOBS must be at least 1")
+	case c.Lease < 0 || c.BootTimeout < 0:
+		return errors.New("LEASE and BOOT_TIMEOUT must not be negative")
+	}
+	return nil
+}
+
+// Run serves until ctx ends or the lease does.
+func (c *serveCmd) Run(ctx context.Context, out output) (err error) {
+	if err := c.check(); err != nil {
+		return err
+	}
+	log := newLog(out, c.LogLevel, c.AppEnv == "production")
+	dir, cleanUp, err := workDir(c.WorkDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cleanUp()) }()
+	f := fetch.New(fetch.Options{AllowHosts: c.AllowPrivateHosts})
+	defer f.Close()
+	w, err := c.newWorker(dir, f, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	listener, err := net.Listen("tcp", net.JoinHostPort(c.Host, strconv.Itoa(c.Port)))
+	if err != nil {
+		return fmt.Errorf("PORT: %w", err)
+	}
+	return c.serve(ctx, w, listener, log)
+}
+
+func (c *serveCmd) newWorker(dir string, f *fetch.Client, log *slog.Logger) (*worker.Worker, error) {
+	tools, err := ffmpeg.Find()
+	if err != nil {
+		return nil, fmt.Errorf("%w (install it: make setup, or apt-get install ffmpeg)", err)
+	}
+	keys, err := httpapi.ParseKeys(c.APIKey)
+	if err != nil {
+		return nil, fmt.Errorf("X_API_KEY: %w", err)
+	}
+	allowed, err := httpapi.ParseProxies(c.AllowedIPs)
+	if err != nil {
+		return nil, fmt.Errorf("ALLOWED_IPS: %w", err)
+	}
+	return worker.New(worker.Config{
+		Tools: tools, Fetch: f, Guard: worker.Guard{Allowed: allowed, Token: c.SessionToken, Keys: keys}, WorkDir: dir,
+		Slots: c.MaxWorkerJobs, Limits: ffmpeg.DefaultLimits(), MaxInput: maxInput, SyncWait: syncWait,
+		Lease: c.Lease, BootTimeout: c.BootTimeout, Version: apigpu.Version(), Log: log, Now: time.Now,
+	})
+}
+
+// serve answers from the first moment; jobs are taken once the machine has
+// proven itself.
+func (c *serveCmd) serve(ctx context.Context, w *worker.Worker, l net.Listener, log *slog.Logger) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	server := &http.Server{
+		Handler: w.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	go func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			cancel(fmt.Errorf("serve HTTP: %w", err))
+		}
+	}()
+	if err := writePort(c.PortFile, l.Addr()); err != nil {
+		cancel(err)
+	}
+	log.InfoContext(ctx, "listening", "address", l.Addr().String(), "version", apigpu.Version())
+	proven := make(chan struct{})
+	go func() {
+		defer close(proven)
+		prove(ctx, w, log)
+	}()
+	var why error
+	select {
+	case <-ctx.Done():
+		if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+			why = cause
+		}
+	case <-w.Expired():
+		why = errLeaseOver
+	}
+	cancel(nil)
+	<-proven
+	log.Info("stopping", "why", why)
+	end, stop := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer stop()
+	w.Drain() // waiting requests are answered now
+	if err := server.Shutdown(end); err != nil {
+		return errors.Join(why, server.Close())
+	}
+	return why
+}
+
+func prove(ctx context.Context, w *worker.Worker, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, proveTimeout)
+	defer cancel()
+	if err := w.Prove(ctx); err != nil {
+		log.ErrorContext(ctx, "this worker takes no job", "error", err)
+		return
+	}
+	info := w.Info()
+	log.InfoContext(ctx, "ready", "encoder", info.Encoder, "gpu", info.GPU, "ffmpeg", info.FFmpeg, "font", info.Font, "cores", info.Cores)
+}
+
+// writePort tells the port to whoever started us. The file appears whole.
+func writePort(path string, addr net.Addr) error {
+	if path == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return err
+	}
+	temp := path + ".new"
+	if err := os.WriteFile(temp, []byte(port), 0o600); err != nil {
+		return fmt.Errorf("write port: %w", err)
+	}
+	return os.Rename(temp, path)
+}
+
+// workDir returns the folder for jobs and how to remove it, if it is ours.
+func workDir(configured string) (string, func() error, error) {
+	if configured != "" {
+		dir, err := filepath.Abs(configured)
+		return dir, func() error { return nil }, err
+	}
+	dir, err := os.MkdirTemp("", "api-gpu-worker-*")
+	if err != nil {
+		return "", nil, fmt.Errorf("make work folder: %w", err)
+	}
+	return dir, func() error { return os.RemoveAll(dir) }, nil
+}
+
+func newLog(out output, level string, jsonLines bool) *slog.Logger {
+	var l slog.Level
+	_ = l.UnmarshalText([]byte(level)) // kong has checked the word
+	if jsonLines {
+		return slog.New(slog.NewJSONHandler(out.stderr, &slog.HandlerOptions{Level: l}))
+	}
+	return slog.New(slog.NewTextHandler(out.stderr, &slog.HandlerOptions{Level: l}))
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// selftestCmd proves what this machine can do and prints it.
+type selftestCmd struct{}
+
+func (*selftestCmd) Run(ctx context.Context, out output) (err error) {
+	dir, cleanUp, err := workDir("")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cleanUp()) }()
+	f := fetch.New(fetch.Options{})
+	defer f.Close()
+	c := serveCmd{MaxWorkerJobs: 1}
+	w, err := c.newWorker(dir, f, newLog(out, "warn", false))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	ctx, cancel := context.WithTimeout(ctx, proveTimeout)
+	defer cancel()
+	if err := w.Prove(ctx); err != nil {
+		return err
+	}
+	enc := json.NewEncoder(out.stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(w.Info())
+}

@@ -1,0 +1,205 @@
+package caption
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+
+	apigpu "github.com/api-gpu/api-gpu"
+)
+
+// block is a cue as it stands in the file.
+type block struct {
+	line int // of its time, from 1
+	// timed is false where the time is missing or cannot be read.
+	timed bool
+	timing
+	text []string
+}
+
+// The kinds of a line.
+type lineKind int
+
+const (
+	textLine lineKind = iota
+	blankLine
+	numberLine  // digits only: an index, or the text of a countdown
+	timedLine   // a time line
+	brokenTimed // meant as a time line, and not readable
+)
+
+var indexLine = regexp.MustCompile(`^#?(\d{1,7})[.:)]?$`)
+
+// scanner finds the cues among lines. Only a time line begins a cue; blank
+// lines separate nothing, because people leave them out and put them in.
+type scanner struct {
+	lines  []string
+	kinds  []lineKind
+	times  []timing // of timedLine
+	values []int    // of numberLine
+	next   []int    // the first line after i that is not blank, or len(lines)
+	// indexed: the first cue of the file has an index.
+	indexed bool
+	// last is the last index met, or -1.
+	last   int
+	blocks []block
+}
+
+// scan returns the cues of the file in its order. The error is SubtitleNotText
+// or SubtitleUnparseable for a file without any time, TooLarge for one with
+// too many cues.
+func scan(lines []string, found *notes) ([]block, error) {
+	s := newScanner(lines)
+	preamble, timed := 0, false
+	for i, kind := range s.kinds {
+		switch {
+		case kind == timedLine:
+			timed = true
+			b := block{line: i + 1, timed: true, timing: s.times[i]}
+			if b.rest != "" {
+				b.text = []string{b.rest}
+			}
+			s.blocks = append(s.blocks, b)
+		case kind == brokenTimed:
+			s.blocks = append(s.blocks, block{line: i + 1})
+		case kind == numberLine && s.isIndex(i):
+			s.last = s.values[i]
+		case kind == numberLine && s.isOrphan(i):
+			s.last = s.values[i]
+			s.blocks = append(s.blocks, block{line: i + 1})
+		case kind == blankLine:
+		case len(s.blocks) == 0:
+			preamble++
+		default:
+			b := &s.blocks[len(s.blocks)-1]
+			b.text = append(b.text, lines[i])
+		}
+	}
+	if !timed {
+		return nil, s.refuse()
+	}
+	if len(s.blocks) > MaxCues {
+		return nil, apigpu.E(apigpu.TooLarge, nil,
+			"The subtitle file has %d cues; at most %d are accepted.", len(s.blocks), MaxCues)
+	}
+	found.count(WarnPreamble, preamble)
+	return s.blocks, nil
+}
+
+func newScanner(lines []string) *scanner {
+	n := len(lines)
+	s := &scanner{
+		lines: lines, kinds: make([]lineKind, n), times: make([]timing, n),
+		values: make([]int, n), next: make([]int, n), last: -1,
+	}
+	following := n
+	for i := n - 1; i >= 0; i-- {
+		s.classify(i)
+		s.next[i] = following
+		if s.kinds[i] != blankLine {
+			following = i
+		}
+	}
+	for i, kind := range s.kinds {
+		if kind == timedLine || kind == brokenTimed {
+			break
+		}
+		if kind == numberLine && s.timeAt(s.next[i]) {
+			s.indexed = true
+		}
+	}
+	return s
+}
+
+func (s *scanner) classify(i int) {
+	plain := strings.TrimSpace(wide(s.lines[i]))
+	if plain == "" {
+		s.kinds[i] = blankLine
+		return
+	}
+	if m := indexLine.FindStringSubmatch(plain); m != nil {
+		if v, err := strconv.Atoi(m[1]); err == nil {
+			s.kinds[i], s.values[i] = numberLine, v
+		}
+		return
+	}
+	if t, ok := parseTiming(s.lines[i]); ok {
+		s.kinds[i], s.times[i] = timedLine, t
+	} else if looksTimed(s.lines[i]) {
+		s.kinds[i] = brokenTimed
+	}
+}
+
+func (s *scanner) timeAt(i int) bool {
+	return i < len(s.kinds) && (s.kinds[i] == timedLine || s.kinds[i] == brokenTimed)
+}
+
+func (s *scanner) blankBefore(i int) bool { return i == 0 || s.kinds[i-1] == blankLine }
+
+// isIndex reports whether the number on line i belongs to the time line that
+// follows, rather than to the text before it: "3", "2", "1" may be a
+// countdown.
+func (s *scanner) isIndex(i int) bool {
+	if !s.timeAt(s.next[i]) {
+		return false
+	}
+	expected := s.last >= 0 && s.values[i] == s.last+1
+	switch {
+	case s.next[i] > i+1: // blank lines between the index and its time
+		return s.blankBefore(i) && (expected || len(s.blocks) == 0)
+	case s.blankBefore(i):
+		return true
+	case s.timeAt(i - 1): // the only text of the cue before, or an index after a cue without text
+		return s.indexed && expected
+	}
+	return s.indexed
+}
+
+// isOrphan reports whether the number on line i is the index of a cue that
+// has lost its time. Its text must not be shown under the time of the cue
+// before.
+func (s *scanner) isOrphan(i int) bool {
+	if !s.indexed || !s.blankBefore(i) || s.last < 0 || s.values[i] != s.last+1 {
+		return false
+	}
+	if s.next[i] > i+1 && s.next[i] < len(s.lines) {
+		return false // a number in a line of its own
+	}
+	// Where the next cue carries this very number, this one is text.
+	for j := s.next[i]; j < len(s.lines); j = s.next[j] {
+		if s.kinds[j] == numberLine && s.timeAt(s.next[j]) {
+			return s.values[j] != s.values[i]
+		}
+		if s.timeAt(j) {
+			return false
+		}
+	}
+	return true
+}
+
+// refuse says what is wrong with a text that has no readable time.
+func (s *scanner) refuse() error {
+	const example = "00:00:01,000 --> 00:00:02,500"
+	for i, kind := range s.kinds {
+		if kind == brokenTimed {
+			return apigpu.E(apigpu.SubtitleUnparseable, nil, "Line %d of the subtitle file has no time that can be read: %q.",
+				i+1, excerpt(s.lines[i])).WithHint("A time line looks like %s.", example)
+		}
+	}
+	for i, kind := range s.kinds {
+		if kind == blankLine {
+			continue
+		}
+		head := strings.TrimSpace(s.lines[i])
+		switch {
+		case strings.HasPrefix(head, `{"`), strings.HasPrefix(head, "[{"), head == "{" || head == "[":
+			return notText("JSON", head)
+		case strings.HasPrefix(head, "<"):
+			return notText("HTML or XML", head)
+		}
+		return apigpu.E(apigpu.SubtitleUnparseable, nil,
+			"The subtitle file has no time line. Line %d reads %q.", i+1, excerpt(head)).
+			WithHint("Every cue needs a time line such as %s.", example)
+	}
+	return apigpu.E(apigpu.SubtitleEmpty, nil, "The subtitle file is empty.")
+}

@@ -1,0 +1,50 @@
+package dbtest_test
+
+import (
+	"database/sql"
+	"testing"
+
+	"github.com/api-gpu/api-gpu/internal/db"
+	"github.com/api-gpu/api-gpu/internal/db/dbtest"
+)
+
+// Each test has a database of its own, with our tables and without a row.
+func TestSQLite(t *testing.T) {
+	t.Parallel()
+	a, b := dbtest.SQLite(t), dbtest.SQLite(t)
+	if a.Dialect() != db.SQLite {
+		t.Errorf("dialect is %s", a.Dialect())
+	}
+	err := a.Tx(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.Exec("CREATE TABLE mine (id integer)")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Read().ExecContext(t.Context(), "SELECT id FROM mine"); err == nil {
+		t.Error("two tests share a database")
+	}
+	var jobs int
+	if err := b.Read().QueryRowContext(t.Context(), "SELECT count(*) FROM jobs").Scan(&jobs); err != nil || jobs != 0 {
+		t.Errorf("%d jobs, %v", jobs, err)
+	}
+}
+
+// One file may be opened twice.
+func TestURL(t *testing.T) {
+	t.Parallel()
+	url := dbtest.URL(t)
+	a, b := dbtest.Open(t, url), dbtest.Open(t, url)
+	for _, d := range []*db.DB{a, b} {
+		if err := d.Tx(t.Context(), func(*sql.Tx) error { return nil }); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func BenchmarkSQLite(b *testing.B) {
+	for b.Loop() {
+		dbtest.SQLite(b)
+	}
+}

@@ -1,0 +1,61 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"log/slog"
+
+	"github.com/pressly/goose/v3"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+func embedded() (fs.FS, error) {
+	files, err := fs.Sub(migrationFiles, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	return files, nil
+}
+
+// migrate applies what is missing of the migrations, each in a transaction
+// that also records it.
+func migrate(ctx context.Context, db *sql.DB, migrations fs.FS, log *slog.Logger) error {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	// Without the global registry: what is applied stands in the folder.
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, migrations, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("read migrations: %w", err)
+	}
+	version, known, err := provider.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read schema version: %w", err)
+	}
+	if version > known {
+		return fmt.Errorf("this database was made by a newer api-gpu (schema %d, this binary knows %d): use the newer binary", version, known)
+	}
+	// Two processes may start at once, and then one of them fails: its
+	// migration has been applied by the other. As long as the version rises
+	// it is worth another look, which is at most once a migration.
+	for {
+		applied, err := provider.Up(ctx)
+		for _, m := range applied {
+			// Our own line: goose's would hold each statement.
+			log.InfoContext(ctx, "migrated database", "schema", m.Source.Version, "took", m.Duration)
+		}
+		if err == nil {
+			return nil
+		}
+		now, _, lookErr := provider.GetVersions(ctx)
+		if lookErr != nil || now <= version {
+			return fmt.Errorf("migrate database: %w", err)
+		}
+		version = now
+	}
+}

@@ -1,0 +1,147 @@
+// Package dispatch drives jobs: it claims each waiting job for a free slot,
+// sends its inputs to the worker, follows it, brings the result home,
+// verifies it, and ends the job.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/blob"
+	"github.com/api-gpu/api-gpu/internal/fetch"
+	"github.com/api-gpu/api-gpu/internal/fleet"
+	"github.com/api-gpu/api-gpu/internal/queue"
+)
+
+// Times of the driver.
+const (
+	tick = time.Second // how often to look when nothing pokes
+	// settleIn: after a start nothing expires before one full round of
+	// contact, so that the time we were away is blamed on nobody.
+	settleIn = 30 * time.Second
+)
+
+// Config says what the dispatcher works with. All fields are required.
+type Config struct {
+	Queue *queue.Queue
+	Fleet *fleet.Fleet
+	Blob  *blob.Store
+	Fetch *fetch.Client
+	// RequireGPU fails a job rather than let a CPU encode it.
+	RequireGPU bool
+	// ResultGrace is how long a worker is kept for a result of which no byte
+	// could be stored.
+	ResultGrace time.Duration
+	Log         *slog.Logger
+	Now         func() time.Time
+}
+
+// Dispatcher drives the jobs of one process.
+type Dispatcher struct {
+	cfg     Config
+	started time.Time
+	drivers sync.WaitGroup
+
+	mu      sync.Mutex
+	driving map[queue.Lease]bool
+}
+
+// New returns a dispatcher that does nothing before Run.
+func New(cfg Config) *Dispatcher {
+	return &Dispatcher{cfg: cfg, started: cfg.Now(), driving: map[queue.Lease]bool{}}
+}
+
+// Run drives jobs until ctx ends. Then it hands the running ones back, so
+// that the next process goes on with them on the same workers.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	defer d.drivers.Wait()
+	jobs := d.cfg.Queue.Watch()
+	timer := time.NewTicker(tick)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		if d.cfg.Fleet.Leading() {
+			if err := d.round(ctx); err != nil && ctx.Err() == nil {
+				d.cfg.Log.ErrorContext(ctx, "dispatch", "error", err)
+			}
+		}
+		select {
+		case <-jobs:
+		case <-d.cfg.Fleet.Changed():
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// round starts what can be started now. Each part runs though another failed.
+func (d *Dispatcher) round(ctx context.Context) error {
+	open, err := d.cfg.Queue.Open(ctx)
+	if err != nil {
+		return err
+	}
+	for _, j := range open {
+		if j.Status == apigpu.Running && !j.LeaseUntil.After(d.cfg.Now()) {
+			err = errors.Join(err, d.takeOver(ctx, j))
+		}
+	}
+	if d.cfg.Now().Sub(d.started) >= settleIn {
+		err = errors.Join(err, d.cfg.Queue.Expire(ctx))
+	}
+	free, slotsErr := d.cfg.Fleet.Slots(ctx)
+	if slotsErr != nil {
+		return errors.Join(err, slotsErr)
+	}
+	for _, a := range fleet.Assign(open, free, d.cfg.Now()) {
+		j, claimErr := d.cfg.Queue.Claim(ctx, a.JobID, a.Slot.Instance, a.Slot.Number)
+		switch {
+		case apigpu.CodeOf(claimErr) == apigpu.Conflict: // somebody was faster
+		case claimErr != nil:
+			err = errors.Join(err, claimErr)
+		default:
+			d.start(ctx, j, fresh)
+		}
+	}
+	return err
+}
+
+// takeOver goes on with a job whose driver fell silent.
+func (d *Dispatcher) takeOver(ctx context.Context, j queue.Job) error {
+	j, err := d.cfg.Queue.TakeOver(ctx, j.ID)
+	if apigpu.CodeOf(err) == apigpu.Conflict {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d.cfg.Log.InfoContext(ctx, "job taken over", "job", j.ID, "attempt", j.Attempt, "instance", j.Instance)
+	d.start(ctx, j, attached)
+	return nil
+}
+
+// start drives a job in a goroutine of its own: one that hangs holds up
+// nobody.
+func (d *Dispatcher) start(ctx context.Context, j queue.Job, how beginning) {
+	d.mu.Lock()
+	d.driving[j.Lease()] = true
+	d.mu.Unlock()
+	d.drivers.Go(func() {
+		defer func() {
+			d.mu.Lock()
+			delete(d.driving, j.Lease())
+			d.mu.Unlock()
+		}()
+		newDriver(d.cfg, j).drive(ctx, how)
+	})
+}
+
+// Driving returns how many jobs this process drives.
+func (d *Dispatcher) Driving() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.driving)
+}

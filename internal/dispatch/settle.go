@@ -1,0 +1,110 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/queue"
+)
+
+// Verdict is what follows for a job from how its attempt ended.
+type Verdict string
+
+// The verdicts.
+const (
+	Complete Verdict = "complete" // it is done
+	Cancel   Verdict = "cancel"   // somebody asked for its end
+	Fail     Verdict = "fail"     // trying again would not help
+	Requeue  Verdict = "requeue"  // it runs again
+	Release  Verdict = "release"  // the next process goes on with it
+	Leave    Verdict = "leave"    // another drives it
+)
+
+// Judge decides what follows from the error of an attempt. pushed tells that
+// the video travelled through the orchestrator. It is pure: Setback and the
+// error for the user are part of its answer.
+func Judge(err error, pushed bool) (Verdict, queue.Setback) {
+	e := apigpu.AsError(err)
+	switch {
+	case err == nil:
+		return Complete, queue.Setback{}
+	case errors.Is(err, errStale), e.Code == apigpu.StaleAttempt:
+		return Leave, queue.Setback{}
+	case errors.Is(err, errCancel):
+		return Cancel, queue.Setback{}
+	case errors.Is(err, errDeadline):
+		return Fail, queue.Setback{Why: apigpu.E(apigpu.JobTimeout, err, "The job ran longer than it may.").
+			WithHint("Send a shorter video, or raise JOB_TIMEOUT.")}
+	case errors.Is(err, context.Canceled): // the process is told to stop
+		return Release, queue.Setback{}
+	}
+	switch e.Code {
+	case apigpu.SourceUnreachable, apigpu.BlockedAddress:
+		if !pushed { // the worker could not reach it: perhaps we can
+			return Requeue, queue.Setback{Why: e, Push: true}
+		}
+		return Fail, queue.Setback{Why: e}
+	case apigpu.GPULost, apigpu.ResultLost, apigpu.Unavailable:
+		return Requeue, queue.Setback{Why: apigpu.E(apigpu.GPULost, err, "The machine went away: %s", e.Message)}
+	case apigpu.Canceled: // the worker was stopped: not what the user asked for
+		return Requeue, queue.Setback{Why: apigpu.E(apigpu.GPULost, err, "The worker stopped the job.")}
+	case apigpu.Internal, apigpu.EncoderFailed, apigpu.RenderStalled, apigpu.NoEncoder, apigpu.StorageFull:
+		return Requeue, queue.Setback{Why: e, Blamed: true}
+	}
+	return Fail, queue.Setback{Why: e}
+}
+
+// settle records what became of the attempt, then frees the worker of it.
+func (d *driver) settle(ctx context.Context, worker *client.Client, outcome queue.Outcome, runErr error) error {
+	verdict, setback := Judge(runErr, d.push())
+	d.log.InfoContext(ctx, "attempt ended", "verdict", string(verdict), "error", runErr)
+	if verdict == Cancel || verdict == Fail {
+		d.cancelOnWorker(ctx, worker)
+	}
+	var err error
+	switch verdict {
+	case Complete:
+		err = d.cfg.Queue.Complete(ctx, d.lease, outcome)
+	case Cancel:
+		err = d.cfg.Queue.Cancelled(ctx, d.lease)
+	case Fail:
+		err = d.cfg.Queue.Fail(ctx, d.lease, setback.Why)
+	case Requeue:
+		_, err = d.cfg.Queue.Requeue(ctx, d.lease, setback)
+	case Release:
+		return d.cfg.Queue.Release(ctx, d.lease)
+	case Leave:
+		return nil
+	}
+	d.forgetOnWorker(ctx, worker)
+	return errors.Join(err, d.cfg.Blob.DeletePartials(ctx, d.partialKey()))
+}
+
+// cancelOnWorker stops FFmpeg there. A worker that does not answer has its
+// own deadline, and its lease.
+func (d *driver) cancelOnWorker(ctx context.Context, worker *client.Client) {
+	if worker == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, cancelTimeout)
+	defer cancel()
+	if _, err := worker.Cancel(ctx, d.job.ID); err != nil && apigpu.CodeOf(err) != apigpu.Conflict {
+		d.log.WarnContext(ctx, "cancel did not reach the worker", "error", err)
+	}
+}
+
+// forgetOnWorker removes the job and its files there. A worker that keeps
+// them loses only room: each job there has an end of its own.
+func (d *driver) forgetOnWorker(ctx context.Context, worker *client.Client) {
+	if worker == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, cancelTimeout)
+	defer cancel()
+	err := worker.Delete(ctx, d.job.ID)
+	if err != nil && apigpu.CodeOf(err) != apigpu.JobNotFound {
+		d.log.DebugContext(ctx, "job not removed from the worker", "error", err)
+	}
+}

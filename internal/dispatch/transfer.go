@@ -1,0 +1,216 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/fetch"
+	"github.com/api-gpu/api-gpu/internal/queue"
+)
+
+// maxPushes bounds how often a push is begun again.
+const maxPushes = 8
+
+// pushVideo streams the video from our store, or from its source, to the
+// worker. A cut stream goes on where the worker says it ended.
+func (d *driver) pushVideo(ctx context.Context, worker *client.Client) error {
+	var version fetch.Info
+	for try := 1; ; try++ {
+		err := d.pushOnce(ctx, worker, &version)
+		if err == nil || ctx.Err() != nil || try == maxPushes || !pushAgain(err) {
+			return err
+		}
+		d.log.DebugContext(ctx, "push cut", "error", err)
+		if !pause(ctx, min(retryMin<<try, retryMax)) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// pushAgain reports whether a push failed on the way and not at its source.
+func pushAgain(err error) bool {
+	code := apigpu.CodeOf(err)
+	return code == apigpu.Unavailable || code == apigpu.Conflict || errors.Is(err, errChanged)
+}
+
+var errChanged = errors.New("the source changed while it was read")
+
+func (d *driver) pushOnce(ctx context.Context, worker *client.Client, version *fetch.Info) error {
+	var state apigpu.InputState
+	err := d.retry(ctx, func(ctx context.Context) (err error) {
+		state, err = worker.Input(ctx, d.job.ID)
+		return lostIfUnknown(err)
+	})
+	if err != nil {
+		return err
+	}
+	if state.Size >= 0 && state.Received == state.Size {
+		return nil // it has all of it
+	}
+	source, size, err := d.openVideo(ctx, state.Received, version)
+	if errors.Is(err, errChanged) {
+		source, size, err = d.openVideo(ctx, 0, version)
+		state.Received = 0
+	}
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	counted := &watchedReader{r: source, on: func(int) { d.heard() }}
+	_, err = worker.PushInput(ctx, d.job.ID, d.job.Attempt, state.Received, size, counted)
+	if counted.err != nil { // the source's fault, whatever the call says
+		return counted.err
+	}
+	return lostIfUnknown(err)
+}
+
+// openVideo opens the job's video at an offset: the uploaded file, or its
+// source on the network.
+func (d *driver) openVideo(ctx context.Context, offset int64, version *fetch.Info) (io.ReadCloser, int64, error) {
+	if d.job.Upload == "" {
+		source, info, err := d.cfg.Fetch.Open(ctx, d.job.Spec.URLVideo, d.job.Spec.HeadersVideo, offset)
+		if errors.Is(err, fetch.ErrNoRange) || errors.Is(err, fetch.ErrChanged) {
+			return nil, 0, errChanged
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		if offset > 0 && !version.Same(info) {
+			return nil, 0, errors.Join(errChanged, source.Close())
+		}
+		*version = info
+		return source, info.Size, nil
+	}
+	file, object, err := d.cfg.Blob.Open(ctx, d.job.Upload)
+	if err != nil {
+		return nil, 0, apigpu.E(apigpu.Internal, err, "The uploaded video is gone.")
+	}
+	if _, err := file.Seek(offset, io.SeekStart); err != nil {
+		return nil, 0, errors.Join(fmt.Errorf("seek upload: %w", err), file.Close())
+	}
+	return file, object.Size, nil
+}
+
+// watchedReader tells of every read, and keeps an error that is not the end.
+type watchedReader struct {
+	r   io.Reader
+	on  func(n int)
+	err error
+}
+
+func (w *watchedReader) Read(p []byte) (int, error) {
+	n, err := w.r.Read(p)
+	if n > 0 {
+		w.on(n)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		w.err = err
+	}
+	return n, err
+}
+
+// bringHome stores the result chunk by chunk and commits it when it is whole:
+// length and SHA-256 are checked against the worker's manifest.
+func (d *driver) bringHome(ctx context.Context, worker *client.Client, done apigpu.Job) (queue.Outcome, error) {
+	began := d.cfg.Now()
+	var manifest apigpu.Manifest
+	err := d.retry(ctx, func(ctx context.Context) (err error) {
+		manifest, err = worker.Manifest(ctx, d.job.ID)
+		return lostIfUnknown(err)
+	})
+	if err != nil {
+		return queue.Outcome{}, err
+	}
+	if err := d.store(ctx, worker, manifest); err != nil {
+		return queue.Outcome{}, err
+	}
+	stats := done.Stats
+	stats.UploadMS, stats.Worker = d.cfg.Now().Sub(began).Milliseconds(), d.job.Instance
+	video := apigpu.Video{}
+	if done.Video != nil {
+		video = *done.Video
+	}
+	video.Bytes, video.SHA256 = manifest.Length, manifest.SHA256
+	return queue.Outcome{Video: video, Stats: stats, Warnings: done.Warnings, Result: d.resultKey()}, nil
+}
+
+// The keys hold the attempt: what an earlier one left is never mixed in.
+func (d *driver) partialKey() string { return fmt.Sprintf("%s.%d", d.job.ID, d.job.Attempt) }
+func (d *driver) resultKey() string  { return d.partialKey() + ".mp4" }
+
+// store tries until the result is here. A full disk, or a source that gives
+// nothing, is waited out for ResultGrace: then the machine is worth more than
+// its result.
+func (d *driver) store(ctx context.Context, worker *client.Client, m apigpu.Manifest) error {
+	wait, patience := retryMin, d.cfg.Now().Add(d.cfg.ResultGrace)
+	for {
+		stored, err := d.storeOnce(ctx, worker, m)
+		if stored > 0 {
+			wait, patience = retryMin, d.cfg.Now().Add(d.cfg.ResultGrace)
+		}
+		code := apigpu.CodeOf(err)
+		switch {
+		case err == nil, ctx.Err() != nil, code == apigpu.GPULost:
+			return err
+		case !d.cfg.Now().Before(patience):
+			return apigpu.E(apigpu.ResultLost, err, "The result could not be stored.")
+		}
+		d.log.WarnContext(ctx, "result not stored yet", "error", err)
+		if !pause(ctx, wait) {
+			return context.Cause(ctx)
+		}
+		wait = min(2*wait, retryMax)
+	}
+}
+
+// storeOnce fetches the chunks that are missing, and commits. It reports how
+// many bytes it stored.
+func (d *driver) storeOnce(ctx context.Context, worker *client.Client, m apigpu.Manifest) (stored int64, err error) {
+	release, err := d.cfg.Blob.Reserve(m.Length)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	partial, err := d.cfg.Blob.Partial(ctx, d.partialKey())
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, partial.Close()) }()
+	have := map[apigpu.Chunk]bool{}
+	var at int64
+	for _, c := range partial.Have() {
+		have[c] = true
+		at += c.Length
+	}
+	for _, c := range m.Chunks {
+		if have[c] {
+			continue
+		}
+		data, err := d.fetchChunk(ctx, worker, c)
+		if err != nil {
+			return stored, err
+		}
+		if err := partial.WriteChunk(ctx, c, data); err != nil {
+			return stored, err
+		}
+		stored += c.Length
+		d.report.home(ctx, at+stored, m.Length)
+	}
+	_, err = partial.Commit(ctx, m, d.resultKey())
+	return stored, err
+}
+
+func (d *driver) fetchChunk(ctx context.Context, worker *client.Client, c apigpu.Chunk) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute) // 8 MiB at 140 KiB/s
+	defer cancel()
+	data, err := worker.Chunk(ctx, d.job.ID, c)
+	if err == nil {
+		d.heard()
+	}
+	return data, lostIfUnknown(err)
+}

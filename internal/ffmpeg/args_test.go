@@ -1,0 +1,144 @@
+package ffmpeg
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	apigpu "github.com/api-gpu/api-gpu"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// plain is an ordinary video, from which the cases differ.
+func plain() Probe {
+	return Probe{
+		Format: "mov,mp4,m4a,3gp,3g2,mj2", Duration: 30 * time.Second, Streams: 2,
+		Video: Video{
+			Codec: "h264", PixFmt: "yuv420p", Width: 1920, Height: 1080, SAR: Rational{1, 1},
+			AvgRate: Rational{30, 1}, Rate: Rational{30, 1}, TimeBase: Rational{1, 15360},
+			Range: "tv", Space: "bt709", Transfer: "bt709", Primaries: "bt709", FieldOrder: "progressive",
+		},
+		Audio: []Audio{{Index: 1, Codec: "aac", Channels: 2, SampleRate: 48000}},
+	}
+}
+
+func TestArgsGolden(t *testing.T) {
+	cpu := Abilities{Encoder: X264, Threads: 2, ToneMap: true}
+	gpu := Abilities{Encoder: NVENC, GPU: "RTX 4090", Threads: 8, ToneMap: true}
+	with := func(change func(p *Probe)) Probe { p := plain(); change(&p); return p }
+	audio := func(codec string, channels, rate int) Probe {
+		return with(func(p *Probe) { p.Audio = []Audio{{Index: 1, Codec: codec, Channels: channels, SampleRate: rate}} })
+	}
+	cases := []struct {
+		name    string
+		probe   Probe
+		able    Abilities
+		quality apigpu.Quality
+	}{
+		{"plain", plain(), cpu, apigpu.Balanced},
+		{"draft", plain(), cpu, apigpu.Draft},
+		{"high", plain(), cpu, apigpu.High},
+		{"max", plain(), cpu, apigpu.Max},
+		{"nvenc", plain(), gpu, apigpu.Balanced},
+		{"nvenc_max", plain(), gpu, apigpu.Max},
+		{"nvenc_too_small", with(func(p *Probe) { p.Video.Width, p.Video.Height = 128, 96 }), gpu, ""},
+		{"threads_unknown", plain(), Abilities{Encoder: X264}, ""},
+		{"rotated", with(func(p *Probe) { p.Video.Rotation = 90 }), cpu, ""},
+		{"sar_2x1", with(func(p *Probe) { p.Video.Width, p.Video.SAR = 960, Rational{2, 1} }), cpu, ""},
+		{"odd_vp9", with(func(p *Probe) {
+			p.Format = "matroska,webm"
+			p.Video.Codec, p.Video.Width, p.Video.Height, p.Video.TimeBase = "vp9", 161, 121, Rational{1, 1000}
+			p.Audio = []Audio{{Index: 1, Codec: "vorbis", Channels: 1, SampleRate: 44100}}
+		}), cpu, ""},
+		{"silent", with(func(p *Probe) { p.Audio = nil }), cpu, ""},
+		{"pcm", audio("pcm_s16le", 2, 48000), cpu, ""},
+		{"opus_5.1", audio("opus", 6, 48000), cpu, ""},
+		{"pcm_quad", audio("pcm_s16le", 4, 48000), cpu, ""},
+		{"mp3", audio("mp3", 2, 44100), cpu, ""},
+		{"mp3_low_rate", audio("mp3", 1, 11025), cpu, ""},
+		{"hdr_pq", with(hdr("smpte2084")), cpu, ""},
+		{"hdr_hlg", with(hdr("arib-std-b67")), cpu, ""},
+		{"hdr_no_zscale", with(hdr("smpte2084")), Abilities{Encoder: X264, Threads: 2}, ""},
+		{"bt2020_sdr", with(hdr("bt2020-10")), cpu, ""},
+		{"interlaced", with(func(p *Probe) { p.Video.FieldOrder = "tt" }), cpu, ""},
+		{"full_range", with(func(p *Probe) { p.Video.Range, p.Video.PixFmt = "pc", "yuvj420p" }), cpu, ""},
+		{"rgb_alpha", with(func(p *Probe) { p.Video.Codec, p.Video.PixFmt, p.Video.Space = "qtrle", "argb", "gbr" }), cpu, ""},
+		{"second_video_two_audio", with(func(p *Probe) {
+			p.Video.Index = 2
+			p.Audio = []Audio{{Index: 1, Codec: "aac", Channels: 2}, {Index: 4, Codec: "ac3", Channels: 6}}
+		}), cpu, ""},
+		{"vfr_nanoseconds", with(func(p *Probe) { p.Video.Rate, p.Video.TimeBase = Rational{57600, 1}, Rational{1, 1_000_000_000} }), cpu, ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			got := strings.Join(Args(Spec{Quality: c.quality, Limits: DefaultLimits()}, c.probe, c.able), "\n") + "\n"
+			path := filepath.Join("testdata", c.name+".args")
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("arguments differ from %s (-want +got):\n%s", path, diff)
+			}
+		})
+	}
+}
+
+func hdr(transfer string) func(*Probe) {
+	return func(p *Probe) {
+		p.Video.Codec, p.Video.PixFmt = "hevc", "yuv420p10le"
+		p.Video.Space, p.Video.Primaries, p.Video.Transfer = "bt2020nc", "bt2020", transfer
+	}
+}
+
+func TestEncoderFor(t *testing.T) {
+	for _, c := range []struct {
+		w, h          int
+		encoder, want string
+	}{
+		{1920, 1080, NVENC, NVENC},
+		{1920, 1080, X264, X264},
+		{4096, 2160, NVENC, NVENC},
+		{7680, 4320, NVENC, X264},
+		{2160, 4098, NVENC, X264},
+		{128, 128, NVENC, X264},
+	} {
+		p := plain()
+		p.Video.Width, p.Video.Height = c.w, c.h
+		if got := EncoderFor(p, Abilities{Encoder: c.encoder}); got != c.want {
+			t.Errorf("%d x %d with %s: %s, want %s", c.w, c.h, c.encoder, got, c.want)
+		}
+	}
+}
+
+func TestNotes(t *testing.T) {
+	p := plain()
+	if notes := Notes(p, Abilities{}); notes != nil {
+		t.Errorf("a plain video needs no note: %v", notes)
+	}
+	hdr("smpte2084")(&p)
+	p.Audio = append(p.Audio, Audio{Codec: "opus", Channels: 2}, Audio{Codec: "flac", Channels: 2})
+	got := Notes(p, Abilities{ToneMap: true})
+	var codes []string
+	for _, n := range got {
+		codes = append(codes, n.Code)
+	}
+	if diff := cmp.Diff([]string{"hdr_tone_mapped", "audio_converted"}, codes); diff != "" {
+		t.Fatal(diff)
+	}
+	if got[1].Count != 2 {
+		t.Errorf("%d tracks converted, want 2", got[1].Count)
+	}
+}

@@ -1,0 +1,92 @@
+package ffmpeg
+
+import "fmt"
+
+// filters returns the chain from the decoder to the encoder, in order:
+//
+//	(upright) → progressive → on black → standard colours → size → captions
+//
+// FFmpeg turns the picture upright by itself before the first filter, and
+// removes the rotation from the result. Captions come last, so that libass
+// draws on the very pixels that are shown: square, upright, of limited range.
+func filters(p Probe, a Abilities) []string {
+	v := p.Video
+	var chain []string
+	if deinterlaces(v) {
+		// One frame for each frame: the rate stays. Frames that are not
+		// flagged as interlaced pass untouched.
+		chain = append(chain, "bwdif=mode=send_frame:parity=auto:deint=interlaced")
+	}
+	if v.alpha() {
+		// Colour times opacity is the picture on black. Without it, what was
+		// invisible would show.
+		format := "yuva444p"
+		if v.rgb() {
+			format = "gbrap"
+		}
+		chain = append(chain, "format="+format, "premultiply=inplace=1")
+	}
+	if v.Wide() && a.ToneMap {
+		chain = append(chain, toneMap(v)...)
+	}
+	w, h := p.Display()
+	// The size is forced even where it is the input's own: then scale passes
+	// frames through, until a stream changes its size on the way.
+	//
+	// Full range becomes limited range. The loss is rounding (56 dB against
+	// the full-range picture, measured), and the gain is that every player
+	// agrees on black and white, and that libass in FFmpeg 5.1, which draws
+	// white as 235 whatever the range, draws white.
+	scale := fmt.Sprintf("scale=w=%d:h=%d:flags=bicubic:out_range=tv", w, h)
+	if v.rgb() {
+		chain = append(chain, scale+":out_color_matrix=bt709", "format=yuv420p",
+			// Frames would go on to say that they are RGB, and the encoder
+			// would pass that on to players.
+			"setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709")
+	} else {
+		chain = append(chain, scale, "format=yuv420p")
+	}
+	return append(chain,
+		"setsar=1",
+		fmt.Sprintf("ass=filename=%s:fontsdir=%s", ScriptFile, FontsFolder))
+}
+
+// deinterlaces reports whether fields are woven into frames. A turned picture
+// is left as it is: its fields are columns by then. No camera is known to
+// record both.
+func deinterlaces(v Video) bool { return v.Interlaced() && v.Rotation == 0 }
+
+// toneMap returns the filters from BT.2020 to BT.709. PQ and HLG are made
+// linear with 100 nits as white, brought into range by Hable's curve, and
+// coded again. Of three curves at two levels this one kept both clouds and
+// shadows of a sunlit scene (by eye). Wide colours of standard range need no
+// curve.
+//
+// The input's properties are said again, each from a short list, because
+// zscale refuses frames that leave one open.
+func toneMap(v Video) []string {
+	matrix, primaries, inRange := "bt2020nc", "bt2020", "limited"
+	if v.Space == "bt709" {
+		matrix = "bt709"
+	}
+	if v.Primaries == "bt709" || v.Primaries == "smpte432" {
+		primaries = v.Primaries
+	}
+	if v.Range == "pc" {
+		inRange = "full"
+	}
+	in := fmt.Sprintf("zscale=min=%s:pin=%s:rin=%s", matrix, primaries, inRange)
+	if !v.HDR() {
+		return []string{in + ":tin=bt709:m=bt709:p=bt709:t=bt709:r=limited:d=error_diffusion", "format=yuv420p"}
+	}
+	return []string{
+		in + ":tin=" + v.Transfer + ":t=linear:npl=100",
+		"format=gbrpf32le",
+		"zscale=p=bt709",
+		"tonemap=tonemap=hable:desat=0",
+		"zscale=m=bt709:t=bt709:r=limited",
+		// Said here, so that zscale makes YUV and not the next filter, which
+		// would do it by the coefficients of BT.601.
+		"format=yuv420p",
+	}
+}

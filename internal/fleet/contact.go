@@ -1,0 +1,144 @@
+package fleet
+
+import (
+	"context"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/gpu"
+)
+
+// Times of the lease that every worker is given.
+const (
+	renewGap       = 15 * time.Second       // to a worker that is ready
+	bootGap        = 250 * time.Millisecond // to one that boots: each try is one connection
+	contactTimeout = 10 * time.Second
+)
+
+// contactAll renews the lease of every instance that is due, each on its own:
+// one that hangs holds up nobody.
+func (f *Fleet) contactAll(ctx context.Context, rows []Instance) {
+	for _, in := range rows {
+		if in.Address == "" || in.State != gpu.Booting && in.State != gpu.Ready {
+			continue
+		}
+		if f.startContact(in) {
+			f.contacts.Go(func() {
+				defer f.endContact(in.Label)
+				f.contact(ctx, in)
+			})
+		}
+	}
+}
+
+// startContact reports whether a contact is due and none is under way.
+func (f *Fleet) startContact(in Instance) bool {
+	gap := renewGap
+	if in.State == gpu.Booting {
+		gap = bootGap
+	}
+	now := f.cfg.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.calling[in.Label] || now.Sub(f.asked[in.Label]) < gap {
+		return false
+	}
+	f.calling[in.Label], f.asked[in.Label] = true, now
+	return true
+}
+
+func (f *Fleet) endContact(label string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.calling, label)
+}
+
+// contact renews one lease and records the answer: it is the proof of life,
+// and the first proof that the worker can encode.
+func (f *Fleet) contact(ctx context.Context, in Instance) {
+	c, err := f.clientOf(in)
+	if err != nil {
+		f.cfg.Log.ErrorContext(ctx, "worker cannot be addressed", "instance", in.Label, "error", err)
+		return
+	}
+	f.mu.Lock()
+	epoch := f.epoch
+	f.mu.Unlock()
+	reply, err := lease(ctx, c, apigpu.LeaseRequest{Epoch: epoch, TTLSeconds: f.cfg.Policy.Lease.Seconds()})
+	if err != nil {
+		f.silent(ctx, in, err)
+		return
+	}
+	now := f.cfg.Now()
+	news := false
+	_, err = f.update(ctx, in.Label, func(row *Instance) bool {
+		before := *row
+		*row = answered(before, reply, now)
+		news = row.State != before.State
+		return *row != before
+	})
+	switch {
+	case err != nil:
+		f.cfg.Log.WarnContext(ctx, "worker's answer not recorded", "instance", in.Label, "error", err)
+	case news:
+		f.cfg.Log.InfoContext(ctx, "worker is ready", "instance", in.Label, "encoder", reply.Worker.Encoder, "gpu", reply.Worker.GPU)
+		poke(f.wake)
+	case !reply.Ready:
+		f.cfg.Log.WarnContext(ctx, "worker is not ready", "instance", in.Label, "reason", reply.Reason)
+	}
+}
+
+func lease(ctx context.Context, c *client.Client, req apigpu.LeaseRequest) (apigpu.LeaseReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, contactTimeout)
+	defer cancel()
+	return c.Lease(ctx, req)
+}
+
+// answered is the row after an authenticated answer.
+func answered(row Instance, reply apigpu.LeaseReply, now time.Time) Instance {
+	if row.State != gpu.Booting && row.State != gpu.Ready {
+		return row
+	}
+	row.ContactAt, row.Worker = now, reply.Worker
+	row.Worker.Load = 0 // changes with every answer, and nobody decides by it
+	if reply.Worker.Slots > 0 {
+		row.Slots = reply.Worker.Slots
+	}
+	fit := reply.Ready && reply.Worker.API == apigpu.APIVersion
+	switch {
+	case row.State == gpu.Booting && fit:
+		row.State, row.StateSince, row.Reason, row.IdleSince = gpu.Ready, now, "its worker proved "+reply.Worker.Encoder, now
+		if row.ReadyAt.IsZero() {
+			row.ReadyAt = now
+		}
+	case row.State == gpu.Booting && reply.Ready:
+		row.Reason = "its worker speaks another API version"
+	case row.State == gpu.Booting:
+		row.Reason = reply.Reason
+	}
+	return row
+}
+
+// silent notes that a worker did not answer. One that is permanent goes back
+// to booting, and gets no job until it answers; Plan ends the others.
+func (f *Fleet) silent(ctx context.Context, in Instance, cause error) {
+	if ctx.Err() != nil {
+		return
+	}
+	f.cfg.Log.DebugContext(ctx, "worker did not answer", "instance", in.Label, "error", cause)
+	now := f.cfg.Now()
+	if !in.Permanent || in.State != gpu.Ready || now.Sub(in.ContactAt) < f.cfg.Policy.Silence {
+		return
+	}
+	_, err := f.update(ctx, in.Label, func(row *Instance) bool {
+		if row.State != gpu.Ready || now.Sub(row.ContactAt) < f.cfg.Policy.Silence {
+			return false
+		}
+		row.State, row.StateSince, row.Reason = gpu.Booting, now, "its worker does not answer"
+		return true
+	})
+	if err != nil {
+		f.cfg.Log.WarnContext(ctx, "worker's silence not recorded", "instance", in.Label, "error", err)
+	}
+}

@@ -1,0 +1,165 @@
+// Package fleet rents machines and destroys them. It owns the ledger of
+// instances: a row is committed before a machine is asked for, and kept after
+// it is gone.
+//
+// Plan and Assign decide, as pure functions; apply.go acts; reconcile.go is
+// the loop between them. One process at a time acts: the holder of the fleet
+// lease.
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/db"
+	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/link"
+	"github.com/api-gpu/api-gpu/internal/queue"
+)
+
+// Config says what the fleet works with. All fields are required unless
+// their comment says otherwise.
+type Config struct {
+	DB       *db.DB
+	Queue    *queue.Queue
+	Provider gpu.Provider
+	Policy   Policy
+	// Identity is who we are: labels and credentials come from it.
+	Identity Identity
+	// Credentials overrides the derived ones: workers that were started by
+	// somebody else have their own. Optional.
+	Credentials *link.Credentials
+	// Env is given to every instance on top of its credentials. Optional.
+	Env map[string]string
+	// DestroyAtEnd ends every instance of ours when Run ends.
+	DestroyAtEnd bool
+	Log          *slog.Logger
+	Now          func() time.Time
+}
+
+// Fleet is the set of machines of one database.
+type Fleet struct {
+	cfg    Config
+	holder string // this process, in the fleet lease
+
+	changed chan struct{} // poked when an instance changed
+	wake    chan struct{} // poked when the loop should look again
+
+	mu      sync.Mutex
+	epoch   int64     // of our fleet lease; 0 while we do not hold it
+	since   time.Time // when this process began to hold it
+	renewAt time.Time
+	offers  offers
+	exited  map[string]bool           // label → listed but not running
+	strays  map[string]stray          // provider id → our label without a live row
+	calling map[string]bool           // label → a contact is under way
+	asked   map[string]time.Time      // label → the last contact began
+	clients map[string]*client.Client // address and label → client
+
+	contacts sync.WaitGroup
+}
+
+type offers struct {
+	list []gpu.Offer
+	at   time.Time
+}
+
+// stray is an instance that carries our label and has no live row.
+type stray struct {
+	id, label string
+	listings  int
+}
+
+// New returns a fleet that does nothing before Run.
+func New(cfg Config) *Fleet {
+	return &Fleet{
+		cfg: cfg, holder: newHolder(), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		exited: map[string]bool{}, strays: map[string]stray{}, calling: map[string]bool{},
+		asked: map[string]time.Time{}, clients: map[string]*client.Client{},
+	}
+}
+
+// Changed is poked whenever an instance changed, for the one that waits for
+// slots.
+func (f *Fleet) Changed() <-chan struct{} { return f.changed }
+
+// Leading reports whether this process may act.
+func (f *Fleet) Leading() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.epoch != 0
+}
+
+// Client returns the way to speak to the worker of an instance, as long as it
+// may be running jobs. GPULost means that it no longer can.
+func (f *Fleet) Client(ctx context.Context, label string) (*client.Client, error) {
+	in, err := f.instance(ctx, label)
+	if err != nil {
+		return nil, err
+	}
+	if in.State != gpu.Ready {
+		return nil, apigpu.E(apigpu.GPULost, nil, "The machine is gone: %s.", in.Reason)
+	}
+	return f.clientOf(in)
+}
+
+// clientOf keeps one client an instance, so that connections are used again.
+func (f *Fleet) clientOf(in Instance) (*client.Client, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key := in.Label + " " + in.Address
+	if c := f.clients[key]; c != nil {
+		return c, nil
+	}
+	creds, err := f.credentials(in.Label)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(in.Address, client.Options{Key: creds.Key, Token: creds.Token})
+	if err != nil {
+		return nil, fmt.Errorf("address of %s: %w", in.Label, err)
+	}
+	for old := range f.clients { // its address changed
+		if strings.HasPrefix(old, in.Label+" ") {
+			delete(f.clients, old)
+		}
+	}
+	f.clients[key] = c
+	return c, nil
+}
+
+func (f *Fleet) credentials(label string) (link.Credentials, error) {
+	if f.cfg.Credentials != nil {
+		return *f.cfg.Credentials, nil
+	}
+	return link.Derive(f.cfg.Identity.Secret, label)
+}
+
+// Slots returns the free slots of all instances that are ready.
+func (f *Fleet) Slots(ctx context.Context) ([]Slot, error) {
+	rows, err := f.live(ctx)
+	if err != nil {
+		return nil, err
+	}
+	open, err := f.cfg.Queue.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return freeSlots(rows, open), nil
+}
+
+// Instances returns the ledger rows that are not gone.
+func (f *Fleet) Instances(ctx context.Context) ([]Instance, error) { return f.live(ctx) }
+
+func poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default: // awake already
+	}
+}

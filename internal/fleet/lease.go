@@ -1,0 +1,105 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/api-gpu/api-gpu/internal/db"
+)
+
+// leaseFor is how long the holder of the fleet lease may be silent. It is
+// renewed every leaseFor/3.
+const leaseFor = 15 * time.Second
+
+// Identity is who a fleet is, kept in the database.
+type Identity struct {
+	ID     string // part of every label
+	Secret []byte // root secret: workers' credentials and link signatures derive from it
+}
+
+// LoadIdentity returns the fleet's identity, made once. id and secret override
+// what the database has where they are given (FLEET, GPU_API_KEY): then even
+// a lost database still knows its machines.
+func LoadIdentity(ctx context.Context, d *db.DB, id, secret string) (Identity, error) {
+	var storedID, storedSecret string
+	err := d.Tx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO fleet (one, id, secret, epoch, holder, lease_until) VALUES (1, $1, $2, 0, '', 0)
+			ON CONFLICT (one) DO NOTHING`, strings.ToLower(rand.Text()[:12]), hex.EncodeToString(randomBytes(32)))
+		if err != nil {
+			return err
+		}
+		return tx.QueryRowContext(ctx, `SELECT id, secret FROM fleet WHERE one = 1`).Scan(&storedID, &storedSecret)
+	})
+	if err != nil {
+		return Identity{}, fmt.Errorf("load fleet identity: %w", err)
+	}
+	root, err := hex.DecodeString(storedSecret)
+	if err != nil {
+		return Identity{}, errors.New("load fleet identity: the stored secret is not hex")
+	}
+	if id != "" {
+		storedID = id
+	}
+	if secret != "" {
+		root = []byte(secret)
+	}
+	return Identity{ID: storedID, Secret: root}, nil
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // crypto/rand never fails since Go 1.24: it ends the program instead
+	return b
+}
+
+func newHolder() string { return rand.Text() }
+
+// hold takes or renews the fleet lease. A new holder raises the epoch, which
+// fences the one before.
+func (f *Fleet) hold(ctx context.Context) (bool, error) {
+	now := f.cfg.Now()
+	f.mu.Lock()
+	fresh := f.epoch != 0 && now.Before(f.renewAt)
+	f.mu.Unlock()
+	if fresh {
+		return true, nil // each write checks the row itself: this only saves one
+	}
+	var epoch int64
+	err := f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, `
+			UPDATE fleet SET epoch = CASE WHEN holder = $1 THEN epoch ELSE epoch + 1 END, holder = $1, lease_until = $2
+			WHERE one = 1 AND (holder = $1 OR lease_until <= $3) RETURNING epoch`,
+			f.holder, millis(now.Add(leaseFor)), millis(now)).Scan(&epoch)
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		epoch, err = 0, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("hold fleet lease: %w", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if epoch != 0 && epoch != f.epoch {
+		f.since = now
+		f.cfg.Log.InfoContext(ctx, "fleet lease held", "epoch", epoch)
+	}
+	f.epoch, f.renewAt = epoch, now.Add(leaseFor/3)
+	return epoch != 0, nil
+}
+
+// release gives the lease back, so that the next process need not wait.
+func (f *Fleet) release(ctx context.Context) error {
+	f.mu.Lock()
+	f.epoch = 0
+	f.mu.Unlock()
+	return f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE fleet SET lease_until = 0 WHERE one = 1 AND holder = $1`, f.holder)
+		return err
+	})
+}

@@ -1,0 +1,110 @@
+package fleet
+
+import (
+	"time"
+
+	"github.com/api-gpu/api-gpu/internal/gpu"
+)
+
+// plannedFor bounds the time from the intent to the create call, which follow
+// one another in one process.
+const plannedFor = 30 * time.Second
+
+// Sighting is what one listing says about the ledger: the rows to change, in
+// full, and what has no row.
+type Sighting struct {
+	Changed []Instance
+	Exited  map[string]bool
+	// Strays carry our label and have no live row, by provider id.
+	Strays map[string]string
+}
+
+// Observe compares the ledger with a listing and moves rows passively: what
+// exists is found by its label, and what complete listings lack is gone. It
+// decides nothing about money.
+func Observe(fleetID string, t gpu.Traits, rows []Instance, s gpu.Snapshot, bootTimeout time.Duration, now time.Time) Sighting {
+	out := Sighting{Exited: map[string]bool{}, Strays: map[string]string{}}
+	listed := map[string]gpu.Instance{}
+	for _, in := range s.Instances {
+		listed[in.Label] = in
+	}
+	known := map[string]bool{}
+	for _, row := range rows {
+		known[row.Label] = true
+		seen, ok := listed[row.Label]
+		if ok && !seen.Running {
+			out.Exited[row.Label] = true
+		}
+		next := row
+		if ok {
+			next = found(row, seen, bootTimeout, now)
+		} else if s.Complete {
+			next = missing(row, t, s.Began, now)
+		}
+		if next != row {
+			out.Changed = append(out.Changed, next)
+		}
+	}
+	for label, in := range listed {
+		switch {
+		case known[label]:
+		case t.Permanent:
+			out.Changed = append(out.Changed, permanent(in, now))
+		case Ours(fleetID, label):
+			out.Strays[in.ID] = label
+		}
+	}
+	return out
+}
+
+// found applies what a listing says about an instance that it has.
+func found(row Instance, seen gpu.Instance, bootTimeout time.Duration, now time.Time) Instance {
+	row.ProviderID, row.AbsentSince = seen.ID, time.Time{}
+	if seen.Address != "" {
+		row.Address = seen.Address
+	}
+	if seen.Slots > 0 {
+		row.Slots = seen.Slots
+	}
+	if row.State == gpu.Creating {
+		row.State, row.Reason, row.StateSince, row.Ambiguous = gpu.Booting, "it is listed", now, false
+		row.Deadline = row.CreatedAt.Add(bootTimeout)
+	}
+	return row
+}
+
+// missing applies a complete listing that lacks an instance: it is gone after
+// two of them, the first begun no earlier than the listing lag after the
+// create was asked for, the second no earlier than the absence gap after the
+// first.
+func missing(row Instance, t gpu.Traits, began, now time.Time) Instance {
+	asked := row.AskedAt
+	if row.State != gpu.Creating && row.State != gpu.Booting {
+		asked = row.CreatedAt
+	}
+	switch {
+	case row.State == gpu.Planned:
+		// Nothing was asked of the provider, and whoever would have is gone.
+		if began.After(row.StateSince.Add(plannedFor)) {
+			row.State, row.Reason, row.StateSince = gpu.Gone, "it was never asked for", now
+		}
+	case began.Before(asked.Add(t.ListingLag)):
+	case row.AbsentSince.IsZero():
+		row.AbsentSince = began
+	case began.After(row.AbsentSince) && !began.Before(row.AbsentSince.Add(t.AbsenceGap)):
+		if row.State != gpu.Destroying {
+			row.Reason = "the provider no longer lists it"
+		}
+		row.State, row.StateSince, row.Ambiguous = gpu.Gone, now, false
+	}
+	return row
+}
+
+// permanent is the row of an instance that was there before us.
+func permanent(in gpu.Instance, now time.Time) Instance {
+	return Instance{
+		Label: in.Label, ProviderID: in.ID, State: gpu.Booting, Reason: "it is configured", Permanent: true,
+		Address: in.Address, Slots: max(1, in.Slots), CreatedAt: now, StateSince: now,
+		Deadline: now.AddDate(100, 0, 0), // it has none that would end it
+	}
+}

@@ -1,0 +1,173 @@
+package fleet
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/api-gpu/api-gpu/internal/gpu"
+)
+
+// Policy is what the operator decided.
+type Policy struct {
+	MaxGPUs     int           // instances that may exist at once, whatever their state
+	IdleTimeout time.Duration // how long an instance without work is kept
+	BootTimeout time.Duration // from the create call to a worker that is ready
+	Lease       time.Duration // how long a worker lives without a renewal
+	// Silence is how long a ready worker may give no authenticated answer.
+	Silence time.Duration
+	// Traits are those of the provider.
+	Traits gpu.Traits
+}
+
+// Waits between tries, and the age of offers that may still be taken.
+const (
+	retryDestroy = 3 * time.Second
+	offersFresh  = 30 * time.Second
+	maxBackoff   = time.Minute
+)
+
+// World is all that Plan looks at.
+type World struct {
+	Instances []Instance
+	// Waiting counts queued jobs.
+	Waiting int
+	// Busy counts the running jobs of each instance, by label.
+	Busy map[string]int
+	// Exited are the labels whose machines are listed and do not work.
+	Exited map[string]bool
+	// Strays are provider ids of instances with our label and no live row,
+	// seen in two complete listings.
+	Strays []string
+	// Offers are the last that were found, at OffersAt.
+	Offers   []gpu.Offer
+	OffersAt time.Time
+	// FailedBoots counts the latest instances that ended without ever being
+	// ready; LastFailure is when the last of them did.
+	FailedBoots int
+	LastFailure time.Time
+	// Since is when this process began to act: silence before it was our own.
+	Since time.Time
+}
+
+// Kind is what an action does.
+type Kind string
+
+// The actions.
+const (
+	Search  Kind = "search"  // look for offers, then plan again
+	Rent    Kind = "rent"    // create an instance from the first offer that holds
+	Destroy Kind = "destroy" // ask for the end of Label, or of the stray ID
+)
+
+// Action is one thing to do, and why, in words for the operator.
+type Action struct {
+	Kind   Kind
+	Label  string
+	ID     string      // of a stray, which has no row
+	Offers []gpu.Offer // ranked, for Rent
+	Reason string
+}
+
+// Plan decides what to do now, and when to look again at the latest. It has no
+// clock and does nothing. Two rules: a job waits and nothing boots or is
+// ready: get one; nothing waits and one is idle: let it go. Whatever has
+// lasted too long, or no longer works, goes.
+func Plan(p Policy, w World, now time.Time) (actions []Action, wake time.Time) {
+	wake = now.Add(time.Hour)
+	soon := func(t time.Time) {
+		if t.After(now) && t.Before(wake) {
+			wake = t
+		}
+	}
+	for _, in := range w.Instances {
+		if in.Permanent {
+			continue
+		}
+		reason, due := end(p, w, in, now)
+		if reason != "" {
+			actions = append(actions, Action{Kind: Destroy, Label: in.Label, Reason: reason})
+		}
+		soon(due)
+	}
+	for _, id := range w.Strays {
+		actions = append(actions, Action{Kind: Destroy, ID: id, Reason: "it carries our label and no row knows it"})
+	}
+	grow, due := scaleUp(p, w, now)
+	soon(due)
+	return append(actions, grow...), wake
+}
+
+// end says why an instance must go now, or "" and when that may change.
+func end(p Policy, w World, in Instance, now time.Time) (reason string, due time.Time) {
+	switch in.State {
+	case gpu.Destroying:
+		if again := in.AskedAt.Add(retryDestroy); now.Before(again) {
+			return "", again
+		}
+		return in.Reason, now.Add(retryDestroy)
+	case gpu.Booting, gpu.Ready:
+		if w.Exited[in.Label] {
+			return "its worker ended", time.Time{}
+		}
+	}
+	switch in.State {
+	case gpu.Booting:
+		if now.Before(in.Deadline) {
+			return "", in.Deadline
+		}
+		return fmt.Sprintf("not ready within %s", in.Deadline.Sub(in.CreatedAt).Round(time.Second)), time.Time{}
+	case gpu.Ready:
+		heard := latest(in.ContactAt, w.Since)
+		if now.Sub(heard) >= p.Silence {
+			return fmt.Sprintf("no answer for %s", now.Sub(heard).Round(time.Second)), time.Time{}
+		}
+		if w.Busy[in.Label] > 0 || w.Waiting > 0 {
+			return "", heard.Add(p.Silence)
+		}
+		idleEnd := latest(in.IdleSince, in.ReadyAt).Add(p.IdleTimeout)
+		if now.Before(idleEnd) {
+			return "", idleEnd
+		}
+		return fmt.Sprintf("idle for %s", p.IdleTimeout), time.Time{}
+	}
+	return "", time.Time{}
+}
+
+// scaleUp gets an instance when a job waits and nothing will take it.
+func scaleUp(p Policy, w World, now time.Time) ([]Action, time.Time) {
+	if w.Waiting == 0 || p.Traits.Permanent || slices.ContainsFunc(w.Instances, Instance.capacity) {
+		return nil, time.Time{}
+	}
+	if len(w.Instances) >= p.MaxGPUs {
+		return nil, time.Time{} // those that end still cost money, and count
+	}
+	if next := w.LastFailure.Add(backoff(w.FailedBoots)); now.Before(next) {
+		return nil, next
+	}
+	if w.OffersAt.IsZero() || now.Sub(w.OffersAt) > offersFresh {
+		return []Action{{Kind: Search, Reason: "a job waits"}}, time.Time{}
+	}
+	if len(w.Offers) == 0 {
+		return nil, w.OffersAt.Add(offersFresh)
+	}
+	ranked := slices.Clone(w.Offers)
+	slices.SortStableFunc(ranked, func(a, b gpu.Offer) int { return int(min(1, max(-1, a.HourlyUSD-b.HourlyUSD))) })
+	return []Action{{Kind: Rent, Offers: ranked, Reason: "a job waits"}}, time.Time{}
+}
+
+// backoff is the pause after n boots in a row that came to nothing: 1 s,
+// doubling, at most a minute.
+func backoff(n int) time.Duration {
+	if n <= 0 {
+		return 0
+	}
+	return min(maxBackoff, time.Second<<min(n-1, 6))
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,157 @@
+// Package gpu holds the words of the rental: instances, offers, and the
+// Provider from which they come. Standard library only.
+package gpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// USD is money in nanodollars: 1e9 is one dollar. Integers, so that the parts
+// of a sum equal the sum.
+type USD int64
+
+// Dollar is one dollar.
+const Dollar USD = 1e9
+
+// String prints dollars with six digits: enough for a thousandth of a cent.
+func (u USD) String() string { return fmt.Sprintf("$%.6f", float64(u)/float64(Dollar)) }
+
+// State is where an instance is in its life:
+//
+//	planned → creating → booting → ready → destroying → gone
+//
+// Any state may go to destroying. creating may be ambiguous: the create call
+// ended without an answer, and only listings tell whether it took.
+type State string
+
+// The states of an instance.
+const (
+	Planned    State = "planned"    // a committed intent; nothing was asked of the provider yet
+	Creating   State = "creating"   // the create call was sent
+	Booting    State = "booting"    // it exists; its worker has not answered ready
+	Ready      State = "ready"      // its worker proved that it can encode
+	Destroying State = "destroying" // its end was asked for
+	Gone       State = "gone"       // complete listings lack it
+)
+
+// Live reports whether an instance in this state may exist and cost money.
+func (s State) Live() bool { return s != Planned && s != Gone }
+
+// Offer is something that a provider would rent out now.
+type Offer struct {
+	ID string
+	// HourlyUSD is the whole price of an hour, GPU and disk.
+	HourlyUSD USD
+	// GPU is the model, empty for a machine without one.
+	GPU string
+	// Slots is how many jobs a machine of this offer runs at once.
+	Slots int
+}
+
+// Request asks for one instance.
+type Request struct {
+	// Label identifies the instance for ever: the provider must give it back
+	// in every listing. It is committed to the ledger before the call.
+	Label string
+	Offer Offer
+	// Env is the environment of the worker.
+	Env map[string]string
+}
+
+// Instance is a machine as its provider lists it.
+type Instance struct {
+	// ID is the provider's name for it: a cache. Label is its identity.
+	ID    string
+	Label string
+	// Address is the base URL of its worker, empty until it is known.
+	Address string
+	// Running is false for a machine that is listed and does not work:
+	// exited, crashed, stopped. It may cost money all the same.
+	Running bool
+	// Status is the provider's own word for its state, for people.
+	Status    string
+	HourlyUSD USD
+	Slots     int
+}
+
+// Snapshot is one listing of all instances.
+type Snapshot struct {
+	Instances []Instance
+	// Complete is false when anything may be missing: a page that failed, a
+	// count that disagrees. An incomplete snapshot adds knowledge and never
+	// removes any.
+	Complete bool
+	// Began is when the listing was asked for.
+	Began time.Time
+}
+
+// Traits are the facts about a provider that decisions depend on.
+type Traits struct {
+	// Free is true where time costs nothing: the machine is the operator's.
+	Free bool
+	// Permanent is true where instances are neither created nor destroyed.
+	Permanent bool
+	// ListingLag is how long after a create was answered its instance may
+	// still be missing from a complete listing.
+	ListingLag time.Duration
+	// AbsenceGap is the least time between the beginnings of the two
+	// complete listings that prove an instance gone.
+	AbsenceGap time.Duration
+}
+
+// Provider is a place where instances come from. Implementations translate;
+// they hold no rule of ours. All methods are safe for concurrent use and
+// return promptly when ctx ends.
+//
+// Three outcomes of every call are told apart by IsAmbiguous and the errors
+// below: it was done; it was definitely refused; nobody knows.
+type Provider interface {
+	// Name is the word for this provider in configuration, logs and tables.
+	Name() string
+
+	// Traits never change while the program runs.
+	Traits() Traits
+
+	// Offers lists what could be rented now, in no order. An empty list is
+	// an answer, not an error.
+	Offers(ctx context.Context) ([]Offer, error)
+
+	// Create rents one instance under req.Label and returns its id. It is
+	// absolute, not a delta, and is never called twice for one label.
+	// ErrOfferGone, ErrNoCapacity and ErrRefused mean that nothing was
+	// created. Any other error is ambiguous: the instance may exist, or come
+	// to exist, and only listings tell.
+	Create(ctx context.Context, req Request) (id string, err error)
+
+	// Instances lists every instance of the account that may cost money,
+	// those of other owners included: the caller knows its own labels. When
+	// a part is missing the rest is returned with Complete false; an error
+	// means that nothing was learned.
+	Instances(ctx context.Context) (Snapshot, error)
+
+	// Destroy asks for the end of an instance. nil means that the provider
+	// accepted, or that it does not know the id. It is no proof: only
+	// Instances tells that it is really gone. Asking twice is no error.
+	Destroy(ctx context.Context, id string) error
+}
+
+// The definite refusals of Create: nothing was created.
+var (
+	// ErrOfferGone: somebody else took this offer. Another may do.
+	ErrOfferGone = errors.New("the offer is gone")
+	// ErrNoCapacity: there is nothing to rent now.
+	ErrNoCapacity = errors.New("no capacity")
+	// ErrRefused: the provider will not, for a reason that lies with us
+	// (key, funds, a malformed request).
+	ErrRefused = errors.New("refused")
+)
+
+// IsAmbiguous reports whether err, from Create, leaves open whether an
+// instance exists.
+func IsAmbiguous(err error) bool {
+	return err != nil && !errors.Is(err, ErrOfferGone) &&
+		!errors.Is(err, ErrNoCapacity) && !errors.Is(err, ErrRefused)
+}

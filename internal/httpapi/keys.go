@@ -1,0 +1,135 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/api-gpu/api-gpu"
+)
+
+// adminName is the name of the key that steers the server.
+const adminName = "admin"
+
+// Keys are the API keys of a server, kept as digests. The zero value accepts
+// every request as the admin: for a server that listens on loopback only.
+type Keys struct {
+	keys []key
+}
+
+type key struct {
+	caller Caller
+	digest [sha256.Size]byte
+}
+
+var keyName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// ParseKeys reads X_API_KEY: keys separated by commas, each as name:key or,
+// where there is only one, the bare key. The one named admin, or the only
+// one, is the admin's.
+func ParseKeys(s string) (Keys, error) {
+	var ks Keys
+	seen := map[string]bool{}
+	for part := range strings.SplitSeq(s, ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		name, secret, named := strings.Cut(part, ":")
+		name, secret = strings.TrimSpace(name), strings.TrimSpace(secret)
+		if !named {
+			name, secret = adminName, part
+		}
+		digest := sha256.Sum256([]byte(secret))
+		switch {
+		case !keyName.MatchString(name):
+			return Keys{}, fmt.Errorf("key name %q: use letters, digits, - and _", name)
+		case secret == "":
+			return Keys{}, fmt.Errorf("the key named %q is empty", name)
+		case seen[name]:
+			return Keys{}, fmt.Errorf("two keys are named %q (a key without a name is named admin)", name)
+		case slices.ContainsFunc(ks.keys, func(k key) bool { return k.digest == digest }):
+			return Keys{}, fmt.Errorf("the key named %q is the same as another: nobody could tell whose it is", name)
+		}
+		seen[name] = true
+		ks.keys = append(ks.keys, key{Caller{Name: name, Admin: name == adminName}, digest})
+	}
+	if len(ks.keys) == 1 {
+		ks.keys[0].caller.Admin = true
+	}
+	return ks, nil
+}
+
+// Open reports whether no key is asked for.
+func (ks Keys) Open() bool { return len(ks.keys) == 0 }
+
+// Caller returns whose key the request carries, in X-API-Key or as a bearer
+// token. The comparison takes the same time for every key and every guess:
+// digests of equal length are compared, all of them.
+func (ks Keys) Caller(r *http.Request) (Caller, error) {
+	if ks.Open() {
+		return Caller{Name: adminName, Admin: true}, nil
+	}
+	given := r.Header.Get("X-API-Key")
+	if given == "" {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if strings.EqualFold(scheme, "Bearer") {
+			given = strings.TrimSpace(token)
+		}
+	}
+	digest := sha256.Sum256([]byte(given))
+	var found Caller
+	for _, k := range ks.keys {
+		if subtle.ConstantTimeCompare(k.digest[:], digest[:]) == 1 {
+			found = k.caller
+		}
+	}
+	switch {
+	case given == "":
+		return Caller{}, apigpu.E(apigpu.Unauthorized, nil, "An API key is needed.").
+			WithHint("Send it as the header X-API-Key, or as Authorization: Bearer.")
+	case found.Name == "":
+		return Caller{}, apigpu.E(apigpu.Unauthorized, nil, "This API key is not known.").
+			WithHint("Compare it with X_API_KEY in the server's configuration.")
+	}
+	return found, nil
+}
+
+// Require lets only requests with a known key through to next, which finds
+// the caller by CallerOf.
+func (ks Keys) Require(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who, err := ks.Caller(r)
+		if err != nil {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="api-gpu"`)
+			WriteError(w, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, who)))
+	})
+}
+
+// RequireAdmin is Require for the admin only; other known keys get 403.
+func (ks Keys) RequireAdmin(next http.Handler) http.Handler {
+	return ks.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !CallerOf(r.Context()).Admin {
+			WriteError(w, apigpu.E(apigpu.Forbidden, nil, "Only the key named admin may do this."))
+			return
+		}
+		next.ServeHTTP(w, r)
+	}))
+}
+
+type callerKey struct{}
+
+// CallerOf returns who sent the request of this context: nobody, who may see
+// nothing, outside of Require.
+func CallerOf(ctx context.Context) Caller {
+	who, _ := ctx.Value(callerKey{}).(Caller)
+	return who
+}

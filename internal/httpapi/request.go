@@ -1,0 +1,324 @@
+package httpapi
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/api-gpu/api-gpu"
+)
+
+// Limits of a request.
+const (
+	// maxJSON bounds a JSON body: subtitles of the largest size, each byte
+	// escaped in the usual ways (é is two bytes, and six as \u00e9), and
+	// everything else.
+	maxJSON = 3*apigpu.MaxSubtitle + 1<<20
+	// maxField bounds a form field that is not a file, in bytes.
+	maxField = 64 << 10
+	// maxParts bounds the parts of a form, and so what is held in memory.
+	maxParts = 32
+	// maxEcho bounds what of a wrong name is said back, in bytes.
+	maxEcho = 64
+)
+
+// captionBody is the JSON body of POST /video/caption.
+type captionBody struct {
+	apigpu.CaptionSpec
+	// Wait is how many seconds the request may wait; it wins over Prefer.
+	Wait *float64 `json:"wait,omitempty" minimum:"0" maximum:"600" doc:"Seconds to wait for the result; 0 answers at once"`
+}
+
+// readSubmission decodes the body of POST /video/caption in any of its forms:
+// JSON (whatever its content type says: the plan's own curl sends a form's),
+// multipart with files, or a plain form. The caller owns the upload it names.
+func (a *API) readSubmission(w http.ResponseWriter, r *http.Request) (Submission, *float64, error) {
+	body := bufio.NewReader(r.Body)
+	contentType, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case startsJSON(body):
+		return readJSON(limit(w, r, body, maxJSON))
+	case contentType == "multipart/form-data" && params["boundary"] != "":
+		return a.readMultipart(r, multipart.NewReader(limit(w, r, body, a.cfg.MaxUpload+maxJSON), params["boundary"]))
+	case contentType == "application/x-www-form-urlencoded":
+		return readForm(limit(w, r, body, maxJSON))
+	case contentType == "application/json":
+		return Submission{}, nil, apigpu.E(apigpu.InvalidRequest, nil, "The body is not a JSON object.")
+	}
+	return Submission{}, nil, apigpu.E(apigpu.UnsupportedMediaType, nil, "The body is neither JSON nor a form.").
+		WithHint(`Send {"url_video": "…", "url_srt": "…"} or multipart/form-data with the files video and srt.`)
+}
+
+// limit bounds a body to n bytes. One that says it is longer is refused before
+// it is received.
+func limit(w http.ResponseWriter, r *http.Request, body io.Reader, n int64) io.Reader {
+	if r.ContentLength > n {
+		return failing{&http.MaxBytesError{Limit: n}}
+	}
+	return http.MaxBytesReader(w, io.NopCloser(body), n)
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// startsJSON reports whether the first byte of the body that means anything
+// is a brace.
+func startsJSON(body *bufio.Reader) bool {
+	head, _ := body.Peek(64)
+	head = bytes.TrimPrefix(head, []byte("\ufeff"))
+	return bytes.HasPrefix(bytes.TrimLeft(head, " \t\r\n"), []byte("{"))
+}
+
+func readJSON(r io.Reader) (Submission, *float64, error) {
+	raw, err := io.ReadAll(r)
+	if err != nil {
+		return Submission{}, nil, bodyFault(err)
+	}
+	var body captionBody
+	if err := decodeJSON(raw, &body); err != nil {
+		return Submission{}, nil, err
+	}
+	return submission(body.CaptionSpec, "", nil), body.Wait, nil
+}
+
+// decodeJSON reads one object that has no unknown field.
+func decodeJSON(raw []byte, into any) error {
+	if !utf8.Valid(raw) { // the decoder would put marks of doubt into captions
+		return apigpu.E(apigpu.InvalidRequest, nil, "The body is not UTF-8, as JSON must be.").
+			WithHint("Upload a subtitle file of another encoding as it is, or name its address as url_srt.")
+	}
+	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(raw, []byte("\ufeff"))))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return jsonFault(err, into)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return apigpu.E(apigpu.InvalidRequest, nil, "There is more after the end of the JSON object.")
+	}
+	return nil
+}
+
+func jsonFault(err error, into any) error {
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		if plain, err := strconv.Unquote(name); err == nil {
+			name = plain
+		}
+		return unknownField("field", name, fieldNames(into))
+	}
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		// Go puts the names of embedded structs into the path.
+		field := strings.TrimPrefix(t.Field, "CaptionSpec.")
+		return apigpu.E(apigpu.InvalidRequest, nil, "%s must be of type %s, not %s.", field, jsonKind(t), echo(t.Value)).WithField(field)
+	}
+	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return apigpu.E(apigpu.InvalidRequest, nil, "The body is not JSON: %s at byte %d.", s.Error(), s.Offset)
+	}
+	return apigpu.E(apigpu.InvalidRequest, err, "The body is not JSON: it ends too early.")
+}
+
+// unknownField refuses a field that does not exist, with the one that was
+// most likely meant.
+func unknownField(kind, name string, known []string) error {
+	name = echo(name)
+	e := apigpu.E(apigpu.InvalidRequest, nil, "There is no %s %q.", kind, name).WithField(name)
+	if near := nearest(name, known); near != "" {
+		return e.WithHint("Did you mean %q?", near)
+	}
+	return e
+}
+
+// echo cuts text of a client to what is worth saying back.
+func echo(s string) string {
+	if len(s) > maxEcho {
+		s = strings.ToValidUTF8(s[:maxEcho], "") + "…"
+	}
+	return s
+}
+
+// readMultipart takes the parts as they come. The video goes to storage while
+// it arrives, so that no request holds one in memory.
+func (a *API) readMultipart(r *http.Request, form *multipart.Reader) (s Submission, wait *float64, err error) {
+	var upload string
+	defer func() {
+		if err != nil && upload != "" {
+			a.cfg.Jobs.Discard(upload)
+		}
+	}()
+	fields := url.Values{}
+	var subtitle, request []byte
+	for n := 0; ; n++ {
+		part, err := form.NextPart()
+		if err == io.EOF { // not errors.Is: a body cut between parts wraps EOF
+			break
+		}
+		if err != nil {
+			return Submission{}, nil, bodyFault(err)
+		}
+		name := part.FormName()
+		switch {
+		case n >= maxParts:
+			return Submission{}, nil, apigpu.E(apigpu.InvalidRequest, nil, "The form has more than %d parts.", maxParts)
+		case !slices.Contains(formFields, name): // before its bytes are read
+			return Submission{}, nil, unknownField("form field", name, formFields)
+		case name == "video" && upload != "":
+			return Submission{}, nil, apigpu.E(apigpu.InvalidRequest, nil, "More than one video was uploaded.").WithField(name)
+		case name == "video":
+			if upload, err = a.cfg.Jobs.Receive(r.Context(), CallerOf(r.Context()), &bodyReader{part}); err != nil {
+				return Submission{}, nil, err
+			}
+		case name == "srt" && subtitle != nil:
+			return Submission{}, nil, apigpu.E(apigpu.InvalidRequest, nil, "More than one subtitle file was uploaded.").WithField(name)
+		case name == "srt":
+			if subtitle, err = readPart(part, apigpu.MaxSubtitle); err != nil {
+				return Submission{}, nil, err
+			}
+		case name == "request":
+			if request, err = readPart(part, maxJSON); err != nil {
+				return Submission{}, nil, err
+			}
+		default:
+			value, err := readPart(part, maxField)
+			if err != nil {
+				return Submission{}, nil, err
+			}
+			fields.Add(name, string(value))
+		}
+	}
+	body, err := formBody(fields, request)
+	if err != nil {
+		return Submission{}, nil, err
+	}
+	return submission(body.CaptionSpec, upload, subtitle), body.Wait, nil
+}
+
+func readForm(r io.Reader) (Submission, *float64, error) {
+	raw, err := io.ReadAll(r)
+	if err != nil {
+		return Submission{}, nil, bodyFault(err)
+	}
+	fields, err := url.ParseQuery(string(raw))
+	if err != nil {
+		return Submission{}, nil, apigpu.E(apigpu.InvalidRequest, err, "The form is malformed.")
+	}
+	request := fields.Get("request")
+	fields.Del("request")
+	body, err := formBody(fields, []byte(request))
+	if err != nil {
+		return Submission{}, nil, err
+	}
+	return submission(body.CaptionSpec, "", nil), body.Wait, nil
+}
+
+// formFields are the plain fields of a form; anything else goes into the JSON
+// part named request.
+var formFields = []string{"url_video", "url_srt", "srt", "quality", "filename", "wait", "request", "video"}
+
+// formBody puts the fields of a form over the JSON of its request part.
+func formBody(fields url.Values, request []byte) (captionBody, error) {
+	var body captionBody
+	if len(request) > 0 {
+		if err := decodeJSON(request, &body); err != nil {
+			return captionBody{}, err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		value := fields[name][len(fields[name])-1]
+		switch name {
+		case "url_video":
+			body.URLVideo = value
+		case "url_srt":
+			body.URLSRT = value
+		case "srt":
+			body.SRT = value
+		case "quality":
+			body.Output.Quality = apigpu.Quality(value)
+		case "filename":
+			body.Output.Filename = value
+		case "wait":
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				return captionBody{}, waitFault(value)
+			}
+			body.Wait = &n
+		case "video":
+			return captionBody{}, apigpu.E(apigpu.InvalidRequest, nil, "video is a file, and this form can carry none.").WithField(name).
+				WithHint("Send multipart/form-data (curl -F video=@file.mp4), or an address as url_video.")
+		default:
+			return captionBody{}, unknownField("form field", name, formFields)
+		}
+	}
+	return body, nil
+}
+
+func submission(spec apigpu.CaptionSpec, upload string, subtitle []byte) Submission {
+	spec = spec.Clean()
+	return Submission{Spec: spec, Upload: upload, Subtitle: subtitle}
+}
+
+// validate checks a submission, and moves inline text to where uploaded bytes
+// are, so that one path reads both.
+func (s Submission) validate() (Submission, error) {
+	if err := s.Spec.Validate(s.Upload != "", s.Subtitle != nil); err != nil {
+		return s, err
+	}
+	if s.Spec.SRT != "" {
+		s.Subtitle, s.Spec.SRT = []byte(s.Spec.SRT), ""
+	}
+	return s, nil
+}
+
+func readPart(part *multipart.Part, limit int64) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(part, limit+1))
+	if err != nil {
+		return nil, bodyFault(err)
+	}
+	if int64(len(raw)) > limit {
+		return nil, apigpu.E(apigpu.TooLarge, nil, "%s is longer than %d bytes.", part.FormName(), limit).WithField(part.FormName())
+	}
+	return raw, nil
+}
+
+// bodyReader tells a body that the client cut short from a store that fails:
+// the former is the client's fault.
+type bodyReader struct{ r io.Reader }
+
+func (b *bodyReader) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = bodyFault(err)
+	}
+	return n, err
+}
+
+func bodyFault(err error) error {
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return apigpu.E(apigpu.TooLarge, err, "The body is longer than %d bytes.", tooLarge.Limit)
+	}
+	return apigpu.E(apigpu.InvalidRequest, err, "The body ended before it was complete.")
+}
+
+// jsonKind names the JSON type that a field wants.
+func jsonKind(t *json.UnmarshalTypeError) string {
+	switch fmt.Sprint(t.Type.Kind()) {
+	case "string":
+		return "string"
+	case "float64", "int", "int64":
+		return "number"
+	case "bool":
+		return "boolean"
+	}
+	return "object"
+}

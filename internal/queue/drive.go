@@ -1,0 +1,102 @@
+package queue
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/db"
+)
+
+// LeaseFor is how long a driver may be silent before another takes over.
+const LeaseFor = 30 * time.Second
+
+// Claim starts the next attempt of a queued job on a slot: it decides who may
+// run a job. Conflict means that the job or the slot is taken, or that the
+// job's waiting is over.
+func (q *Queue) Claim(ctx context.Context, id, instance string, slot int) (Job, error) {
+	now := q.now()
+	ids, err := q.change(ctx, `
+		UPDATE jobs SET status = 'running', phase = $1, phase_note = '', progress = 0, attempt = attempt + 1, owner = $2, lease_until = $3,
+			instance = $4, slot = $5, started_at = $6, running_until = $6 + run_for, revision = revision + 1
+		WHERE id = $7 AND status = 'queued' AND cancel_requested = 0 AND waiting_until > $6
+		RETURNING id`,
+		apigpu.Downloading, newOwner(), millis(now.Add(LeaseFor)), instance, slot, millis(now), id)
+	if db.IsUnique(err) {
+		return Job{}, apigpu.E(apigpu.Conflict, err, "Slot %d of %s is taken.", slot, instance)
+	}
+	if err != nil {
+		return Job{}, fmt.Errorf("claim job: %w", err)
+	}
+	if len(ids) == 0 {
+		return Job{}, apigpu.E(apigpu.Conflict, nil, "Job %s is not waiting.", id)
+	}
+	return q.Job(ctx, id)
+}
+
+// TakeOver makes the caller the driver of a job whose driver fell silent: the
+// same attempt on the same slot, a new owner. Conflict means that the lease
+// has not run out, or that somebody was faster.
+func (q *Queue) TakeOver(ctx context.Context, id string) (Job, error) {
+	now := q.now()
+	ids, err := q.change(ctx, `
+		UPDATE jobs SET owner = $1, lease_until = $2, revision = revision + 1
+		WHERE id = $3 AND status = 'running' AND lease_until <= $4
+		RETURNING id`, newOwner(), millis(now.Add(LeaseFor)), id, millis(now))
+	if err != nil {
+		return Job{}, fmt.Errorf("take over job: %w", err)
+	}
+	if len(ids) == 0 {
+		return Job{}, apigpu.E(apigpu.Conflict, nil, "Job %s is driven by another.", id)
+	}
+	return q.Job(ctx, id)
+}
+
+// Heartbeat renews a lease.
+func (q *Queue) Heartbeat(ctx context.Context, l Lease) error {
+	return q.fenced(ctx, l, "renew lease", `lease_until = $4`, millis(q.now().Add(LeaseFor)))
+}
+
+// Release ends a lease early, so that the next process takes the job over at
+// once: the last word of a driver that is told to stop.
+func (q *Queue) Release(ctx context.Context, l Lease) error {
+	return q.fenced(ctx, l, "release lease", `lease_until = $4`, millis(q.now()))
+}
+
+// Progress is how far a running job is.
+type Progress struct {
+	Phase   apigpu.Phase
+	Percent float64 // of the whole job; a lower one than before is not shown
+}
+
+// Report shows progress to whoever watches.
+func (q *Queue) Report(ctx context.Context, l Lease, p Progress) error {
+	return q.fenced(ctx, l, "report progress",
+		`phase = $4, progress = CASE WHEN progress > $5 THEN progress ELSE $5 END, revision = revision + 1`, p.Phase, p.Percent)
+}
+
+// Note tells why queued jobs wait. It changes nothing for those that know.
+func (q *Queue) Note(ctx context.Context, note string) error {
+	_, err := q.change(ctx, `UPDATE jobs SET phase_note = $1, revision = revision + 1
+		WHERE status = 'queued' AND phase_note <> $1 RETURNING id`, note)
+	return err
+}
+
+// fenced runs one update of a running job under its lease. sets begins its
+// parameters at $4.
+func (q *Queue) fenced(ctx context.Context, l Lease, what, sets string, args ...any) error {
+	ids, err := q.change(ctx, `UPDATE jobs SET `+sets+`
+		WHERE id = $1 AND attempt = $2 AND owner = $3 AND status = 'running' RETURNING id`,
+		append([]any{l.JobID, l.Attempt, l.Owner}, args...)...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if len(ids) == 0 {
+		return apigpu.E(apigpu.StaleAttempt, nil, "Attempt %d of job %s is no longer ours.", l.Attempt, l.JobID)
+	}
+	return nil
+}
+
+func newOwner() string { return rand.Text() }

@@ -1,0 +1,207 @@
+package queue
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+)
+
+// idle clears what only a running job has.
+const idle = `owner = NULL, lease_until = NULL, running_until = NULL, instance = NULL, slot = NULL, revision = revision + 1`
+
+// Outcome is what a job that succeeded brought.
+type Outcome struct {
+	Video    apigpu.Video
+	Stats    apigpu.Stats     // QueueMS is filled in here
+	Warnings []apigpu.Warning // those found while rendering
+	Result   string           // blob key, committed before
+}
+
+// Complete ends a job well: it alone decides that a job is finished. The
+// result must be stored and verified before.
+func (q *Queue) Complete(ctx context.Context, l Lease, o Outcome) error {
+	now := q.now()
+	j, err := q.Job(ctx, l.JobID)
+	if err != nil {
+		return err
+	}
+	if j.StartedAt != nil {
+		o.Stats.QueueMS = j.StartedAt.Sub(j.CreatedAt).Milliseconds()
+	}
+	return q.fenced(ctx, l, "complete job", `status = 'succeeded', phase = $4, phase_note = '', progress = 100, video = $5, stats = $6, warnings = $7,
+		result = $8, finished_at = $9, expires_at = $9 + keep_for, `+idle,
+		apigpu.Done, encode(o.Video), encode(o.Stats), encode(append(j.Warnings, o.Warnings...)), o.Result, millis(now))
+}
+
+// Fail ends a job badly.
+func (q *Queue) Fail(ctx context.Context, l Lease, why *apigpu.Error) error {
+	now := q.now()
+	return q.fenced(ctx, l, "fail job", `status = 'failed', phase = $4, phase_note = '', error = $5, finished_at = $6, expires_at = $6 + keep_for, `+idle,
+		apigpu.Done, encode(why), millis(now))
+}
+
+// Cancelled ends a running job whose cancel reached the worker.
+func (q *Queue) Cancelled(ctx context.Context, l Lease) error {
+	now := q.now()
+	return q.fenced(ctx, l, "cancel job", `status = 'canceled', phase = $4, phase_note = '', error = $5, finished_at = $6, expires_at = $6 + keep_for, `+idle,
+		apigpu.Done, encode(canceled()), millis(now))
+}
+
+// Setback is why an attempt came to nothing though the job may still succeed.
+type Setback struct {
+	// Why fails the job where it may not try again.
+	Why *apigpu.Error
+	// Blamed tells that the job itself may be at fault.
+	Blamed bool
+	// Push lets the video travel through the orchestrator from now on.
+	Push bool
+}
+
+// Requeue puts a running job back: its machine is gone, or does not have it.
+// The job fails instead after maxBlamed attempts that were its own fault, or
+// maxAttempts in all. It returns the job as it then is.
+func (q *Queue) Requeue(ctx context.Context, l Lease, s Setback) (Job, error) {
+	j, err := q.Job(ctx, l.JobID)
+	if err != nil {
+		return Job{}, err
+	}
+	if spent(j.Attempt, j.Blamed, s.Blamed) {
+		err = q.Fail(ctx, l, s.Why)
+	} else {
+		err = q.fenced(ctx, l, "requeue job", `status = 'queued', phase = $4, phase_note = $5, progress = 0, started_at = NULL,
+			blamed = blamed + $6, push = CASE WHEN $7 = 1 THEN 1 ELSE push END, `+idle,
+			apigpu.WaitingGPU, s.Why.Message, flag(s.Blamed), flag(s.Push))
+	}
+	if err != nil {
+		return Job{}, err
+	}
+	return q.Job(ctx, l.JobID)
+}
+
+// spent reports whether a job has used up its attempts, this one included.
+func spent(attempt, blamedBefore int, blame bool) bool {
+	return attempt >= maxAttempts || blame && blamedBefore+1 >= maxBlamed
+}
+
+// Cancel asks for the end of a job: a queued one ends at once, a running one
+// when its driver has told the worker. Conflict when it has ended already.
+func (q *Queue) Cancel(ctx context.Context, id string) (Job, error) {
+	now := q.now()
+	ids, err := q.change(ctx, `
+		UPDATE jobs SET cancel_requested = 1, revision = revision + 1,
+			status = CASE WHEN status = 'queued' THEN 'canceled' ELSE status END,
+			phase = CASE WHEN status = 'queued' THEN $1 ELSE phase END,
+			error = CASE WHEN status = 'queued' THEN $2 ELSE error END,
+			finished_at = CASE WHEN status = 'queued' THEN $3 ELSE finished_at END,
+			expires_at = CASE WHEN status = 'queued' THEN $3 + keep_for ELSE expires_at END
+		WHERE id = $4 AND status IN ('queued', 'running') RETURNING id`,
+		apigpu.Done, encode(canceled()), millis(now), id)
+	if err != nil {
+		return Job{}, fmt.Errorf("cancel job: %w", err)
+	}
+	j, err := q.Job(ctx, id)
+	if err == nil && len(ids) == 0 {
+		err = apigpu.E(apigpu.Conflict, nil, "The job has ended already: it is %s.", j.Status).WithJob(id)
+	}
+	return j, err
+}
+
+// Expire ends the queued jobs whose waiting is over.
+func (q *Queue) Expire(ctx context.Context) error {
+	now := q.now()
+	why := apigpu.E(apigpu.QueueExpired, nil, "No machine was free before the job's waiting time was over.").
+		WithHint("Send it again, or raise QUEUE_TTL.")
+	_, err := q.change(ctx, `UPDATE jobs SET status = 'expired', phase = $1, error = $2, finished_at = $3, expires_at = $3 + keep_for, revision = revision + 1
+		WHERE status = 'queued' AND waiting_until <= $3 RETURNING id`, apigpu.Done, encode(why), millis(now))
+	return err
+}
+
+// Delete forgets a job that has ended and returns it, so that its files can
+// be removed. Conflict while it goes on.
+func (q *Queue) Delete(ctx context.Context, id string) (Job, error) {
+	j, err := q.Job(ctx, id)
+	if err != nil {
+		return Job{}, err
+	}
+	ids, err := q.change(ctx, `DELETE FROM jobs WHERE id = $1 AND status NOT IN ('queued', 'running') RETURNING id`, id)
+	if err != nil {
+		return Job{}, fmt.Errorf("delete job: %w", err)
+	}
+	if len(ids) == 0 {
+		return j, apigpu.E(apigpu.Conflict, nil, "The job has not ended yet.").WithJob(id)
+	}
+	return j, nil
+}
+
+// historyFor is how long an ended job is listed.
+const historyFor = 30 * 24 * time.Hour
+
+// Prune takes the result from jobs whose time is over and the upload from
+// jobs that have ended, and forgets jobs that ended long ago. It returns the
+// blob keys that nothing needs any more.
+func (q *Queue) Prune(ctx context.Context) (keys []string, err error) {
+	now := q.now()
+	const (
+		spentResult = `result <> '' AND status NOT IN ('queued', 'running') AND expires_at <= $1`
+		spentUpload = `upload <> '' AND status NOT IN ('queued', 'running')`
+	)
+	err = q.db.Tx(ctx, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, `SELECT result FROM jobs WHERE `+spentResult+` UNION SELECT upload FROM jobs WHERE `+spentUpload, millis(now))
+		if err != nil {
+			return err
+		}
+		if keys, err = collect(rows); err != nil || len(keys) == 0 {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE jobs SET result = '', revision = revision + 1 WHERE `+spentResult, millis(now))
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE jobs SET upload = '' WHERE `+spentUpload)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("prune results: %w", err)
+	}
+	if _, err = q.change(ctx, `DELETE FROM jobs WHERE finished_at < $1 AND result = '' RETURNING id`, millis(now.Add(-historyFor))); err != nil {
+		err = fmt.Errorf("prune jobs: %w", err)
+	}
+	return keys, err
+}
+
+// collect reads one column of text.
+func collect(rows *sql.Rows) ([]string, error) {
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, rows.Err()
+}
+
+// Files returns the blob keys that jobs still need: results that are kept,
+// and uploads of jobs that have not ended.
+func (q *Queue) Files(ctx context.Context) (map[string]bool, error) {
+	rows, err := q.db.Read().QueryContext(ctx, `SELECT result FROM jobs WHERE result <> ''
+		UNION SELECT upload FROM jobs WHERE upload <> '' AND status IN ('queued', 'running')`)
+	if err != nil {
+		return nil, fmt.Errorf("list files: %w", err)
+	}
+	list, err := collect(rows)
+	keys := make(map[string]bool, len(list))
+	for _, key := range list {
+		keys[key] = true
+	}
+	return keys, err
+}
+
+func canceled() *apigpu.Error {
+	return apigpu.E(apigpu.Canceled, nil, "The job was canceled.")
+}

@@ -1,0 +1,240 @@
+// Package queue is the life of a job on the VPS: the table jobs and every
+// rule about it. Truth is in the table; what it sends on channels only saves
+// a wait.
+//
+// A running job is driven by one owner. Every write of a driver names the
+// attempt and the owner, so that nothing from an old one is accepted
+// (StaleAttempt).
+package queue
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/db"
+)
+
+// Attempts of a job: after maxBlamed that were its own fault it fails, and
+// after maxAttempts whoever was at fault.
+const (
+	maxBlamed   = 3
+	maxAttempts = 10
+)
+
+// Queue is the table jobs. All methods are safe for concurrent use.
+type Queue struct {
+	db   *db.DB
+	now  func() time.Time
+	news *news
+}
+
+// New returns the queue in d. now is the clock; it must be that of every
+// process on the database (one host, for SQLite).
+func New(d *db.DB, now func() time.Time) *Queue {
+	return &Queue{db: d, now: now, news: newNews()}
+}
+
+// Job is a row: what the public sees, and what drives it.
+type Job struct {
+	apigpu.Job
+	Client          string
+	Spec            apigpu.CaptionSpec
+	Upload          string        // blob key of an uploaded video
+	Push            bool          // the video travels through the orchestrator
+	RunFor          time.Duration // how long one run may take
+	KeepFor         time.Duration // how long the result is kept
+	WaitingUntil    time.Time
+	RunningUntil    time.Time // zero unless running
+	Blamed          int
+	Owner           string    // empty unless running
+	LeaseUntil      time.Time // zero unless running
+	Instance        string    // label; empty unless running
+	Slot            int
+	CancelRequested bool
+	Result          string // blob key; empty before success and after its end
+}
+
+// Lease names one driver of one attempt: the fence of its writes.
+type Lease struct {
+	JobID   string
+	Attempt int
+	Owner   string
+}
+
+// Lease returns the lease under which the job runs now.
+func (j Job) Lease() Lease { return Lease{j.ID, j.Attempt, j.Owner} }
+
+// Draft is a job to be recorded.
+type Draft struct {
+	Client   string
+	Spec     apigpu.CaptionSpec
+	Subtitle []byte
+	Upload   string
+	Push     bool
+	Captions apigpu.Captions
+	Warnings []apigpu.Warning
+	WaitFor  time.Duration // how long it may wait for a worker
+	RunFor   time.Duration // how long one run may take
+	KeepFor  time.Duration // how long its result is kept
+}
+
+// Submit records a job. When it returns nil the job survives a power cut.
+func (q *Queue) Submit(ctx context.Context, d Draft) (Job, error) {
+	now := q.now()
+	// A worker knows addresses, not secrets; the row keeps the headers that
+	// the orchestrator itself sends.
+	spec, err := json.Marshal(d.Spec)
+	if err != nil {
+		return Job{}, fmt.Errorf("encode spec: %w", err)
+	}
+	id := "job_" + ulid.MustNew(ulid.Timestamp(now), rand.Reader).String()
+	waiting := now.Add(d.WaitFor)
+	end := waiting.Add(d.RunFor).Add(d.KeepFor)
+	_, err = q.change(ctx, `
+		INSERT INTO jobs (id, client, operation, status, phase, spec, subtitle, upload, push, captions, warnings, stats,
+			created_at, waiting_until, run_for, keep_for, expires_at, link_until)
+		VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, '{}', $11, $12, $13, $14, $15, $15)
+		RETURNING id`,
+		id, d.Client, apigpu.CaptionOperation, apigpu.WaitingGPU, string(spec), d.Subtitle, d.Upload, flag(d.Push),
+		encode(d.Captions), encode(d.Warnings), millis(now), millis(waiting), d.RunFor.Milliseconds(),
+		d.KeepFor.Milliseconds(), millis(end))
+	if err != nil {
+		return Job{}, fmt.Errorf("record job: %w", err)
+	}
+	return q.Job(ctx, id)
+}
+
+// Job returns a job as it is.
+func (q *Queue) Job(ctx context.Context, id string) (Job, error) {
+	j, err := q.scan(q.db.Read().QueryRowContext(ctx, `SELECT `+columns+` FROM jobs WHERE id = $1`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return Job{}, notFound(id)
+	}
+	if err != nil {
+		return Job{}, fmt.Errorf("read job: %w", err)
+	}
+	if j.Status == apigpu.Queued {
+		var ahead int
+		err := q.db.Read().QueryRowContext(ctx, `SELECT count(*) FROM jobs WHERE status = 'queued'
+			AND (created_at < $1 OR created_at = $1 AND id < $2)`, millis(j.CreatedAt), id).Scan(&ahead)
+		if err != nil {
+			return Job{}, fmt.Errorf("count jobs ahead: %w", err)
+		}
+		ahead++
+		j.QueuePosition = &ahead
+	}
+	return j, nil
+}
+
+// Subtitle returns the subtitle file of a job, as it was validated.
+func (q *Queue) Subtitle(ctx context.Context, id string) ([]byte, error) {
+	var b []byte
+	err := q.db.Read().QueryRowContext(ctx, `SELECT subtitle FROM jobs WHERE id = $1`, id).Scan(&b)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, notFound(id)
+	}
+	return b, err
+}
+
+// Filter selects jobs of a listing.
+type Filter struct {
+	Client string        // empty: everybody's
+	Status apigpu.Status // empty: any
+	Since  time.Time     // created at or after; zero: any
+	Before string        // ids below this one: the cursor
+	Limit  int
+}
+
+// List returns jobs, newest first: ids are ULIDs, so they sort by time.
+func (q *Queue) List(ctx context.Context, f Filter) ([]Job, error) {
+	where, args := []string{"1 = 1"}, []any{}
+	add := func(clause string, arg any) {
+		args = append(args, arg)
+		where = append(where, fmt.Sprintf(clause, len(args)))
+	}
+	if f.Client != "" {
+		add("client = $%d", f.Client)
+	}
+	if f.Status != "" {
+		add("status = $%d", f.Status)
+	}
+	if !f.Since.IsZero() {
+		add("created_at >= $%d", millis(f.Since))
+	}
+	if f.Before != "" {
+		add("id < $%d", f.Before)
+	}
+	args = append(args, f.Limit)
+	return q.rows(ctx, fmt.Sprintf(`SELECT %s FROM jobs WHERE %s ORDER BY id DESC LIMIT $%d`,
+		columns, strings.Join(where, " AND "), len(args)), args...)
+}
+
+// Open returns the jobs that have not ended, oldest first: what the fleet
+// plans for and the dispatcher drives.
+func (q *Queue) Open(ctx context.Context) ([]Job, error) {
+	return q.rows(ctx, `SELECT `+columns+` FROM jobs WHERE status IN ('queued', 'running') ORDER BY created_at, id LIMIT 10000`)
+}
+
+// Counts returns how many jobs are queued and how many run.
+func (q *Queue) Counts(ctx context.Context) (queued, running int, err error) {
+	err = q.db.Read().QueryRowContext(ctx, `SELECT count(*) FILTER (WHERE status = 'queued'), count(*) FILTER (WHERE status = 'running')
+		FROM jobs WHERE status IN ('queued', 'running')`).Scan(&queued, &running)
+	return queued, running, err
+}
+
+func (q *Queue) rows(ctx context.Context, query string, args ...any) ([]Job, error) {
+	rows, err := q.db.Read().QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list jobs: %w", err)
+	}
+	defer rows.Close()
+	var jobs []Job
+	for rows.Next() {
+		j, err := q.scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("list jobs: %w", err)
+		}
+		jobs = append(jobs, j)
+	}
+	return jobs, rows.Err()
+}
+
+// change runs one statement that ends in RETURNING id, in a transaction of
+// its own, and spreads the news of the jobs it changed. It returns their ids.
+func (q *Queue) change(ctx context.Context, statement string, args ...any) ([]string, error) {
+	var ids []string
+	err := q.db.Tx(ctx, func(tx *sql.Tx) error {
+		ids = nil // Tx may run this again
+		rows, err := tx.QueryContext(ctx, statement, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id string
+			if err := rows.Scan(&id); err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	q.news.spread(ids...)
+	return ids, nil
+}
+
+func notFound(id string) error {
+	return apigpu.E(apigpu.JobNotFound, nil, "There is no job %q.", id)
+}

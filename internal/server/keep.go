@@ -1,0 +1,53 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Times of housekeeping.
+const (
+	keepGap = time.Minute
+	// strayAge is how old a file without a reference must be before it goes:
+	// longer than any upload or transfer that is still on its way to one.
+	strayAge = 6 * time.Hour
+)
+
+// Keep removes results when their time is over and files that no job needs,
+// until ctx ends.
+func (s *Jobs) Keep(ctx context.Context) error {
+	tick := time.NewTicker(keepGap)
+	defer tick.Stop()
+	for {
+		if err := s.KeepOnce(ctx); err != nil && ctx.Err() == nil {
+			s.Log.ErrorContext(ctx, "housekeeping", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// KeepOnce is one round of Keep.
+func (s *Jobs) KeepOnce(ctx context.Context) error {
+	spent, err := s.Queue.Prune(ctx)
+	for _, key := range spent {
+		err = errors.Join(err, s.Blob.Delete(ctx, key))
+	}
+	// The references are read before the files are listed: a file that gets
+	// one in between is younger than strayAge.
+	needed, filesErr := s.Queue.Files(ctx)
+	if filesErr != nil {
+		return errors.Join(err, filesErr)
+	}
+	strays, sweepErr := s.Blob.Sweep(ctx, func(key string, age time.Duration) bool {
+		return needed[key] || age < strayAge
+	})
+	if removed := len(spent) + strays; removed > 0 {
+		s.Log.InfoContext(ctx, "files removed", "spent", len(spent), "strays", strays)
+	}
+	return errors.Join(err, sweepErr)
+}

@@ -1,0 +1,240 @@
+// Package server answers clients on the VPS: it implements the jobs API with
+// the queue and the store, checks inputs before a worker is asked for, and
+// keeps results for as long as was promised.
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/blob"
+	"github.com/api-gpu/api-gpu/internal/caption"
+	"github.com/api-gpu/api-gpu/internal/fetch"
+	"github.com/api-gpu/api-gpu/internal/httpapi"
+	"github.com/api-gpu/api-gpu/internal/queue"
+)
+
+// Policy is what the operator decided about jobs.
+type Policy struct {
+	QueueTTL  time.Duration // how long a job may wait for a worker
+	JobTimer  Timer         // how long one run may take
+	ResultTTL time.Duration // how long a result is kept
+	MaxUpload int64         // bytes of an uploaded video
+	Limits    Limits
+}
+
+// Jobs implements httpapi.Jobs on the VPS.
+type Jobs struct {
+	Queue  *queue.Queue
+	Blob   *blob.Store
+	Fetch  *fetch.Client
+	Policy Policy
+	Log    *slog.Logger
+	Now    func() time.Time
+}
+
+var _ httpapi.Jobs = (*Jobs)(nil)
+
+// uploadPrefix begins the keys of uploaded videos.
+const uploadPrefix = "upload-"
+
+// Receive streams an uploaded video into the store.
+func (s *Jobs) Receive(ctx context.Context, _ httpapi.Caller, r io.Reader) (string, error) {
+	release, err := s.Blob.Reserve(0) // refuses where there is no room at all
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	key := uploadPrefix + strings.ToLower(rand.Text())
+	if _, err := s.Blob.Receive(ctx, key, r, s.Policy.MaxUpload); err != nil {
+		return "", err
+	}
+	return key, nil
+}
+
+// Discard removes an upload that no job has taken over.
+func (s *Jobs) Discard(upload string) {
+	if upload == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	needed, err := s.Queue.Files(ctx)
+	if err == nil && !needed[upload] {
+		err = s.Blob.Delete(ctx, upload)
+	}
+	if err != nil { // the sweep removes it later
+		s.Log.Warn("upload not removed", "error", err)
+	}
+}
+
+// Submit reads the subtitles, looks at the head of the video, and records the
+// job: a bad file costs no second of a GPU.
+func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submission) (apigpu.Job, error) {
+	subtitle, document, err := s.readSubtitle(ctx, sub)
+	if err != nil {
+		return apigpu.Job{}, err
+	}
+	head, err := s.lookAtVideo(ctx, sub)
+	if err != nil {
+		return apigpu.Job{}, err
+	}
+	// Recording must not be cut short by a client that hangs up: it would
+	// send the same request again.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	spec := sub.Spec
+	spec.URLSRT, spec.HeadersSRT, spec.SRT = "", nil, ""
+	j, err := s.Queue.Submit(ctx, queue.Draft{
+		Client: who.Name, Spec: spec, Subtitle: subtitle, Upload: sub.Upload,
+		Captions: document.Captions(len(document.Cues)), Warnings: document.Warnings,
+		WaitFor: s.Policy.QueueTTL, RunFor: s.Policy.JobTimer.For(head), KeepFor: s.Policy.ResultTTL,
+	})
+	if err != nil {
+		return apigpu.Job{}, err
+	}
+	s.Log.InfoContext(ctx, "job queued", "job", j.ID, "client", who.Name, "cues", len(document.Cues), "duration", head.Duration)
+	return j.Job, nil
+}
+
+// readSubtitle gets the subtitle file and reads it as the worker will.
+func (s *Jobs) readSubtitle(ctx context.Context, sub httpapi.Submission) ([]byte, caption.Document, error) {
+	raw, field := sub.Subtitle, "srt"
+	if sub.Spec.URLSRT != "" {
+		field = "url_srt"
+		var err error
+		if raw, _, err = s.Fetch.Bytes(ctx, sub.Spec.URLSRT, sub.Spec.HeadersSRT, apigpu.MaxSubtitle); err != nil {
+			return nil, caption.Document{}, apigpu.AsError(err).WithField(field)
+		}
+	}
+	document, err := caption.Parse(raw)
+	if err != nil {
+		return nil, caption.Document{}, apigpu.AsError(err).WithField(field)
+	}
+	return bytes.Clone(raw), document, nil
+}
+
+// Job returns a job that the caller may see.
+func (s *Jobs) Job(ctx context.Context, who httpapi.Caller, id string) (apigpu.Job, error) {
+	j, err := s.mine(ctx, who, id)
+	return j.Job, err
+}
+
+func (s *Jobs) mine(ctx context.Context, who httpapi.Caller, id string) (queue.Job, error) {
+	j, err := s.Queue.Job(ctx, id)
+	if err == nil && !who.MayUse(j.Client) {
+		return queue.Job{}, apigpu.E(apigpu.JobNotFound, nil, "There is no job %q.", id)
+	}
+	return j, err
+}
+
+// Wait returns a job once it has changed, or ctx ends.
+func (s *Jobs) Wait(ctx context.Context, who httpapi.Caller, id string, after int64) (apigpu.Job, error) {
+	j, err := s.Queue.Wait(ctx, id, after)
+	if err == nil && !who.MayUse(j.Client) {
+		err = apigpu.E(apigpu.JobNotFound, nil, "There is no job %q.", id)
+	}
+	if err != nil {
+		return apigpu.Job{}, err
+	}
+	return j.Job, nil
+}
+
+// List returns one page of jobs.
+func (s *Jobs) List(ctx context.Context, who httpapi.Caller, f httpapi.Filter) ([]apigpu.Job, string, error) {
+	filter := queue.Filter{Client: who.Name, Status: f.Status, Since: f.Since, Before: f.Cursor, Limit: f.Limit + 1}
+	if who.Admin {
+		filter.Client = ""
+	}
+	rows, err := s.Queue.List(ctx, filter)
+	if err != nil {
+		return nil, "", err
+	}
+	cursor := ""
+	if len(rows) > f.Limit {
+		rows = rows[:f.Limit]
+		cursor = rows[f.Limit-1].ID
+	}
+	jobs := make([]apigpu.Job, len(rows))
+	for i, j := range rows {
+		jobs[i] = j.Job
+	}
+	return jobs, cursor, nil
+}
+
+// Cancel asks for the end of a job.
+func (s *Jobs) Cancel(ctx context.Context, who httpapi.Caller, id string) (apigpu.Job, error) {
+	if _, err := s.mine(ctx, who, id); err != nil {
+		return apigpu.Job{}, err
+	}
+	j, err := s.Queue.Cancel(ctx, id)
+	return j.Job, err
+}
+
+// cancelWait is how long a delete waits for the end that it asked for.
+const cancelWait = 10 * time.Second
+
+// Delete forgets a job and its files; one that goes on is canceled first.
+func (s *Jobs) Delete(ctx context.Context, who httpapi.Caller, id string) error {
+	j, err := s.mine(ctx, who, id)
+	if err != nil {
+		return err
+	}
+	if !j.Status.Final() {
+		if _, err := s.Queue.Cancel(ctx, id); err != nil && apigpu.CodeOf(err) != apigpu.Conflict {
+			return err
+		}
+		wait, cancel := context.WithTimeout(ctx, cancelWait)
+		defer cancel()
+		if _, err := s.Queue.Final(wait, id); err != nil {
+			return err
+		}
+	}
+	if j, err = s.Queue.Delete(ctx, id); err != nil {
+		return err
+	}
+	for _, key := range []string{j.Result, j.Upload} {
+		if key != "" {
+			err = errors.Join(err, s.Blob.Delete(context.WithoutCancel(ctx), key))
+		}
+	}
+	return err
+}
+
+// Video opens the result of a job.
+func (s *Jobs) Video(ctx context.Context, who httpapi.Caller, id string) (httpapi.Video, error) {
+	j, err := s.mine(ctx, who, id)
+	if err != nil {
+		return httpapi.Video{}, err
+	}
+	switch {
+	case j.Status == apigpu.Succeeded && j.Result == "":
+		return httpapi.Video{}, gone(nil)
+	case j.Status == apigpu.Succeeded:
+		content, object, err := s.Blob.Open(ctx, j.Result)
+		if errors.Is(err, fs.ErrNotExist) {
+			return httpapi.Video{}, gone(err)
+		}
+		if err != nil {
+			return httpapi.Video{}, fmt.Errorf("open result: %w", err)
+		}
+		return httpapi.Video{Content: content, SHA256: j.Job.Video.SHA256, ModTime: object.ModTime, Filename: j.Filename}, nil
+	case j.Status.Final():
+		return httpapi.Video{}, j.Error
+	default:
+		return httpapi.Video{}, apigpu.E(apigpu.NotReady, nil, "The video is not ready yet: the job is %s.", j.Status)
+	}
+}
+
+func gone(cause error) error {
+	return apigpu.E(apigpu.Gone, cause, "This video was kept until its end and is gone.")
+}

@@ -1,0 +1,147 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/api-gpu/api-gpu/internal/fleet"
+	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/httpapi"
+	"github.com/api-gpu/api-gpu/internal/queue"
+)
+
+// Status tells how the orchestrator is.
+type Status struct {
+	Queue    *queue.Queue
+	Fleet    *fleet.Fleet
+	Provider string
+	Version  string
+	Began    time.Time
+	Now      func() time.Time
+	Warnings []string // settings that should be changed
+}
+
+// Health is the body of GET /health.
+type Health struct {
+	Status    string        `json:"status"` // ok, standby, degraded
+	Service   string        `json:"service"`
+	Version   string        `json:"version"`
+	Timestamp time.Time     `json:"timestamp"`
+	Uptime    float64       `json:"uptime"` // seconds
+	Role      string        `json:"role"`   // leader, standby
+	Provider  string        `json:"provider"`
+	Workers   HealthWorkers `json:"workers"`
+	Jobs      HealthJobs    `json:"jobs"`
+	Warnings  []string      `json:"warnings"`
+}
+
+// HealthWorkers counts workers.
+type HealthWorkers struct {
+	Ready   int `json:"ready"`
+	Booting int `json:"booting"`
+}
+
+// HealthJobs counts jobs that have not ended.
+type HealthJobs struct {
+	Queued  int `json:"queued"`
+	Running int `json:"running"`
+}
+
+// Health answers GET /health: 200 while requests can be served, 503 when the
+// database does not answer.
+func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+	defer cancel()
+	h := Health{
+		Status: "ok", Service: "api-gpu orchestrator", Version: s.Version, Timestamp: s.Now().UTC(), Uptime: s.Now().Sub(s.Began).Seconds(),
+		Role: "leader", Provider: s.Provider, Warnings: append([]string{}, s.Warnings...),
+	}
+	if !s.Fleet.Leading() {
+		h.Status, h.Role = "standby", "standby"
+	}
+	status := http.StatusOK
+	rows, err := s.Fleet.Instances(ctx)
+	if err == nil {
+		h.Workers.Ready, h.Workers.Booting = count(rows, gpu.Ready), count(rows, gpu.Booting)+count(rows, gpu.Creating)
+		h.Jobs.Queued, h.Jobs.Running, err = s.Queue.Counts(ctx)
+	}
+	if err != nil {
+		h.Status, status = "degraded", http.StatusServiceUnavailable
+		h.Warnings = append(h.Warnings, "the database does not answer")
+	}
+	httpapi.WriteJSON(w, status, h)
+}
+
+func count(rows []fleet.Instance, state gpu.State) (n int) {
+	for _, in := range rows {
+		if in.State == state {
+			n++
+		}
+	}
+	return n
+}
+
+// Metrics answers GET /metrics in the format of Prometheus.
+func (s *Status) Metrics() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(s.collector(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+}
+
+// collector reads the tables at each scrape: there is nothing to keep in step.
+type collector struct {
+	status    *Status
+	jobs      *prometheus.Desc
+	instances *prometheus.Desc
+	leading   *prometheus.Desc
+}
+
+func (s *Status) collector() *collector {
+	return &collector{
+		status:    s,
+		jobs:      prometheus.NewDesc("api_gpu_jobs", "Jobs that have not ended.", []string{"status"}, nil),
+		instances: prometheus.NewDesc("api_gpu_instances", "Instances that are not gone.", []string{"state"}, nil),
+		leading:   prometheus.NewDesc("api_gpu_leading", "1 for the process that may rent and destroy.", nil, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.jobs
+	ch <- c.instances
+	ch <- c.leading
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	leading := 0.0
+	if c.status.Fleet.Leading() {
+		leading = 1
+	}
+	gauge(c.leading, leading)
+	queued, running, err := c.status.Queue.Counts(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(c.jobs, err)
+		return
+	}
+	gauge(c.jobs, float64(queued), "queued")
+	gauge(c.jobs, float64(running), "running")
+	rows, err := c.status.Fleet.Instances(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(c.instances, err)
+		return
+	}
+	for _, state := range []gpu.State{gpu.Planned, gpu.Creating, gpu.Booting, gpu.Ready, gpu.Destroying} {
+		gauge(c.instances, float64(count(rows, state)), string(state))
+	}
+}

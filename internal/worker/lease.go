@@ -1,0 +1,57 @@
+package worker
+
+import (
+	"sync"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+)
+
+// maxTTL bounds a renewal: no orchestrator may let a machine live for ever.
+const maxTTL = 24 * time.Hour
+
+// lease is the dead man's switch: unless it is renewed in time, expired is
+// closed. It runs on the monotonic clock. Without a first allowance there is
+// no switch, and only epochs are fenced.
+type lease struct {
+	expired chan struct{}
+
+	mu    sync.Mutex
+	epoch int64
+	timer *time.Timer // nil without a switch
+}
+
+// newLease returns a lease that is first good for allowance + boot.
+func newLease(allowance, boot time.Duration) *lease {
+	l := &lease{expired: make(chan struct{})}
+	if allowance > 0 {
+		l.timer = time.AfterFunc(allowance+boot, sync.OnceFunc(func() { close(l.expired) }))
+	}
+	return l
+}
+
+// renew accepts a renewal of the newest epoch seen, or a newer one.
+func (l *lease) renew(r apigpu.LeaseRequest) error {
+	ttl := time.Duration(r.TTLSeconds * float64(time.Second))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case r.Epoch < l.epoch:
+		return apigpu.E(apigpu.StaleEpoch, nil, "Epoch %d is over: this worker follows epoch %d.", r.Epoch, l.epoch)
+	case ttl <= 0 || ttl > maxTTL:
+		return apigpu.E(apigpu.InvalidRequest, nil, "ttl_seconds must be above 0 and at most %d.", int(maxTTL.Seconds())).WithField("ttl_seconds")
+	}
+	l.epoch = r.Epoch
+	if l.timer != nil && l.timer.Stop() { // one that has fired is not revived
+		l.timer.Reset(ttl)
+	}
+	return nil
+}
+
+func (l *lease) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+}

@@ -1,0 +1,220 @@
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/caption"
+	"github.com/api-gpu/api-gpu/internal/ffmpeg"
+	"github.com/api-gpu/api-gpu/internal/httpapi"
+)
+
+// ownJobs serves the jobs API from memory: a worker alone, on somebody's own
+// GPU, is already useful. It implements httpapi.Jobs.
+type ownJobs Worker
+
+var _ httpapi.Jobs = (*ownJobs)(nil)
+
+func (o *ownJobs) worker() *Worker { return (*Worker)(o) }
+
+func (o *ownJobs) Receive(ctx context.Context, _ httpapi.Caller, r io.Reader) (string, error) {
+	w := o.worker()
+	file, err := os.CreateTemp(w.cfg.WorkDir, uploadPrefix+"*")
+	if err != nil {
+		return "", fmt.Errorf("store upload: %w", err)
+	}
+	n, err := io.Copy(file, io.LimitReader(r, w.cfg.MaxInput+1))
+	err = errors.Join(err, file.Close())
+	if err == nil && n > w.cfg.MaxInput {
+		err = apigpu.E(apigpu.TooLarge, nil, "The video is longer than %d bytes.", w.cfg.MaxInput)
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(file.Name()))
+	}
+	name := filepath.Base(file.Name())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.uploads[name] = file.Name()
+	return name, nil
+}
+
+// take hands an upload over, to a job or to its end.
+func (w *Worker) take(upload string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	path := w.uploads[upload]
+	delete(w.uploads, upload)
+	return path
+}
+
+func (o *ownJobs) Discard(upload string) {
+	w := o.worker()
+	path := w.take(upload)
+	if path == "" {
+		return
+	}
+	if err := os.Remove(path); err != nil {
+		w.cfg.Log.Error("upload not removed", "error", err)
+	}
+}
+
+func (o *ownJobs) Submit(ctx context.Context, who httpapi.Caller, s httpapi.Submission) (apigpu.Job, error) {
+	w := o.worker()
+	if _, _, err := w.fit(); err != nil {
+		return apigpu.Job{}, err
+	}
+	subtitle := s.Subtitle
+	if s.Spec.URLSRT != "" {
+		raw, _, err := w.cfg.Fetch.Bytes(ctx, s.Spec.URLSRT, s.Spec.HeadersSRT, apigpu.MaxSubtitle)
+		if err != nil {
+			return apigpu.Job{}, apigpu.AsError(err).WithField("url_srt")
+		}
+		subtitle = raw
+	}
+	document, err := caption.Parse(subtitle)
+	if err != nil {
+		return apigpu.Job{}, err
+	}
+	j, err := w.newJob("job_"+ulid.MustNew(ulid.Timestamp(w.cfg.Now()), rand.Reader).String(), 1, s.Spec, document, keepOwn)
+	if err != nil {
+		return apigpu.Job{}, err
+	}
+	j.client = who.Name
+	j.upload = w.take(s.Upload)
+	w.add(j)
+	w.start(j, waitOwn, runOwn)
+	return j.public(), nil
+}
+
+// newJob makes a job that nothing runs yet, in a folder of its own.
+func (w *Worker) newJob(id string, attempt int, spec apigpu.CaptionSpec, document caption.Document, keep time.Duration) (*job, error) {
+	dir, err := os.MkdirTemp(w.cfg.WorkDir, fmt.Sprintf("%s%s.%d.*", jobDirPrefix, strings.TrimPrefix(id, jobDirPrefix), attempt))
+	if err != nil {
+		return nil, fmt.Errorf("make job folder: %w", err)
+	}
+	ctx, stop := context.WithCancelCause(w.ctx)
+	now := w.cfg.Now().UTC()
+	end := now.Add(waitOwn + runOwn + keep)
+	captions := document.Captions(len(document.Cues))
+	return &job{
+		id: id, attempt: attempt, spec: spec, document: document, dir: dir, keepFor: keep,
+		ctx: ctx, stop: stop, ended: make(chan struct{}), news: newNews(),
+		shown: apigpu.Job{
+			ID: id, Object: "job", Operation: apigpu.CaptionOperation, Status: apigpu.Queued, Phase: apigpu.WaitingGPU, Attempt: attempt,
+			Revision: 1, CreatedAt: now, ExpiresAt: end, LinkUntil: end, Filename: spec.Output.Filename, Captions: &captions,
+			Warnings: slices.Clone(document.Warnings),
+		},
+	}, nil
+}
+
+// add makes a job known, unless one of this id is.
+func (w *Worker) add(j *job) (taken *job) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if held := w.jobs[j.id]; held != nil {
+		return held
+	}
+	w.jobs[j.id] = j
+	return nil
+}
+
+// mine finds a job that the caller may see.
+func (o *ownJobs) mine(who httpapi.Caller, id string) (*job, error) {
+	j, err := o.worker().find(id)
+	if err == nil && !who.MayUse(j.client) {
+		return nil, apigpu.E(apigpu.JobNotFound, nil, "There is no job %q.", id)
+	}
+	return j, err
+}
+
+func (o *ownJobs) Job(_ context.Context, who httpapi.Caller, id string) (apigpu.Job, error) {
+	j, err := o.mine(who, id)
+	if err != nil {
+		return apigpu.Job{}, err
+	}
+	return j.public(), nil
+}
+
+func (o *ownJobs) Wait(ctx context.Context, who httpapi.Caller, id string, after int64) (apigpu.Job, error) {
+	j, err := o.mine(who, id)
+	if err != nil {
+		return apigpu.Job{}, err
+	}
+	return j.wait(ctx, after), nil
+}
+
+func (o *ownJobs) List(_ context.Context, who httpapi.Caller, f httpapi.Filter) ([]apigpu.Job, string, error) {
+	w := o.worker()
+	w.mu.Lock()
+	var all []apigpu.Job
+	for _, j := range w.jobs {
+		shown := j.public()
+		if who.MayUse(j.client) && (f.Status == "" || shown.Status == f.Status) && !shown.CreatedAt.Before(f.Since) && (f.Cursor == "" || j.id < f.Cursor) {
+			all = append(all, shown)
+		}
+	}
+	w.mu.Unlock()
+	slices.SortFunc(all, func(a, b apigpu.Job) int { return strings.Compare(b.ID, a.ID) })
+	if len(all) <= f.Limit {
+		return all, "", nil
+	}
+	return all[:f.Limit], all[f.Limit-1].ID, nil
+}
+
+func (o *ownJobs) Cancel(_ context.Context, who httpapi.Caller, id string) (apigpu.Job, error) {
+	j, err := o.mine(who, id)
+	if err != nil {
+		return apigpu.Job{}, err
+	}
+	if shown := j.public(); shown.Status.Final() {
+		return shown, apigpu.E(apigpu.Conflict, nil, "The job has ended already: it is %s.", shown.Status).WithJob(id)
+	}
+	j.stop(errCanceled)
+	<-j.ended // FFmpeg obeys within 2 s or is killed
+	return j.public(), nil
+}
+
+func (o *ownJobs) Delete(ctx context.Context, who httpapi.Caller, id string) error {
+	j, err := o.mine(who, id)
+	if err != nil {
+		return err
+	}
+	j.stop(errCanceled)
+	select {
+	case <-j.ended:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	o.worker().forget(j)
+	return nil
+}
+
+func (o *ownJobs) Video(_ context.Context, who httpapi.Caller, id string) (httpapi.Video, error) {
+	j, err := o.mine(who, id)
+	if err != nil {
+		return httpapi.Video{}, err
+	}
+	switch shown := j.public(); {
+	case shown.Status == apigpu.Succeeded:
+		file, err := os.Open(filepath.Join(j.dir, ffmpeg.OutputFile))
+		if err != nil {
+			return httpapi.Video{}, apigpu.E(apigpu.Gone, err, "The result is gone.")
+		}
+		return httpapi.Video{Content: file, SHA256: shown.Video.SHA256, ModTime: *shown.FinishedAt, Filename: shown.Filename}, nil
+	case shown.Status.Final():
+		return httpapi.Video{}, shown.Error
+	default:
+		return httpapi.Video{}, apigpu.E(apigpu.NotReady, nil, "The video is not ready yet: the job is %s.", shown.Status)
+	}
+}

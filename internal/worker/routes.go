@@ -1,0 +1,245 @@
+package worker
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/caption"
+	"github.com/api-gpu/api-gpu/internal/ffmpeg"
+	"github.com/api-gpu/api-gpu/internal/httpapi"
+)
+
+// maxMessage bounds a message of an orchestrator: a subtitle file in base64,
+// and everything else.
+const maxMessage = 2*apigpu.MaxSubtitle + 1<<20
+
+// routes adds what an orchestrator asks beside the jobs API.
+func (w *Worker) routes() {
+	guarded := func(pattern string, h func(http.ResponseWriter, *http.Request) (any, error)) {
+		w.api.Mux.Handle(pattern, w.cfg.Guard.Require(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			answer, err := h(rw, r)
+			if err != nil {
+				httpapi.WriteError(rw, err)
+				return
+			}
+			httpapi.WriteJSON(rw, http.StatusOK, answer)
+		})))
+	}
+	guarded("PUT /jobs/{id}", w.assign)
+	guarded("GET /jobs/{id}/input", w.inputState)
+	guarded("PUT /jobs/{id}/input", w.pushInput)
+	guarded("GET /jobs/{id}/manifest", w.getManifest)
+	guarded("PUT /lease", w.putLease)
+	w.api.Mux.HandleFunc("GET /health", w.health)
+}
+
+// assign takes a job of an orchestrator. The same attempt again is answered
+// with the job as it is; a newer one replaces what is here.
+func (w *Worker) assign(rw http.ResponseWriter, r *http.Request) (any, error) {
+	var a apigpu.Assignment
+	if err := decode(rw, r, &a); err != nil {
+		return nil, err
+	}
+	id := r.PathValue("id")
+	if !validID(id) {
+		return nil, apigpu.E(apigpu.InvalidRequest, nil, "%q is no job id.", id).WithField("id")
+	}
+	w.mu.Lock()
+	held := w.jobs[id]
+	w.mu.Unlock()
+	if held != nil {
+		switch {
+		case a.Attempt < held.attempt:
+			return nil, apigpu.E(apigpu.StaleAttempt, nil, "This worker has attempt %d.", held.attempt)
+		case a.Attempt == held.attempt:
+			return held.public(), nil
+		}
+		held.stop(errReplaced)
+		<-held.ended
+		w.forget(held)
+	}
+	j, err := w.fromAssignment(id, a)
+	if err != nil {
+		return nil, err
+	}
+	if taken := w.add(j); taken != nil { // the same message came twice at once
+		j.stop(nil)
+		return taken.public(), os.RemoveAll(j.dir)
+	}
+	run := time.Duration(a.DeadlineSeconds * float64(time.Second))
+	w.start(j, run, run)
+	return j.public(), nil
+}
+
+// fromAssignment makes a job in a folder of its own.
+func (w *Worker) fromAssignment(id string, a apigpu.Assignment) (*job, error) {
+	if _, _, err := w.fit(); err != nil {
+		return nil, err
+	}
+	spec := a.Spec.Clean()
+	if err := spec.Validate(a.Push, true); err != nil {
+		return nil, err
+	}
+	if a.Attempt < 1 || a.DeadlineSeconds <= 0 {
+		return nil, apigpu.E(apigpu.InvalidRequest, nil, "attempt and deadline_seconds must be above 0.")
+	}
+	document, err := caption.Parse(a.Subtitle)
+	if err != nil {
+		return nil, err
+	}
+	j, err := w.newJob(id, a.Attempt, spec, document, keepAssigned)
+	if err != nil {
+		return nil, err
+	}
+	j.client, j.requireGPU = orchestrator, a.RequireGPU
+	// The orchestrator read the same file: it has shown these already.
+	j.shown.Warnings = nil
+	if a.Push {
+		j.input = newInput(filepath.Join(j.dir, ffmpeg.InputFile), w.cfg.MaxInput)
+	}
+	return j, nil
+}
+
+// orchestrator is the client of jobs that an orchestrator assigned.
+const orchestrator = "orchestrator"
+
+func (w *Worker) inputState(_ http.ResponseWriter, r *http.Request) (any, error) {
+	j, err := w.find(r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	if j.input == nil {
+		return nil, apigpu.E(apigpu.Conflict, nil, "The video of this job is not pushed.")
+	}
+	return j.input.now(), nil
+}
+
+func (w *Worker) pushInput(_ http.ResponseWriter, r *http.Request) (any, error) {
+	j, err := w.find(r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	q := r.URL.Query()
+	attempt, attemptErr := strconv.Atoi(q.Get("attempt"))
+	offset, offsetErr := strconv.ParseInt(q.Get("offset"), 10, 64)
+	size := int64(-1)
+	var sizeErr error
+	if s := q.Get("size"); s != "" {
+		size, sizeErr = strconv.ParseInt(s, 10, 64)
+	}
+	if err := errors.Join(attemptErr, offsetErr, sizeErr); err != nil || offset < 0 {
+		return nil, apigpu.E(apigpu.InvalidRequest, err, "attempt, offset and size must be whole numbers.")
+	}
+	switch {
+	case attempt != j.attempt:
+		return nil, apigpu.E(apigpu.StaleAttempt, nil, "This worker has attempt %d.", j.attempt)
+	case j.input == nil:
+		return nil, apigpu.E(apigpu.Conflict, nil, "The video of this job is not pushed.")
+	case j.public().Status.Final():
+		return nil, apigpu.E(apigpu.Conflict, nil, "The job has ended.")
+	}
+	return j.input.write(r.Context(), offset, size, r.Body)
+}
+
+func (w *Worker) getManifest(_ http.ResponseWriter, r *http.Request) (any, error) {
+	j, err := w.find(r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	if status := j.public().Status; status != apigpu.Succeeded {
+		return nil, apigpu.E(apigpu.NotReady, nil, "The job is %s.", status)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.manifest, nil
+}
+
+func (w *Worker) putLease(rw http.ResponseWriter, r *http.Request) (any, error) {
+	var req apigpu.LeaseRequest
+	if err := decode(rw, r, &req); err != nil {
+		return nil, err
+	}
+	if err := w.lease.renew(req); err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	reply := apigpu.LeaseReply{Ready: w.unfit == "", Reason: w.unfit, Worker: w.info(), Jobs: []apigpu.HeldJob{}}
+	for _, j := range w.jobs {
+		reply.Jobs = append(reply.Jobs, apigpu.HeldJob{ID: j.id, Attempt: j.attempt, Status: j.public().Status})
+	}
+	return reply, nil
+}
+
+// info is the worker's account of itself. The caller holds w.mu.
+func (w *Worker) info() apigpu.WorkerInfo {
+	return apigpu.WorkerInfo{
+		Version: w.cfg.Version, API: apigpu.APIVersion, FFmpeg: w.abilities.Version, Encoder: w.abilities.Encoder, GPU: w.abilities.GPU,
+		Cores: ffmpeg.Cores(), Load: load(), Slots: w.cfg.Slots, Font: w.font.family,
+	}
+}
+
+// Health is the body of GET /health: ok or not for everybody, the rest for
+// those who may speak to this worker.
+type Health struct {
+	Status    string             `json:"status"` // healthy, starting
+	Service   string             `json:"service"`
+	Timestamp time.Time          `json:"timestamp"`
+	Reason    string             `json:"reason,omitempty"`
+	Uptime    float64            `json:"uptime,omitempty"` // seconds
+	Worker    *apigpu.WorkerInfo `json:"worker,omitempty"`
+}
+
+func (w *Worker) health(rw http.ResponseWriter, r *http.Request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := Health{Status: "healthy", Service: "api-gpu worker", Timestamp: w.cfg.Now().UTC()}
+	status := http.StatusOK
+	if w.unfit != "" {
+		h.Status, status = "starting", http.StatusServiceUnavailable
+	}
+	if w.cfg.Guard.Admits(r) {
+		info := w.info()
+		h.Reason, h.Uptime, h.Worker = w.unfit, w.cfg.Now().Sub(w.began).Seconds(), &info
+	}
+	httpapi.WriteJSON(rw, status, h)
+}
+
+// load is the host's load average over one minute; 0 where it is not told.
+func load() float64 {
+	raw, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(raw), " ")
+	f, _ := strconv.ParseFloat(first, 64)
+	return f
+}
+
+// decode reads one JSON message. Unknown fields pass: a newer orchestrator
+// may know more.
+func decode(rw http.ResponseWriter, r *http.Request, into any) error {
+	raw, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, maxMessage))
+	if err != nil {
+		return apigpu.E(apigpu.TooLarge, err, "The message is too long or was cut short.")
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return apigpu.E(apigpu.InvalidRequest, err, "The message is not the JSON that was expected.")
+	}
+	return nil
+}
+
+// validID reports whether an id may name a folder.
+func validID(id string) bool {
+	return len(id) > 0 && len(id) <= 64 && !strings.ContainsFunc(id, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r != '_' && r != '-'
+	})
+}

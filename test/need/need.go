@@ -1,0 +1,59 @@
+// Package need says what a test needs of the machine, and names what it had
+// to skip. Where STRICT=1 (make test, CI) a need that is not met fails the
+// test, unless test/skips.txt allows it.
+package need
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	_ "embed"
+)
+
+// FFmpeg skips the test unless ffmpeg and ffprobe are installed.
+func FFmpeg(t testing.TB) {
+	t.Helper()
+	for _, program := range []string{"ffmpeg", "ffprobe"} {
+		if _, err := exec.LookPath(program); err != nil {
+			missing(t, program)
+		}
+	}
+}
+
+// Program skips the test unless the program is installed.
+func Program(t testing.TB, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		missing(t, name)
+	}
+}
+
+// Long skips the test unless STRICT=1: it takes too long for the inner loop.
+func Long(t testing.TB) {
+	t.Helper()
+	if os.Getenv("STRICT") != "1" {
+		t.Skip("takes long: run make test")
+	}
+}
+
+//go:embed skips.txt
+var allowed string
+
+func missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("STRICT") == "1" && !listed(what) {
+		t.Fatalf("needs %s, which is not installed: run make setup", what)
+	}
+	t.Skipf("needs %s, which is not installed: run make setup", what)
+}
+
+func listed(what string) bool {
+	for line := range strings.Lines(allowed) {
+		if strings.TrimSpace(line) == what {
+			return true
+		}
+	}
+	return false
+}
