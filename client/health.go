@@ -73,7 +73,7 @@ func healthIn(raw []byte) (Health, bool) {
 	} {
 		_ = json.Unmarshal(members[name], into) // tolerant, see above
 	}
-	h.Uptime = time.Duration(seconds * float64(time.Second))
+	h.Uptime = time.Duration(min(max(seconds, 0), 1e9) * float64(time.Second)) // 1e9 s still fit
 	h.Warnings = warningsIn(members["warnings"])
 	// The status of a problem is a number, and leaves this one empty.
 	return h, h.Status != ""

@@ -12,14 +12,14 @@ import (
 )
 
 var (
-	tagPattern      = regexp.MustCompile(`^<(/?)([A-Za-z][A-Za-z0-9_.:-]*)(\s[^<>]*)?(/?)>`)
-	tagName         = regexp.MustCompile(`<(/?)([A-Za-z][A-Za-z0-9_.:-]*)`)
-	karaokeStamp    = regexp.MustCompile(`^<(?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3}>`)
-	colorAttribute  = regexp.MustCompile(`(?i)\bcolor\s*=\s*["']?\s*([#A-Za-z0-9]+)`)
-	overridePattern = regexp.MustCompile(`^\{[^{}\n]*\\[^{}\n]*\}|^\{[YySsCcFfPpHhoD]:[^{}\n]*\}`)
-	alignOverride   = regexp.MustCompile(`\\an([1-9])`)
-	drawOverride    = regexp.MustCompile(`\\p(\d)`)
-	entityPattern   = regexp.MustCompile(`^&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});`)
+	tagPattern     = regexp.MustCompile(`^<(/?)([A-Za-z][A-Za-z0-9_.:-]*)(\s.*?)?(/?)>$`)
+	tagName        = regexp.MustCompile(`<(/?)([A-Za-z][A-Za-z0-9_.:-]*)`)
+	karaokeStamp   = regexp.MustCompile(`^<(?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3}>`)
+	colorAttribute = regexp.MustCompile(`(?i)\bcolor\s*=\s*["']?\s*([#A-Za-z0-9]+)`)
+	microDVD       = regexp.MustCompile(`^\{[YySsCcFfPpHhoD]:`)
+	alignOverride  = regexp.MustCompile(`\\an([1-9])`)
+	drawOverride   = regexp.MustCompile(`\\p(\d)`)
+	entityPattern  = regexp.MustCompile(`^&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});`)
 )
 
 // readMarkup reads the text of a cue: its tags and override blocks become
@@ -58,9 +58,22 @@ type markup struct {
 	opened, closed map[string]bool
 }
 
-// maxTag bounds the bytes of a tag or an override block; what is longer is
-// text.
-const maxTag = 512
+// Bounds, in bytes, of a tag or an override block, and of an entity; what is
+// longer is text.
+const (
+	maxTag    = 512
+	maxEntity = 40
+)
+
+// enclosed returns s up to and with its first closing mark, or "" where s
+// begins anew or the line ends before it.
+func enclosed(s string, closing byte) string {
+	end := strings.IndexAny(s[1:], "\n"+s[:1]+string(closing))
+	if end < 0 || s[1+end] != closing {
+		return ""
+	}
+	return s[:end+2]
+}
 
 // step reads one tag, block, escape, entity or character of rest.
 func (m *markup) step(rest string) {
@@ -69,16 +82,14 @@ func (m *markup) step(rest string) {
 	rest = rest[:min(len(rest), maxTag)]
 	switch rest[0] {
 	case '<':
-		if stamp := karaokeStamp.FindString(rest); stamp != "" {
-			m.at += len(stamp)
-			return
-		}
-		if t := tagPattern.FindStringSubmatch(rest); t != nil && m.tag(t) {
-			m.at += len(t[0])
+		tag := enclosed(rest, '>')
+		if t := tagPattern.FindStringSubmatch(tag); t != nil && m.tag(t) || karaokeStamp.MatchString(tag) {
+			m.at += len(tag)
 			return
 		}
 	case '{':
-		if block := overridePattern.FindString(rest); block != "" {
+		block := enclosed(rest, '}')
+		if strings.Contains(block, `\`) || microDVD.MatchString(block) {
 			m.override(block)
 			m.at += len(block)
 			return
@@ -91,7 +102,7 @@ func (m *markup) step(rest string) {
 			return
 		}
 	case '&':
-		if entity := entityPattern.FindString(rest); entity != "" {
+		if entity := entityPattern.FindString(rest[:min(len(rest), maxEntity)]); entity != "" {
 			m.emit(html.UnescapeString(entity))
 			m.at += len(entity)
 			return

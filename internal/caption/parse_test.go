@@ -258,9 +258,10 @@ func TestRefusals(t *testing.T) {
 		{"only a broken time", "1\n00:00:01 --> soon\nx", apigpu.SubtitleUnparseable, `Line 2 of the subtitle file has no time that can be read: "00:00:01 --> soon"`},
 		{"WebVTT", "\uFEFFWEBVTT\n\n00:01.000 --> 00:02.000\nx", apigpu.SubtitleUnparseable, "WebVTT is not supported yet; send SubRip (SRT)."},
 		{"ASS", "[Script Info]\nTitle: x", apigpu.SubtitleUnparseable, "send SubRip (SRT)"},
-		{"many cues", many, apigpu.TooLarge, "20001 cues"},
+		{"many cues", many, apigpu.TooLarge, "more than 20000 cues"},
 		{"a long cue", one + strings.Repeat("x", MaxCueText+1), apigpu.TooLarge, "The cue at line 2"},
 		{"a very long cue", one + strings.Repeat("<i>", maxRaw), apigpu.TooLarge, "The cue at line 2"},
+		{"no end of braces", one + strings.Repeat(`{a\`, maxRaw/3-2), apigpu.TooLarge, "The cue at line 2"},
 		{"many bytes", strings.Repeat("x", MaxBytes+1), apigpu.TooLarge, "5 MB"},
 	} {
 		_, err := Parse([]byte(c.file))

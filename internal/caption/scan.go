@@ -38,8 +38,11 @@ type scanner struct {
 	times  []timing // of timedLine
 	values []int    // of numberLine
 	next   []int    // the first line after i that is not blank, or len(lines)
+	ahead  []int    // the first time line, or index of one, after i, or len(lines)
 	// indexed: the first cue of the file has an index.
 	indexed bool
+	// timed counts the time lines, up to one more than MaxCues.
+	timed int
 	// last is the last index met, or -1.
 	last   int
 	blocks []block
@@ -50,11 +53,14 @@ type scanner struct {
 // too many cues.
 func scan(lines []string, found *notes) ([]block, error) {
 	s := newScanner(lines)
-	preamble, timed := 0, false
+	if s.timed > MaxCues {
+		return nil, apigpu.E(apigpu.TooLarge, nil, "The subtitle file has more than %d cues.", MaxCues)
+	}
+	preamble, readable := 0, false
 	for i, kind := range s.kinds {
 		switch {
 		case kind == timedLine:
-			timed = true
+			readable = true
 			b := block{line: i + 1, timed: true, timing: s.times[i]}
 			if b.rest != "" {
 				b.text = []string{b.rest}
@@ -75,12 +81,12 @@ func scan(lines []string, found *notes) ([]block, error) {
 			b.text = append(b.text, lines[i])
 		}
 	}
-	if !timed {
+	if !readable {
 		return nil, s.refuse()
 	}
 	if len(s.blocks) > MaxCues {
 		return nil, apigpu.E(apigpu.TooLarge, nil,
-			"The subtitle file has %d cues; at most %d are accepted.", len(s.blocks), MaxCues)
+			"The subtitle file has more than %d cues.", MaxCues)
 	}
 	found.count(WarnPreamble, preamble)
 	return s.blocks, nil
@@ -90,12 +96,18 @@ func newScanner(lines []string) *scanner {
 	n := len(lines)
 	s := &scanner{
 		lines: lines, kinds: make([]lineKind, n), times: make([]timing, n),
-		values: make([]int, n), next: make([]int, n), last: -1,
+		values: make([]int, n), next: make([]int, n), ahead: make([]int, n), last: -1,
 	}
-	following := n
-	for i := n - 1; i >= 0; i-- {
+	following, cue := n, n
+	for i := n - 1; i >= 0 && s.timed <= MaxCues; i-- {
 		s.classify(i)
-		s.next[i] = following
+		if s.timeAt(i) {
+			s.timed++
+		}
+		s.next[i], s.ahead[i] = following, cue
+		if s.timeAt(i) || s.kinds[i] == numberLine && s.timeAt(following) {
+			cue = i
+		}
 		if s.kinds[i] != blankLine {
 			following = i
 		}
@@ -165,16 +177,9 @@ func (s *scanner) isOrphan(i int) bool {
 	if s.next[i] > i+1 && s.next[i] < len(s.lines) {
 		return false // a number in a line of its own
 	}
-	// Where the next cue carries this very number, this one is text.
-	for j := s.next[i]; j < len(s.lines); j = s.next[j] {
-		if s.kinds[j] == numberLine && s.timeAt(s.next[j]) {
-			return s.values[j] != s.values[i]
-		}
-		if s.timeAt(j) {
-			return false
-		}
-	}
-	return true
+	// Where the next cue carries this very number, or none, this one is text.
+	cue := s.ahead[i]
+	return cue == len(s.lines) || s.kinds[cue] == numberLine && s.values[cue] != s.values[i]
 }
 
 // refuse says what is wrong with a text that has no readable time.

@@ -184,7 +184,7 @@ func isLetter(r rune) bool {
 func signInWord(r, before, after rune) bool {
 	inside := isLetter(before) && isLetter(after)
 	switch r {
-	case '’', '‘', '–', '—', '…', '\u00a0', '\u00ad', '·', '´', '/':
+	case '’', '‘', '–', '—', '…', '\u00a0', '\u00ad', '·', '´':
 		return false
 	case '¹', '¾', '¼', '¯', '¶', '‹', '†', '‡', 'ˆ', '‰', '¤', '¦', '¬':
 		return isLetter(before) || isLetter(after)

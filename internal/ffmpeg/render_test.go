@@ -22,6 +22,7 @@ const (
 // clip is a small video to render, and what must hold for the result.
 type clip struct {
 	name string
+	long bool     // left to make test: all of them take 8 s on two cores
 	make []string // ffmpeg commands, each split at "|", the last of which writes in.*
 	then func(t *testing.T, path string)
 	ext  string
@@ -45,7 +46,7 @@ func clips() []clip {
 					t.Error("the picture is not upright")
 				}
 			}},
-		{name: "selfie", ext: "mp4", w: 160, h: 120, make: []string{"-f|lavfi|-i|" + white + "|" + x264},
+		{name: "selfie", long: true, ext: "mp4", w: 160, h: 120, make: []string{"-f|lavfi|-i|" + white + "|" + x264},
 			then: func(t *testing.T, path string) { turn(t, path, -1, 0, 0, 1) },
 			check: func(t *testing.T, first picture, out Probe) {
 				if first.at(10, 10) > 50 || first.at(150, 10) < 200 {
@@ -57,11 +58,11 @@ func clips() []clip {
 			make: []string{"-f|lavfi|-i|testsrc=s=161x121:r=10:d=1|-f|lavfi|-i|sine=d=1|-c:v|libvpx-vp9|-cpu-used|8|-deadline|realtime|-c:a|libopus"}},
 		{name: "irregular", ext: "mp4", w: 160, h: 120,
 			make: []string{"-f|lavfi|-i|testsrc2=s=160x120:r=30:d=1,select=not(between(n\\,5\\,12)),settb=1/57600,setpts=(N*0.03+0.01*mod(N*3\\,7))/TB|-fps_mode|passthrough|-enc_time_base|1/57600|-video_track_timescale|57600|" + x264}},
-		{name: "high bit depth", ext: "mkv", w: 160, h: 120, sound: []string{"aac", "=mp3"}, notes: []string{"audio_converted"},
+		{name: "high bit depth", long: true, ext: "mkv", w: 160, h: 120, sound: []string{"aac", "=mp3"}, notes: []string{"audio_converted"},
 			make: []string{"-f|lavfi|-i|" + bars + "|-f|lavfi|-i|sine=d=1|-f|lavfi|-i|sine=d=1:f=900|-map|0|-map|1|-map|2|-pix_fmt|yuv422p10le|-c:v|ffv1|-c:a:0|pcm_s16le|-c:a:1|libmp3lame"}},
-		{name: "interlaced", ext: "ts", w: 160, h: 120, notes: []string{"deinterlaced"},
+		{name: "interlaced", long: true, ext: "ts", w: 160, h: 120, notes: []string{"deinterlaced"},
 			make: []string{"-f|lavfi|-i|testsrc2=s=160x120:r=20:d=1,interlace|-flags|+ilme+ildct|-c:v|mpeg2video|-q:v|2"}},
-		{name: "full range", ext: "mp4", w: 160, h: 120, make: []string{"-f|lavfi|-i|" + white + ",format=yuvj420p|" + x264},
+		{name: "full range", long: true, ext: "mp4", w: 160, h: 120, make: []string{"-f|lavfi|-i|" + white + ",format=yuvj420p|" + x264},
 			check: func(t *testing.T, first picture, out Probe) {
 				if out.Video.Range == "pc" || first.at(20, 20) < 230 || first.at(20, 20) > 240 {
 					t.Errorf("range %q, white is %d", out.Video.Range, first.at(20, 20))
@@ -74,7 +75,7 @@ func clips() []clip {
 					t.Errorf("colours %q %q %q", v.Space, v.Transfer, v.Primaries)
 				}
 			}},
-		{name: "transparent", ext: "mov", w: 160, h: 120, notes: []string{"transparency_lost"},
+		{name: "transparent", long: true, ext: "mov", w: 160, h: 120, notes: []string{"transparency_lost"},
 			make: []string{"-f|lavfi|-i|color=white:s=160x120:r=10:d=1,format=rgba,colorchannelmixer=aa=0.25|-c:v|qtrle"},
 			check: func(t *testing.T, first picture, out Probe) {
 				if y := first.at(20, 20); y < 60 || y > 80 || out.Video.Space != "bt709" { // a quarter of white: 16 + 219/4
@@ -83,13 +84,13 @@ func clips() []clip {
 			}},
 		{name: "late start", ext: "ts", w: 160, h: 120, sound: []string{"=aac"},
 			make: []string{"-f|lavfi|-i|" + bars + "|-itsoffset|-0.2|-f|lavfi|-i|sine=d=1.2|" + x264 + "|-c:a|aac|-output_ts_offset|100"}},
-		{name: "edit list", ext: "mp4", w: 160, h: 120, sound: []string{"=aac"},
+		{name: "edit list", long: true, ext: "mp4", w: 160, h: 120, sound: []string{"=aac"},
 			make: []string{"-f|lavfi|-i|testsrc2=s=160x120:r=10:d=3|-f|lavfi|-i|sine=d=3|-c:v|libx264|-preset|veryfast|-g|10|-c:a|aac|whole.mp4",
 				"-ss|1.35|-i|whole.mp4|-c|copy"}},
-		{name: "cover first", ext: "mkv", w: 160, h: 120, sound: []string{"=aac"},
+		{name: "cover first", long: true, ext: "mkv", w: 160, h: 120, sound: []string{"=aac"},
 			make: []string{"-f|lavfi|-i|color=red:s=64x64:d=0.1|-frames:v|1|cover.png",
 				"-f|lavfi|-i|" + bars + "|-f|lavfi|-i|sine=d=1|" + x264 + "|-c:a|aac|-attach|cover.png|-metadata:s:t|mimetype=image/png|-metadata:s:t|filename=cover.png"}},
-		{name: "size changes", ext: "ts", w: 160, h: 120,
+		{name: "size changes", long: true, ext: "ts", w: 160, h: 120,
 			make: []string{"-f|lavfi|-i|" + bars + "|-tune|zerolatency|" + x264 + "|a.ts", "-f|lavfi|-i|testsrc2=s=320x180:r=10:d=1|-tune|zerolatency|" + x264 + "|-output_ts_offset|1|b.ts",
 				"-i|concat:a.ts\\|b.ts|-c|copy"}},
 	}
@@ -117,6 +118,9 @@ func TestRender(t *testing.T) {
 	able := Abilities{Encoder: X264, Threads: 1, ToneMap: true}
 	for _, c := range clips() {
 		t.Run(c.name, func(t *testing.T) {
+			if c.long {
+				need.Long(t)
+			}
 			t.Parallel()
 			dir := t.TempDir()
 			made := "in." + c.ext

@@ -279,6 +279,13 @@ func (f *fakeJobs) held() int {
 	return len(f.uploads)
 }
 
+// forget drops all jobs.
+func (f *fakeJobs) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.jobs, f.order = map[string]*fakeJob{}, nil
+}
+
 // world is an API over fakeJobs, with two keys: admin's is "root", bob's "b0b".
 type world struct {
 	*API

@@ -20,9 +20,11 @@ func FuzzCaptionBody(f *testing.F) {
 	} {
 		f.Add(seed.body, strings.TrimPrefix(seed.contentType, "Content-Type: "))
 	}
+	w := newWorld(f) // one for all: to build it takes longer than a request
+	w.Stop()         // nothing waits
 	f.Fuzz(func(t *testing.T, body, contentType string) {
-		w := newWorld(t)
-		w.Stop() // nothing waits
+		w.jobs.forget()
+		w.log.Reset()
 		res := w.do("POST", "/video/caption", body, "Content-Type: "+contentType)
 		defer res.Body.Close()
 		if w.jobs.held() != 0 {

@@ -183,10 +183,27 @@ func TestPanicIsAProblemAndALine(t *testing.T) {
 	}
 }
 
-// An answer that breaks off must not look like a whole one.
-func TestPanicInTheMiddleOfAVideoCutsTheConnection(t *testing.T) {
+// An answer that breaks off must not look like a whole one: net/http cuts the
+// connection.
+func TestPanicInTheMiddleOfAnAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	for path, h := range map[string]http.HandlerFunc{
+		"/abort":    func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"/write":    func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("half")); panic("x") },
+		"/header":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200); panic("x") },
+		"/readfrom": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.(io.ReaderFrom).ReadFrom(strings.NewReader("half")); panic("x") },
+	} {
+		w.Mux.HandleFunc("GET "+path, h)
+		func() {
+			defer func() {
+				if fault := recover(); fault != http.ErrAbortHandler {
+					t.Errorf("%s: %v reached net/http", path, fault)
+				}
+			}()
+			w.do("GET", path, "")
+		}()
+	}
 	id := w.submit(t)
 	w.jobs.finish(id, "a long movie")
 	w.jobs.panics = "Video.Content"

@@ -84,6 +84,7 @@ func TestWantsVideo(t *testing.T) {
 		"video/mp4;q=0":                     false,
 		"video/mp4, application/json;q=0.9": true,
 		"video/mp4;q=0.8, application/json": false,
+		"video/mp4, application/json":       true,
 		"video/mp4, */*":                    true,
 		"video/webm":                        false,
 		"video/mp4;q=7":                     true, // malformed: as if it were not there

@@ -17,13 +17,13 @@ const LeaseFor = 30 * time.Second
 // run a job. Conflict means that the job or the slot is taken, or that the
 // job's waiting is over.
 func (q *Queue) Claim(ctx context.Context, id, instance string, slot int) (Job, error) {
-	now := q.now()
+	now, owner := q.now(), newOwner()
 	ids, err := q.change(ctx, `
 		UPDATE jobs SET status = 'running', phase = $1, phase_note = '', progress = 0, attempt = attempt + 1, owner = $2, lease_until = $3,
 			instance = $4, slot = $5, started_at = $6, running_until = $6 + run_for, revision = revision + 1
 		WHERE id = $7 AND status = 'queued' AND cancel_requested = 0 AND waiting_until > $6
 		RETURNING id`,
-		apigpu.Downloading, newOwner(), millis(now.Add(LeaseFor)), instance, slot, millis(now), id)
+		apigpu.Downloading, owner, millis(now.Add(LeaseFor)), instance, slot, millis(now), id)
 	if db.IsUnique(err) {
 		return Job{}, apigpu.E(apigpu.Conflict, err, "Slot %d of %s is taken.", slot, instance)
 	}
@@ -33,28 +33,39 @@ func (q *Queue) Claim(ctx context.Context, id, instance string, slot int) (Job, 
 	if len(ids) == 0 {
 		return Job{}, apigpu.E(apigpu.Conflict, nil, "Job %s is not waiting.", id)
 	}
-	return q.Job(ctx, id)
+	return q.driven(ctx, id, owner)
+}
+
+// driven reads a job that owner has just begun to drive. Conflict when this
+// process stood still for so long that another drives it by now: its lease
+// must not be given away.
+func (q *Queue) driven(ctx context.Context, id, owner string) (Job, error) {
+	j, err := q.Job(ctx, id)
+	if err == nil && j.Owner != owner {
+		return Job{}, apigpu.E(apigpu.Conflict, nil, "Job %s is driven by another.", id)
+	}
+	return j, err
 }
 
 // TakeOver makes the caller the driver of a job whose driver fell silent: the
 // same attempt on the same slot, a new owner. Conflict means that the lease
 // has not run out, or that somebody was faster.
 func (q *Queue) TakeOver(ctx context.Context, id string) (Job, error) {
-	now := q.now()
+	now, owner := q.now(), newOwner()
 	ids, err := q.change(ctx, `
 		UPDATE jobs SET owner = $1, lease_until = $2, revision = revision + 1
 		WHERE id = $3 AND status = 'running' AND lease_until <= $4
-		RETURNING id`, newOwner(), millis(now.Add(LeaseFor)), id, millis(now))
+		RETURNING id`, owner, millis(now.Add(LeaseFor)), id, millis(now))
 	if err != nil {
 		return Job{}, fmt.Errorf("take over job: %w", err)
 	}
 	if len(ids) == 0 {
 		return Job{}, apigpu.E(apigpu.Conflict, nil, "Job %s is driven by another.", id)
 	}
-	return q.Job(ctx, id)
+	return q.driven(ctx, id, owner)
 }
 
-// Heartbeat renews a lease.
+// Heartbeat renews a lease. It is no news to anybody.
 func (q *Queue) Heartbeat(ctx context.Context, l Lease) error {
 	return q.fenced(ctx, l, "renew lease", `lease_until = $4`, millis(q.now().Add(LeaseFor)))
 }
@@ -62,19 +73,28 @@ func (q *Queue) Heartbeat(ctx context.Context, l Lease) error {
 // Release ends a lease early, so that the next process takes the job over at
 // once: the last word of a driver that is told to stop.
 func (q *Queue) Release(ctx context.Context, l Lease) error {
-	return q.fenced(ctx, l, "release lease", `lease_until = $4`, millis(q.now()))
+	return q.announced(l, q.fenced(ctx, l, "release lease", `lease_until = $4`, millis(q.now())))
 }
 
 // Progress is how far a running job is.
 type Progress struct {
 	Phase   apigpu.Phase
-	Percent float64 // of the whole job; a lower one than before is not shown
+	Percent float64 // of the whole job, 0 to 100; a lower one than before is not shown
 }
 
-// Report shows progress to whoever watches.
+// Report shows progress to those who wait for this job. What watches the
+// whole queue is not woken: no decision depends on progress.
 func (q *Queue) Report(ctx context.Context, l Lease, p Progress) error {
-	return q.fenced(ctx, l, "report progress",
-		`phase = $4, progress = CASE WHEN progress > $5 THEN progress ELSE $5 END, revision = revision + 1`, p.Phase, p.Percent)
+	percent := p.Percent
+	if !(percent >= 0) { // also not a number, which no row takes
+		percent = 0
+	}
+	err := q.fenced(ctx, l, "report progress",
+		`phase = $4, progress = CASE WHEN progress > $5 THEN progress ELSE $5 END, revision = revision + 1`, p.Phase, min(percent, 100))
+	if err == nil {
+		q.news.tell(l.JobID)
+	}
+	return err
 }
 
 // Note tells why queued jobs wait. It changes nothing for those that know.
@@ -84,19 +104,32 @@ func (q *Queue) Note(ctx context.Context, note string) error {
 	return err
 }
 
-// fenced runs one update of a running job under its lease. sets begins its
-// parameters at $4.
+// fenced runs one update of a running job under its lease, and tells nobody.
+// sets begins its parameters at $4.
 func (q *Queue) fenced(ctx context.Context, l Lease, what, sets string, args ...any) error {
-	ids, err := q.change(ctx, `UPDATE jobs SET `+sets+`
+	ids, err := q.write(ctx, `UPDATE jobs SET `+sets+`
 		WHERE id = $1 AND attempt = $2 AND owner = $3 AND status = 'running' RETURNING id`,
 		append([]any{l.JobID, l.Attempt, l.Owner}, args...)...)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if len(ids) == 0 {
-		return apigpu.E(apigpu.StaleAttempt, nil, "Attempt %d of job %s is no longer ours.", l.Attempt, l.JobID)
+		return stale(l)
 	}
 	return nil
+}
+
+// announced passes on the error of a fenced write, and spreads the news of
+// one that was done.
+func (q *Queue) announced(l Lease, err error) error {
+	if err == nil {
+		q.news.spread(l.JobID)
+	}
+	return err
+}
+
+func stale(l Lease) error {
+	return apigpu.E(apigpu.StaleAttempt, nil, "Attempt %d of job %s is no longer ours.", l.Attempt, l.JobID)
 }
 
 func newOwner() string { return rand.Text() }

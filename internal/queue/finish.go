@@ -24,30 +24,30 @@ type Outcome struct {
 // result must be stored and verified before.
 func (q *Queue) Complete(ctx context.Context, l Lease, o Outcome) error {
 	now := q.now()
-	j, err := q.Job(ctx, l.JobID)
+	j, err := q.leased(ctx, l)
 	if err != nil {
 		return err
 	}
 	if j.StartedAt != nil {
 		o.Stats.QueueMS = j.StartedAt.Sub(j.CreatedAt).Milliseconds()
 	}
-	return q.fenced(ctx, l, "complete job", `status = 'succeeded', phase = $4, phase_note = '', progress = 100, video = $5, stats = $6, warnings = $7,
+	return q.announced(l, q.fenced(ctx, l, "complete job", `status = 'succeeded', phase = $4, phase_note = '', progress = 100, video = $5, stats = $6, warnings = $7,
 		result = $8, finished_at = $9, expires_at = $9 + keep_for, `+idle,
-		apigpu.Done, encode(o.Video), encode(o.Stats), encode(append(j.Warnings, o.Warnings...)), o.Result, millis(now))
+		apigpu.Done, encode(o.Video), encode(o.Stats), encode(append(j.Warnings, o.Warnings...)), o.Result, millis(now)))
 }
 
 // Fail ends a job badly.
 func (q *Queue) Fail(ctx context.Context, l Lease, why *apigpu.Error) error {
 	now := q.now()
-	return q.fenced(ctx, l, "fail job", `status = 'failed', phase = $4, phase_note = '', error = $5, finished_at = $6, expires_at = $6 + keep_for, `+idle,
-		apigpu.Done, encode(why), millis(now))
+	return q.announced(l, q.fenced(ctx, l, "fail job", `status = 'failed', phase = $4, phase_note = '', error = $5, finished_at = $6, expires_at = $6 + keep_for, `+idle,
+		apigpu.Done, encode(why), millis(now)))
 }
 
 // Cancelled ends a running job whose cancel reached the worker.
 func (q *Queue) Cancelled(ctx context.Context, l Lease) error {
 	now := q.now()
-	return q.fenced(ctx, l, "cancel job", `status = 'canceled', phase = $4, phase_note = '', error = $5, finished_at = $6, expires_at = $6 + keep_for, `+idle,
-		apigpu.Done, encode(canceled()), millis(now))
+	return q.announced(l, q.fenced(ctx, l, "cancel job", `status = 'canceled', phase = $4, phase_note = '', error = $5, finished_at = $6, expires_at = $6 + keep_for, `+idle,
+		apigpu.Done, encode(canceled()), millis(now)))
 }
 
 // Setback is why an attempt came to nothing though the job may still succeed.
@@ -61,24 +61,50 @@ type Setback struct {
 }
 
 // Requeue puts a running job back: its machine is gone, or does not have it.
-// The job fails instead after maxBlamed attempts that were its own fault, or
-// maxAttempts in all. It returns the job as it then is.
+// The job ends instead where a cancel was asked for, and fails after maxBlamed
+// attempts that were its own fault, or maxAttempts in all. Its waiting goes on
+// where it stood: the time that it ran does not count as waiting. It returns
+// the job as it then is.
 func (q *Queue) Requeue(ctx context.Context, l Lease, s Setback) (Job, error) {
-	j, err := q.Job(ctx, l.JobID)
+	j, err := q.leased(ctx, l)
 	if err != nil {
 		return Job{}, err
 	}
-	if spent(j.Attempt, j.Blamed, s.Blamed) {
+	if !j.CancelRequested && spent(j.Attempt, j.Blamed, s.Blamed) {
 		err = q.Fail(ctx, l, s.Why)
 	} else {
-		err = q.fenced(ctx, l, "requeue job", `status = 'queued', phase = $4, phase_note = $5, progress = 0, started_at = NULL,
-			blamed = blamed + $6, push = CASE WHEN $7 = 1 THEN 1 ELSE push END, `+idle,
-			apigpu.WaitingGPU, s.Why.Message, flag(s.Blamed), flag(s.Push))
+		err = q.requeue(ctx, l, s)
 	}
 	if err != nil {
 		return Job{}, err
 	}
 	return q.Job(ctx, l.JobID)
+}
+
+// requeue queues the job or ends it as canceled, in one statement: a cancel
+// may come at any moment, and a queued job that was asked to end would be
+// claimed by nobody.
+func (q *Queue) requeue(ctx context.Context, l Lease, s Setback) error {
+	err := q.fenced(ctx, l, "requeue job", `
+		status = CASE WHEN cancel_requested = 1 THEN 'canceled' ELSE 'queued' END,
+		phase = CASE WHEN cancel_requested = 1 THEN $4 ELSE $5 END,
+		phase_note = CASE WHEN cancel_requested = 1 THEN '' ELSE $6 END,
+		error = CASE WHEN cancel_requested = 1 THEN $7 ELSE error END,
+		finished_at = CASE WHEN cancel_requested = 1 THEN $8 ELSE finished_at END,
+		expires_at = CASE WHEN cancel_requested = 1 THEN $8 + keep_for ELSE expires_at END,
+		waiting_until = waiting_until + CASE WHEN $8 > started_at THEN $8 - started_at ELSE 0 END,
+		progress = 0, started_at = NULL, blamed = blamed + $9, push = CASE WHEN $10 = 1 THEN 1 ELSE push END, `+idle,
+		apigpu.Done, apigpu.WaitingGPU, s.Why.Message, encode(canceled()), millis(q.now()), flag(s.Blamed), flag(s.Push))
+	return q.announced(l, err)
+}
+
+// leased reads a job that runs under l. StaleAttempt when it does not.
+func (q *Queue) leased(ctx context.Context, l Lease) (Job, error) {
+	j, err := q.Job(ctx, l.JobID)
+	if apigpu.CodeOf(err) == apigpu.JobNotFound || err == nil && (j.Status != apigpu.Running || j.Lease() != l) {
+		return Job{}, stale(l)
+	}
+	return j, err
 }
 
 // spent reports whether a job has used up its attempts, this one included.

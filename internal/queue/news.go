@@ -24,15 +24,22 @@ func (n *news) spread(ids ...string) {
 	if len(ids) == 0 {
 		return
 	}
+	n.tell(ids...)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, ch := range n.watchers {
+		poke(ch)
+	}
+}
+
+// tell wakes whoever waits for one of these jobs.
+func (n *news) tell(ids ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, id := range ids {
 		for ch := range n.jobs[id] {
 			poke(ch)
 		}
-	}
-	for _, ch := range n.watchers {
-		poke(ch)
 	}
 }
 
@@ -61,8 +68,10 @@ func poke(ch chan struct{}) {
 	}
 }
 
-// Watch returns a channel that is poked whenever a job changes, for as long
-// as the queue lives.
+// Watch returns a channel that is poked whenever a job is submitted, starts,
+// ends, goes back to the queue, or is asked to end: all that decisions depend
+// on, which progress and heartbeats are not. It is poked for as long as the
+// queue lives.
 func (q *Queue) Watch() <-chan struct{} {
 	ch := make(chan struct{}, 1)
 	q.news.mu.Lock()

@@ -208,9 +208,16 @@ func (q *Queue) rows(ctx context.Context, query string, args ...any) ([]Job, err
 	return jobs, rows.Err()
 }
 
-// change runs one statement that ends in RETURNING id, in a transaction of
-// its own, and spreads the news of the jobs it changed. It returns their ids.
+// change is write, and spreads the news of the jobs it changed.
 func (q *Queue) change(ctx context.Context, statement string, args ...any) ([]string, error) {
+	ids, err := q.write(ctx, statement, args...)
+	q.news.spread(ids...)
+	return ids, err
+}
+
+// write runs one statement that ends in RETURNING id, in a transaction of its
+// own. It returns the ids of the jobs it changed.
+func (q *Queue) write(ctx context.Context, statement string, args ...any) ([]string, error) {
 	var ids []string
 	err := q.db.Tx(ctx, func(tx *sql.Tx) error {
 		ids = nil // Tx may run this again
@@ -231,7 +238,6 @@ func (q *Queue) change(ctx context.Context, statement string, args ...any) ([]st
 	if err != nil {
 		return nil, err
 	}
-	q.news.spread(ids...)
 	return ids, nil
 }
 

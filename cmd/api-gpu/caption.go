@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/client"
+)
+
+type captionCmd struct {
+	Video   string `arg:"" help:"The video: a file, or an http(s) address."`
+	SRT     string `arg:"" name:"srt" help:"The subtitles: a file, an http(s) address, or - for standard input."`
+	Out     string `short:"o" placeholder:"FILE" help:"Where to write the result: a file, a folder, or - for standard output (default: name of the video with .captioned.mp4, in the current folder)."`
+	Quality string `enum:"draft,balanced,high,max" default:"balanced" help:"How much of the picture is kept: ${enum} (default: ${default})."`
+	JSON    bool   `name:"json" help:"Write the job as JSON to standard output, and nothing else."`
+	NoWait  bool   `help:"Leave the job to the server and quit."`
+	Force   bool   `short:"f" help:"Replace the result file if it exists."`
+}
+
+// Run submits the job, waits for its end and fetches the video.
+func (k *captionCmd) Run(a *app) error {
+	if k.JSON && k.Out == "-" {
+		return usage("--json and -o - both want standard output.")
+	}
+	video, err := openSource(k.Video, "video")
+	if err != nil {
+		return err
+	}
+	defer video.close()
+	srt, err := openSubtitles(k.SRT, a.stdin)
+	if err != nil {
+		return err
+	}
+	defer srt.close()
+	var out *output
+	if !k.NoWait {
+		if out, err = openOutput(k.outName(), k.Force, video.info, a.stdout); err != nil {
+			return err
+		}
+		defer out.discard()
+	}
+	m := newMeter(a.stderr)
+	defer m.clear()
+	job, err := a.submit(k.request(video, srt, m))
+	m.clear()
+	switch {
+	case err != nil:
+		return err
+	case a.ctx.Err() != nil:
+		return a.cancelInterrupted(job, k.JSON)
+	case k.NoWait:
+		return k.left(a, job)
+	}
+	job, err = a.client.Follow(a.ctx, job.ID, func(j apigpu.Job) { m.show(stepOf(j)) })
+	m.clear()
+	switch {
+	case a.ctx.Err() != nil && !job.Status.Final():
+		return a.cancelInterrupted(job, k.JSON)
+	case err != nil:
+		return apigpu.AsError(err).WithHint("The job may go on without us. See: api-gpu job %s --wait", job.ID)
+	}
+	return k.finish(a, job, out, m)
+}
+
+// outName is the file to write to.
+func (k *captionCmd) outName() string {
+	if k.Out == "" {
+		return resultName(k.Video)
+	}
+	if info, err := os.Stat(k.Out); err == nil && info.IsDir() {
+		return filepath.Join(k.Out, resultName(k.Video))
+	}
+	return k.Out
+}
+
+func (k *captionCmd) request(video, srt source, m *meter) client.Request {
+	name := filepath.Base(k.outName())
+	if k.Out == "-" {
+		name = resultName(k.Video)
+	}
+	r := client.Request{
+		Spec: apigpu.CaptionSpec{
+			URLVideo: video.address, URLSRT: srt.address,
+			Output: apigpu.Output{Quality: apigpu.Quality(k.Quality), Filename: name},
+		},
+		Subtitle: srt.file,
+	}
+	if video.file != nil {
+		label := "Sending " + filepath.Base(video.file.Name)
+		r.Video = &client.File{Name: video.file.Name, Content: &countingReader{video.file.Content, counted{meter: m, label: label, size: video.size}}}
+	}
+	return r
+}
+
+// submitGrace is how long an answer is waited for after an interrupt: without
+// it a job may run whose id nobody knows.
+const submitGrace = 10 * time.Second
+
+func (a *app) submit(r client.Request) (apigpu.Job, error) {
+	if r.Video != nil { // an upload that is cut short makes no job
+		return a.client.Caption(a.ctx, r)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(a.ctx))
+	defer cancel()
+	stop := context.AfterFunc(a.ctx, func() {
+		t := time.AfterFunc(submitGrace, cancel)
+		context.AfterFunc(ctx, func() { t.Stop() })
+	})
+	defer stop()
+	return a.client.Caption(ctx, r)
+}
+
+// left tells of a job that goes on without us.
+func (k *captionCmd) left(a *app, job apigpu.Job) error {
+	if k.JSON {
+		return writeJSON(a.stdout, job)
+	}
+	printLines(a.stdout,
+		"Job   "+job.ID,
+		fmt.Sprintf("Link  %s (opens when the job is done, until %s)", job.VideoURL, dateWords(job.ExpiresAt)),
+		"Next  api-gpu job "+job.ID+" --wait")
+	return nil
+}
+
+// finish fetches the video of a job that has ended, if it has one.
+func (k *captionCmd) finish(a *app, job apigpu.Job, out *output, m *meter) error {
+	err := ended(job)
+	if err == nil {
+		err = a.save(job, out, m)
+	}
+	if k.JSON {
+		return errors.Join(err, writeJSON(a.stdout, job))
+	}
+	if err != nil {
+		return err
+	}
+	if out.path == "-" {
+		printLines(a.stderr, summary(job, "")...)
+		return nil
+	}
+	printLines(a.stdout, summary(job, out.path)...)
+	return nil
+}
+
+func (a *app) save(job apigpu.Job, out *output, m *meter) error {
+	var size int64
+	if job.Video != nil {
+		size = job.Video.Bytes
+	}
+	err := a.client.Download(a.ctx, job, &countingWriter{io.Writer(out), counted{meter: m, label: "Saving", size: size}})
+	m.clear()
+	switch {
+	case a.ctx.Err() != nil && err != nil:
+		return &exitError{code: exitInterrupted, message: "Interrupted. The video is finished, and stays on the server.", hint: job.VideoURL}
+	case err != nil:
+		e := apigpu.AsError(err)
+		if e.Code == apigpu.Internal { // our own disk, most likely
+			return fmt.Errorf("save video: %w", err)
+		}
+		return e.WithHint("The video stays at %s", job.VideoURL)
+	}
+	return out.commit()
+}
+
+// cancelInterrupted ends a job that nobody waits for any more.
+func (a *app) cancelInterrupted(job apigpu.Job, asJSON bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(a.ctx), submitGrace)
+	defer cancel()
+	e := &exitError{code: exitInterrupted}
+	canceled, err := a.client.Cancel(ctx, job.ID)
+	switch {
+	case err == nil:
+		job, e.message = canceled, fmt.Sprintf("Interrupted. The server was told to cancel %s.", job.ID)
+	case apigpu.CodeOf(err) == apigpu.Conflict:
+		e.message, e.hint = fmt.Sprintf("Interrupted. %s had ended by then.", job.ID), "See: api-gpu job "+job.ID
+	default:
+		e.message, e.hint = fmt.Sprintf("Interrupted, and %s could not be canceled: it goes on.", job.ID), "Try: api-gpu cancel "+job.ID
+	}
+	if asJSON {
+		return errors.Join(e, writeJSON(a.stdout, job))
+	}
+	return e
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+
+	"github.com/api-gpu/api-gpu/client"
+)
+
+type doctorCmd struct{}
+
+// finding is what one check found.
+type finding struct {
+	ok   bool
+	what string
+	// todo says what to do, where something is not right or could be better.
+	todo string
+	// exit is the exit code of a check that failed.
+	exit int
+}
+
+// Run checks one thing after the other and says what it found.
+func (doctorCmd) Run(a *app) error {
+	findings := []finding{transport(a.server, a.key != "")}
+	health, err := a.client.Health(a.ctx)
+	if a.ctx.Err() != nil {
+		return a.ctx.Err()
+	}
+	findings = append(findings, reached(a.server, health, err))
+	if err == nil {
+		_, err := a.client.Jobs(a.ctx, client.Filter{Limit: 1})
+		findings = append(findings, keyAccepted(a.key != "", err), versions(version(), health.Version))
+		findings = append(findings, condition(health)...)
+	}
+	exit := exitOK
+	for _, f := range findings {
+		mark := "✓"
+		if !f.ok {
+			mark = "✗"
+			if exit == exitOK {
+				exit = f.exit
+			}
+		}
+		printLines(a.stdout, mark+" "+f.what)
+		if f.todo != "" {
+			printLines(a.stdout, "  "+f.todo)
+		}
+	}
+	if exit != exitOK {
+		return &exitError{code: exit, message: "Not everything is in order: see above."}
+	}
+	return nil
+}
+
+// transport tells whether the key could be read on its way.
+func transport(server string, withKey bool) finding {
+	u, err := url.Parse(server)
+	if err != nil || u.Scheme == "https" || !withKey || onLoopback(u.Hostname()) {
+		return finding{ok: true, what: "The address of the server is " + server}
+	}
+	return finding{ok: true, what: "The address of the server is " + server + ", without TLS",
+		todo: "Whoever sees the traffic sees the key. Use https:// outside of a network that you trust."}
+}
+
+func onLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+func reached(server string, h client.Health, err error) finding {
+	if err != nil {
+		exit, lines := explain(err)
+		f := finding{what: lines[0], todo: "Start the server, or set --server or API_GPU_URL to its address.", exit: exit}
+		if u, err := url.Parse(server); err == nil {
+			if _, _, err := net.SplitHostPort(u.Host); err != nil && u.Scheme == "http" {
+				f.todo += " The port is missing: an orchestrator listens on 3000."
+			}
+		}
+		return f
+	}
+	name := h.Service
+	if name == "" {
+		name = "the server"
+	}
+	what := "It answers: " + name
+	if h.Version != "" {
+		what += " " + h.Version
+	}
+	if h.Uptime > 0 {
+		what += ", up for " + timeWords(h.Uptime)
+	}
+	return finding{ok: true, what: what}
+}
+
+func keyAccepted(given bool, err error) finding {
+	switch exit := exitOK; {
+	case err == nil && given:
+		return finding{ok: true, what: "It accepts the key"}
+	case err == nil:
+		return finding{ok: true, what: "It asks for no key"}
+	default:
+		var lines []string
+		exit, lines = explain(err)
+		f := finding{what: lines[0], exit: exit}
+		if len(lines) > 1 {
+			f.todo = lines[len(lines)-1]
+		}
+		return f
+	}
+}
+
+// versions compares; another version is worth a word and no failure, for the
+// jobs API only grows.
+func versions(own, server string) finding {
+	f := finding{ok: true, what: "This program is version " + own}
+	if server != "" && server != own {
+		f.todo = "The server is another version: if something is not understood, update the older one."
+	}
+	return f
+}
+
+// condition reads what the server says about itself.
+func condition(h client.Health) []finding {
+	workers := finding{ok: true, what: fmt.Sprintf("Machines: %d ready, %d starting. Jobs: %d waiting, %d running",
+		h.Workers.Ready, h.Workers.Booting, h.Jobs.Queued, h.Jobs.Running)}
+	switch {
+	case h.Workers.Ready > 0:
+	case h.Provider == "static":
+		workers.ok, workers.exit = false, exitUnreachable
+		workers.todo = "No worker answers: start one, and compare WORKER_URL, WORKER_TOKEN and WORKER_KEY of the server."
+	case h.Workers.Booting == 0:
+		workers.todo = "One is started when a job comes."
+	}
+	state := finding{ok: true, what: "Its state is " + h.Status}
+	switch h.Status {
+	case "ok":
+	case "standby":
+		state.todo = "Another process leads; this one only passes jobs on."
+	default:
+		state.ok, state.exit = false, exitUnreachable
+		state.todo = "The log of the server says more."
+	}
+	findings := []finding{workers, state}
+	for _, w := range h.Warnings {
+		findings = append(findings, finding{ok: true, what: "It warns: " + w})
+	}
+	return findings
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/client"
+)
+
+type jobsCmd struct {
+	Status string `enum:",queued,running,succeeded,failed,canceled,expired" default:"" placeholder:"STATUS" help:"Only jobs of this status: queued, running, succeeded, failed, canceled or expired."`
+	Limit  int    `default:"20" help:"How many, 1 to 100 (default: ${default})."`
+	JSON   bool   `name:"json" help:"Write the page as JSON."`
+}
+
+// Run lists jobs.
+func (k *jobsCmd) Run(a *app) error {
+	if k.Limit < 1 || k.Limit > 100 {
+		return usage("--limit is from 1 to 100.")
+	}
+	page, err := a.client.Jobs(a.ctx, client.Filter{Status: apigpu.Status(k.Status), Limit: k.Limit})
+	switch {
+	case err != nil:
+		return err
+	case k.JSON:
+		return writeJSON(a.stdout, page)
+	case len(page.Data) == 0:
+		printLines(a.stdout, "No jobs.")
+		return nil
+	}
+	table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tSTATUS\tDONE\tCREATED\tFILE")
+	for _, j := range page.Data {
+		fmt.Fprintf(table, "%s\t%s\t%d%%\t%s\t%s\n", clean(j.ID), clean(string(j.Status)), int(j.Progress), dateWords(j.CreatedAt), clean(j.Filename))
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("write table: %w", err)
+	}
+	if page.NextCursor != "" {
+		printLines(a.stderr, "There are more: see --limit.")
+	}
+	return nil
+}
+
+type jobCmd struct {
+	ID   string `arg:"" help:"Id of the job."`
+	JSON bool   `name:"json" help:"Write the job as JSON to standard output, and nothing else."`
+	Wait bool   `help:"Wait for the end of the job. The exit code tells how it ended."`
+}
+
+// Run shows a job. To ask how a job failed is no failure: only with --wait
+// does its end decide the exit code.
+func (k *jobCmd) Run(a *app) error {
+	job, err := k.fetch(a)
+	if err != nil {
+		return err
+	}
+	if k.JSON {
+		err = writeJSON(a.stdout, job)
+	} else {
+		printLines(a.stdout, describe(job)...)
+	}
+	if err == nil && k.Wait {
+		return ended(job)
+	}
+	return err
+}
+
+func (k *jobCmd) fetch(a *app) (apigpu.Job, error) {
+	if !k.Wait {
+		return a.client.Job(a.ctx, k.ID, 0)
+	}
+	m := newMeter(a.stderr)
+	defer m.clear()
+	job, err := a.client.Follow(a.ctx, k.ID, func(j apigpu.Job) { m.show(stepOf(j)) })
+	if err != nil && a.ctx.Err() != nil {
+		return job, &exitError{code: exitInterrupted, message: "Interrupted. The job goes on.", hint: "End it with: api-gpu cancel " + k.ID}
+	}
+	return job, err
+}
+
+// describe tells of a job in any state, a fact a line.
+func describe(job apigpu.Job) []string {
+	state := step{label: "Job   " + job.ID + "  " + phaseWords(job), percent: -1, note: jobNote(job)}
+	if job.Status == apigpu.Running {
+		state.percent = job.Progress
+	}
+	lines := []string{plainLine(state)}
+	switch {
+	case job.Status == apigpu.Succeeded:
+		return append(lines, summary(job, "")...)
+	case job.Error != nil:
+		lines = append(lines, fmt.Sprintf("Error %s (%s)", job.Error.Message, job.Error.Code))
+		if job.Error.Hint != "" {
+			lines = append(lines, "      "+job.Error.Hint)
+		}
+	case !job.Status.Final():
+		lines = append(lines, fmt.Sprintf("Link  %s (opens when the job is done)", job.VideoURL))
+	}
+	return append(lines, warningLines(job)...)
+}
+
+type cancelCmd struct {
+	ID   string `arg:"" help:"Id of the job."`
+	JSON bool   `name:"json" help:"Write the job as JSON."`
+}
+
+// Run ends a job.
+func (k *cancelCmd) Run(a *app) error {
+	job, err := a.client.Cancel(a.ctx, k.ID)
+	switch {
+	case err != nil:
+		return err
+	case k.JSON:
+		return writeJSON(a.stdout, job)
+	case job.Status.Final():
+		printLines(a.stdout, job.ID+" is canceled.")
+	default:
+		printLines(a.stdout, job.ID+" will end in a moment.")
+	}
+	return nil
+}
