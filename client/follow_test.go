@@ -81,8 +81,9 @@ func TestFollow(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		steps []http.HandlerFunc
-		asked []string // nil: as many streams as steps
-		seen  []int64  // revisions told of
+		hasty func(*pace) // shortens what this case waits for, and no more
+		asked []string    // nil: as many streams as steps
+		seen  []int64     // revisions told of
 		end   apigpu.Status
 		code  apigpu.Code
 	}{
@@ -91,12 +92,12 @@ func TestFollow(t *testing.T) {
 		{name: "a failed job is no error", steps: []http.HandlerFunc{stream(endNow, failed)}, seen: []int64{9}, end: apigpu.Failed},
 		{name: "cut, away, back", steps: []http.HandlerFunc{stream(endCut, running), page(502), page(404), problem(503, apigpu.Unavailable), stream(endNow, running, done)},
 			seen: []int64{2, 9}, end: apigpu.Succeeded},
-		{name: "silence", steps: []http.HandlerFunc{stream(endSilent, running), stream(endNow, done)}, seen: []int64{2, 9}, end: apigpu.Succeeded},
+		{name: "silence", hasty: func(p *pace) { p.silence = 300 * time.Millisecond }, steps: []http.HandlerFunc{stream(endSilent, running), stream(endNow, done)}, seen: []int64{2, 9}, end: apigpu.Succeeded},
 		{name: "what is older is left out, a new attempt is not", steps: []http.HandlerFunc{stream(endCut, job(5, apigpu.Running)), stream(endNow, running, again, done)},
 			seen: []int64{5, 1, 9}, end: apigpu.Succeeded},
-		{name: "held back", steps: []http.HandlerFunc{stream(endSilent), poll(running), poll(done)},
+		{name: "held back", hasty: func(p *pace) { p.firstEvent = 100 * time.Millisecond }, steps: []http.HandlerFunc{stream(endSilent), poll(running), poll(done)},
 			asked: []string{events, pollPath, pollPath}, seen: []int64{2, 9}, end: apigpu.Succeeded},
-		{name: "headers held back too", steps: []http.HandlerFunc{endSilent, poll(done)},
+		{name: "headers held back too", hasty: func(p *pace) { p.firstEvent = 100 * time.Millisecond }, steps: []http.HandlerFunc{endSilent, poll(done)},
 			asked: []string{events, pollPath}, seen: []int64{9}, end: apigpu.Succeeded},
 		{name: "not a stream", steps: []http.HandlerFunc{page(200), poll(running), page(502), poll(done)},
 			asked: []string{events, pollPath, pollPath, pollPath}, seen: []int64{2, 9}, end: apigpu.Succeeded},
@@ -111,7 +112,9 @@ func TestFollow(t *testing.T) {
 			t.Parallel()
 			s := &script{t: t, steps: tt.steps}
 			c := clientOf(t, s.ServeHTTP)
-			c.pace.firstEvent, c.pace.silence = 50*time.Millisecond, 100*time.Millisecond
+			if tt.hasty != nil {
+				tt.hasty(&c.pace)
+			}
 			var seen []int64
 			got, err := c.Follow(t.Context(), "job_1", func(j apigpu.Job) { seen = append(seen, j.Revision) })
 			switch {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/api-gpu/api-gpu/client"
 )
 
+// captionCmd is the main thing: one video, one subtitle file, one result.
 type captionCmd struct {
 	Video   string `arg:"" help:"The video: a file, or an http(s) address."`
 	SRT     string `arg:"" name:"srt" help:"The subtitles: a file, an http(s) address, or - for standard input."`
@@ -57,14 +57,18 @@ func (k *captionCmd) Run(a *app) error {
 	case k.NoWait:
 		return k.left(a, job)
 	}
-	job, err = a.client.Follow(a.ctx, job.ID, func(j apigpu.Job) { m.show(stepOf(j)) })
+	last, err := a.client.Follow(a.ctx, job.ID, func(j apigpu.Job) { m.show(stepOf(j)) })
 	m.clear()
 	switch {
-	case a.ctx.Err() != nil && !job.Status.Final():
+	case a.ctx.Err() != nil && !last.Status.Final():
+		// last may be empty, when no event came; job has the id.
 		return a.cancelInterrupted(job, k.JSON)
-	case err != nil:
+	case err != nil && apigpu.AsError(err).Retryable:
 		return apigpu.AsError(err).WithHint("The job may go on without us. See: api-gpu job %s --wait", job.ID)
+	case err != nil:
+		return err
 	}
+	job = last // with its video, or its error
 	return k.finish(a, job, out, m)
 }
 
@@ -79,6 +83,8 @@ func (k *captionCmd) outName() string {
 	return k.Out
 }
 
+// request is what to ask of the server. The result's name there is that of
+// the file here, so that the link is recognised.
 func (k *captionCmd) request(video, srt source, m *meter) client.Request {
 	name := filepath.Base(k.outName())
 	if k.Out == "-" {
@@ -102,6 +108,7 @@ func (k *captionCmd) request(video, srt source, m *meter) client.Request {
 // it a job may run whose id nobody knows.
 const submitGrace = 10 * time.Second
 
+// submit makes the job. After an error there is none, as far as anybody knows.
 func (a *app) submit(r client.Request) (apigpu.Job, error) {
 	if r.Video != nil { // an upload that is cut short makes no job
 		return a.client.Caption(a.ctx, r)
@@ -123,7 +130,7 @@ func (k *captionCmd) left(a *app, job apigpu.Job) error {
 	}
 	printLines(a.stdout,
 		"Job   "+job.ID,
-		fmt.Sprintf("Link  %s (opens when the job is done, until %s)", job.VideoURL, dateWords(job.ExpiresAt)),
+		fmt.Sprintf("Link  %s (opens when the job is done, until %s at the latest)", job.VideoURL, dateWords(job.ExpiresAt)),
 		"Next  api-gpu job "+job.ID+" --wait")
 	return nil
 }
@@ -134,38 +141,41 @@ func (k *captionCmd) finish(a *app, job apigpu.Job, out *output, m *meter) error
 	if err == nil {
 		err = a.save(job, out, m)
 	}
-	if k.JSON {
+	switch {
+	case k.JSON:
+		if err == nil {
+			printLines(a.stderr, "Saved "+out.path)
+		}
 		return errors.Join(err, writeJSON(a.stdout, job))
-	}
-	if err != nil {
+	case err != nil:
 		return err
-	}
-	if out.path == "-" {
+	case out.path == "-":
 		printLines(a.stderr, summary(job, "")...)
-		return nil
+	default:
+		printLines(a.stdout, summary(job, out.path)...)
 	}
-	printLines(a.stdout, summary(job, out.path)...)
 	return nil
 }
 
+// save fetches the video. It is finished whatever happens here, so each error
+// says where it stays.
 func (a *app) save(job apigpu.Job, out *output, m *meter) error {
 	var size int64
 	if job.Video != nil {
 		size = job.Video.Bytes
 	}
-	err := a.client.Download(a.ctx, job, &countingWriter{io.Writer(out), counted{meter: m, label: "Saving", size: size}})
+	err := a.client.Download(a.ctx, job, &countingWriter{out, counted{meter: m, label: "Saving", size: size}})
 	m.clear()
-	switch {
-	case a.ctx.Err() != nil && err != nil:
+	if err == nil {
+		return out.commit()
+	}
+	if a.ctx.Err() != nil {
 		return &exitError{code: exitInterrupted, message: "Interrupted. The video is finished, and stays on the server.", hint: job.VideoURL}
-	case err != nil:
-		e := apigpu.AsError(err)
-		if e.Code == apigpu.Internal { // our own disk, most likely
-			return fmt.Errorf("save video: %w", err)
-		}
+	}
+	if e, ok := errors.AsType[*apigpu.Error](err); ok {
 		return e.WithHint("The video stays at %s", job.VideoURL)
 	}
-	return out.commit()
+	return fmt.Errorf("save video: %w", err) // our own disk
 }
 
 // cancelInterrupted ends a job that nobody waits for any more.

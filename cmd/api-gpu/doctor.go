@@ -5,10 +5,12 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strings"
 
 	"github.com/api-gpu/api-gpu/client"
 )
 
+// doctorCmd tells why something does not work, and what to do.
 type doctorCmd struct{}
 
 // finding is what one check found.
@@ -39,7 +41,7 @@ func (doctorCmd) Run(a *app) error {
 		mark := "✓"
 		if !f.ok {
 			mark = "✗"
-			if exit == exitOK {
+			if exit == exitOK { // the first fault is likely to cause the others
 				exit = f.exit
 			}
 		}
@@ -57,10 +59,14 @@ func (doctorCmd) Run(a *app) error {
 // transport tells whether the key could be read on its way.
 func transport(server string, withKey bool) finding {
 	u, err := url.Parse(server)
-	if err != nil || u.Scheme == "https" || !withKey || onLoopback(u.Hostname()) {
-		return finding{ok: true, what: "The address of the server is " + server}
+	if err != nil { // not possible: the client was made from it
+		return finding{ok: true, what: "The server has an address"}
 	}
-	return finding{ok: true, what: "The address of the server is " + server + ", without TLS",
+	what := "The address of the server is " + u.Redacted()
+	if u.Scheme == "https" || !withKey || onLoopback(u.Hostname()) {
+		return finding{ok: true, what: what}
+	}
+	return finding{ok: true, what: what + ", without TLS",
 		todo: "Whoever sees the traffic sees the key. Use https:// outside of a network that you trust."}
 }
 
@@ -69,6 +75,7 @@ func onLoopback(host string) bool {
 	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
+// reached tells whether a server of ours answers.
 func reached(server string, h client.Health, err error) finding {
 	if err != nil {
 		exit, lines := explain(err)
@@ -94,21 +101,16 @@ func reached(server string, h client.Health, err error) finding {
 	return finding{ok: true, what: what}
 }
 
+// keyAccepted reads what a harmless request that needs a key came to.
 func keyAccepted(given bool, err error) finding {
-	switch exit := exitOK; {
-	case err == nil && given:
-		return finding{ok: true, what: "It accepts the key"}
-	case err == nil:
-		return finding{ok: true, what: "It asks for no key"}
-	default:
-		var lines []string
-		exit, lines = explain(err)
-		f := finding{what: lines[0], exit: exit}
-		if len(lines) > 1 {
-			f.todo = lines[len(lines)-1]
-		}
-		return f
+	if err != nil {
+		exit, lines := explain(err)
+		return finding{what: lines[0], todo: strings.Join(lines[1:], " "), exit: exit}
 	}
+	if given {
+		return finding{ok: true, what: "It accepts the key"}
+	}
+	return finding{ok: true, what: "It asks for no key"}
 }
 
 // versions compares; another version is worth a word and no failure, for the
@@ -127,6 +129,7 @@ func condition(h client.Health) []finding {
 		h.Workers.Ready, h.Workers.Booting, h.Jobs.Queued, h.Jobs.Running)}
 	switch {
 	case h.Workers.Ready > 0:
+	// A static provider makes no machines: with none ready, jobs wait for ever.
 	case h.Provider == "static":
 		workers.ok, workers.exit = false, exitUnreachable
 		workers.todo = "No worker answers: start one, and compare WORKER_URL, WORKER_TOKEN and WORKER_KEY of the server."

@@ -48,12 +48,14 @@ type exitError struct {
 
 func (e *exitError) Error() string { return e.message }
 
+// withHint returns a copy that says what to do about it.
 func (e *exitError) withHint(format string, args ...any) *exitError {
 	c := *e
 	c.hint = fmt.Sprintf(format, args...)
 	return &c
 }
 
+// usage is the error of a command line that cannot work.
 func usage(format string, args ...any) *exitError {
 	return &exitError{code: exitUsage, message: fmt.Sprintf(format, args...)}
 }
@@ -101,7 +103,7 @@ func explain(err error) (int, []string) {
 		return exitFailed, []string{err.Error()}
 	}
 	lines := []string{fmt.Sprintf("%s (%s)", e.Message, e.Code)}
-	if len(e.Details) > 1 {
+	if len(e.Details) > 1 { // a single one is the message itself
 		for _, d := range e.Details {
 			lines = append(lines, d.Field+": "+d.Message)
 		}
@@ -123,6 +125,8 @@ func withHint(lines []string, hint string) []string {
 	return append(lines, hint)
 }
 
+// exitFor sorts codes by what a script would do about them: mend the request,
+// try later, get a key.
 func exitFor(code apigpu.Code) int {
 	switch code {
 	case apigpu.InvalidRequest, apigpu.TooLarge, apigpu.UnsupportedMediaType:

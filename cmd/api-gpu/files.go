@@ -32,6 +32,8 @@ func (s source) close() {
 	}
 }
 
+// isAddress reports whether an argument is for the server to fetch. Any other
+// scheme is taken for a file's name, and reported as missing.
 func isAddress(arg string) bool {
 	low := strings.ToLower(arg)
 	return strings.HasPrefix(low, "http://") || strings.HasPrefix(low, "https://")
@@ -82,6 +84,8 @@ func openSubtitles(arg string, stdin io.Reader) (source, error) {
 	return s, nil
 }
 
+// subtitleSize is the error of subtitles that the server would refuse: a video
+// in their place, more often than not.
 func subtitleSize(n int64) error {
 	if n > apigpu.MaxSubtitle {
 		return usage("The subtitles are longer than %s.", sizeWords(apigpu.MaxSubtitle)).withHint("Are the two arguments in their order: the video first?")
@@ -119,7 +123,7 @@ func resultName(video string) string {
 type output struct {
 	path  string // "-" for standard output
 	force bool
-	temp  *os.File
+	temp  *os.File // nil for standard output, and once committed
 	io.Writer
 }
 
@@ -137,6 +141,7 @@ func openOutput(name string, force bool, input fs.FileInfo, stdout io.Writer) (*
 	if err := o.vacant(); err != nil {
 		return nil, err
 	}
+	// In the same folder, for a rename across file systems is none.
 	temp := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"."+rand.Text()[:8]+".part")
 	// 0666 less the umask: the rights that any new file of the user gets.
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)

@@ -8,6 +8,8 @@ import (
 	"github.com/api-gpu/api-gpu/client"
 )
 
+// jobsCmd lists jobs; one page is enough for people, and programs have the
+// API.
 type jobsCmd struct {
 	Status string `enum:",queued,running,succeeded,failed,canceled,expired" default:"" placeholder:"STATUS" help:"Only jobs of this status: queued, running, succeeded, failed, canceled or expired."`
 	Limit  int    `default:"20" help:"How many, 1 to 100 (default: ${default})."`
@@ -43,6 +45,7 @@ func (k *jobsCmd) Run(a *app) error {
 	return nil
 }
 
+// jobCmd looks at one job, once or until its end.
 type jobCmd struct {
 	ID   string `arg:"" help:"Id of the job."`
 	JSON bool   `name:"json" help:"Write the job as JSON to standard output, and nothing else."`
@@ -67,6 +70,8 @@ func (k *jobCmd) Run(a *app) error {
 	return err
 }
 
+// fetch returns the job as it is, or at its end. An interrupt ends the
+// watching only: whoever asks about a job need not be its owner.
 func (k *jobCmd) fetch(a *app) (apigpu.Job, error) {
 	if !k.Wait {
 		return a.client.Job(a.ctx, k.ID, 0)
@@ -101,6 +106,7 @@ func describe(job apigpu.Job) []string {
 	return append(lines, warningLines(job)...)
 }
 
+// cancelCmd ends one job.
 type cancelCmd struct {
 	ID   string `arg:"" help:"Id of the job."`
 	JSON bool   `name:"json" help:"Write the job as JSON."`

@@ -63,11 +63,13 @@ func (a *app) execute(args []string, getenv func(string) string) error {
 		return err
 	}
 	var flags cli
+	// kong would end the process; here it goes on, and its faults are ignored.
 	quit := false // --help or --version has said all there is to say
 	parser, err := kong.New(&flags,
 		kong.Name("api-gpu"), kong.Description(description), kong.Vars{"version": version()},
 		kong.Writers(a.stdout, a.stderr), kong.Exit(func(int) { quit = true }),
-		kong.Resolvers(environment(lookup)), kong.Help(help), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
+		kong.Resolvers(environment(lookup)), kong.Help(help),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
 	if err != nil {
 		return fmt.Errorf("build command line: %w", err)
 	}

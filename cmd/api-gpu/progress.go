@@ -18,6 +18,8 @@ type step struct {
 	note    string
 }
 
+// stepOf is how far a job has come. The percentage is of the whole job, and
+// means nothing while it waits.
 func stepOf(job apigpu.Job) step {
 	s := step{label: phaseWords(job), percent: job.Progress, note: jobNote(job)}
 	if job.Status == apigpu.Queued {
@@ -36,6 +38,7 @@ type meter struct {
 	begun bool
 }
 
+// newMeter makes a meter that suits where out leads to.
 func newMeter(out io.Writer) *meter {
 	m := &meter{out: out}
 	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
@@ -43,7 +46,7 @@ func newMeter(out io.Writer) *meter {
 			if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
 				return w
 			}
-			return 80
+			return 80 // columns, where the terminal does not say
 		}
 	}
 	return m
@@ -78,6 +81,7 @@ func worthALine(before, s step) bool {
 	return s.label != before.label || int(max(s.percent, 0))/10 > int(max(before.percent, 0))/10
 }
 
+// plainLine is a step in one line of a log.
 func plainLine(s step) string {
 	line := s.label
 	if s.percent >= 0 {

@@ -48,8 +48,10 @@ func timeWords(d time.Duration) string {
 	}
 }
 
+// milliseconds is timeWords for the figures of apigpu.Stats.
 func milliseconds(ms int64) string { return timeWords(time.Duration(ms) * time.Millisecond) }
 
+// dateWords is in UTC, like everything that the server says.
 func dateWords(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
 // phaseWords says what a job is doing.
@@ -132,6 +134,7 @@ func timing(job apigpu.Job) string {
 	return strings.Join(parts, ", ")
 }
 
+// warningLines tells what was mended or guessed, in the server's own words.
 func warningLines(job apigpu.Job) []string {
 	var lines []string
 	for _, w := range job.Warnings {

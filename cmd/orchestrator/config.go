@@ -106,6 +106,12 @@ func (c *Config) check() error {
 	if c.Lease < time.Minute {
 		fault("LEASE=%s is too short: it is renewed every 15s, use 1m or more", c.Lease)
 	}
+	if c.JobTimeout < 0 {
+		fault("JOB_TIMEOUT must be above 0")
+	}
+	if c.MaxUpload <= 0 {
+		fault("MAX_UPLOAD must be above 0")
+	}
 	if c.SyncWait < 0 || c.SyncWait > 600*time.Second {
 		fault("SYNC_WAIT must be from 0 to 600s")
 	}
@@ -158,7 +164,7 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 			continue
 		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || n < 0 || n*float64(u.factor) > 1<<60 {
+		if err != nil || !(n >= 0 && n*float64(u.factor) <= 1<<60) { // NaN is no size either
 			return fmt.Errorf("%q is not a size such as 512MiB or 2GiB", s)
 		}
 		*b = Bytes(n * float64(u.factor))

@@ -45,6 +45,7 @@ type Dispatcher struct {
 	cfg     Config
 	started time.Time
 	drivers sync.WaitGroup
+	rests   rests
 
 	mu      sync.Mutex
 	driving map[queue.Lease]bool
@@ -96,6 +97,7 @@ func (d *Dispatcher) round(ctx context.Context) error {
 	if slotsErr != nil {
 		return errors.Join(err, slotsErr)
 	}
+	free = d.rests.awake(free, d.cfg.Now())
 	for _, a := range fleet.Assign(open, free, d.cfg.Now()) {
 		j, claimErr := d.cfg.Queue.Claim(ctx, a.JobID, a.Slot.Instance, a.Slot.Number)
 		switch {
@@ -135,7 +137,7 @@ func (d *Dispatcher) start(ctx context.Context, j queue.Job, how beginning) {
 			delete(d.driving, j.Lease())
 			d.mu.Unlock()
 		}()
-		newDriver(d.cfg, j).drive(ctx, how)
+		newDriver(d.cfg, j, &d.rests).drive(ctx, how)
 	})
 }
 

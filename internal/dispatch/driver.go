@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,10 +49,11 @@ type driver struct {
 	log    *slog.Logger
 	answer atomic.Int64 // UnixNano of the worker's last authenticated answer
 	report reporter
+	rests  *rests
 }
 
-func newDriver(cfg Config, j queue.Job) *driver {
-	d := &driver{cfg: cfg, job: j, lease: j.Lease(), log: cfg.Log.With("job", j.ID, "attempt", j.Attempt, "instance", j.Instance)}
+func newDriver(cfg Config, j queue.Job, r *rests) *driver {
+	d := &driver{cfg: cfg, job: j, rests: r, lease: j.Lease(), log: cfg.Log.With("job", j.ID, "attempt", j.Attempt, "instance", j.Instance)}
 	d.report = reporter{queue: cfg.Queue, lease: d.lease, log: d.log, now: cfg.Now}
 	d.heard()
 	return d
@@ -167,7 +169,9 @@ func (d *driver) follow(ctx context.Context, worker *client.Client) (done apigpu
 func (d *driver) watch(ctx context.Context, stop context.CancelCauseFunc, worker *client.Client) {
 	deadline := time.AfterFunc(d.job.RunningUntil.Sub(d.cfg.Now()), func() { stop(errDeadline) })
 	defer deadline.Stop()
-	go d.watchRow(ctx, stop)
+	var row sync.WaitGroup
+	row.Go(func() { d.watchRow(ctx, stop) })
+	defer row.Wait()
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
@@ -199,7 +203,8 @@ func (d *driver) watch(ctx context.Context, stop context.CancelCauseFunc, worker
 func (d *driver) ask(ctx context.Context, worker *client.Client) {
 	ctx, cancel := context.WithTimeout(ctx, heartbeat)
 	defer cancel()
-	if _, err := worker.Job(ctx, d.job.ID, 0); err == nil {
+	// That it does not have the job (yet) is an answer too.
+	if _, err := worker.Job(ctx, d.job.ID, 0); err == nil || apigpu.CodeOf(err) == apigpu.JobNotFound {
 		d.heard()
 	}
 }
@@ -207,7 +212,7 @@ func (d *driver) ask(ctx context.Context, worker *client.Client) {
 // watchRow waits for a cancel, which travels through the row, and for the
 // machine's end, which the fleet knows first.
 func (d *driver) watchRow(ctx context.Context, stop context.CancelCauseFunc) {
-	revision := d.job.Revision
+	revision := d.job.Revision - 1 // a cancel may have come before a take-over
 	for ctx.Err() == nil {
 		j, err := d.cfg.Queue.Wait(ctx, d.job.ID, revision)
 		switch {

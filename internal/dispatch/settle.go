@@ -46,8 +46,16 @@ func Judge(err error, pushed bool) (Verdict, queue.Setback) {
 			return Requeue, queue.Setback{Why: e, Push: true}
 		}
 		return Fail, queue.Setback{Why: e}
-	case apigpu.GPULost, apigpu.ResultLost, apigpu.Unavailable:
-		return Requeue, queue.Setback{Why: apigpu.E(apigpu.GPULost, err, "The machine went away: %s", e.Message)}
+	case apigpu.GPULost:
+		return Requeue, queue.Setback{Why: e}
+	case apigpu.ResultLost:
+		return Requeue, queue.Setback{Why: e}
+	case apigpu.Unavailable, apigpu.QueueExpired, apigpu.NotFound, apigpu.RateLimited:
+		// The message may name the address of the machine.
+		return Requeue, queue.Setback{Why: apigpu.E(apigpu.GPULost, err, "The machine went away, or took no job.")}
+	case apigpu.Unauthorized, apigpu.Forbidden, apigpu.InvalidSession, apigpu.AddressNotAllowed:
+		// Between us and the worker: nothing that the user asked for.
+		return Requeue, queue.Setback{Why: apigpu.E(apigpu.GPULost, err, "The machine does not answer us.")}
 	case apigpu.Canceled: // the worker was stopped: not what the user asked for
 		return Requeue, queue.Setback{Why: apigpu.E(apigpu.GPULost, err, "The worker stopped the job.")}
 	case apigpu.Internal, apigpu.EncoderFailed, apigpu.RenderStalled, apigpu.NoEncoder, apigpu.StorageFull:
@@ -66,19 +74,39 @@ func (d *driver) settle(ctx context.Context, worker *client.Client, outcome queu
 	var err error
 	switch verdict {
 	case Complete:
+		d.rests.work(d.job.Instance)
 		err = d.cfg.Queue.Complete(ctx, d.lease, outcome)
 	case Cancel:
 		err = d.cfg.Queue.Cancelled(ctx, d.lease)
 	case Fail:
 		err = d.cfg.Queue.Fail(ctx, d.lease, setback.Why)
 	case Requeue:
-		_, err = d.cfg.Queue.Requeue(ctx, d.lease, setback)
+		return d.requeue(ctx, worker, setback)
 	case Release:
 		return d.cfg.Queue.Release(ctx, d.lease)
 	case Leave:
 		return nil
 	}
+	if err != nil {
+		// Not recorded: whoever takes over needs what the worker has. Or
+		// another has taken over already, and uses it.
+		return err
+	}
 	d.forgetOnWorker(ctx, worker)
+	return d.cfg.Blob.DeletePartials(ctx, d.partialKey())
+}
+
+// requeue frees the worker first: the next attempt may reach the same worker
+// the moment it is recorded, and a late delete would end it.
+func (d *driver) requeue(ctx context.Context, worker *client.Client, s queue.Setback) error {
+	if !s.Blamed && !s.Push {
+		d.rests.lose(d.job.Instance, d.cfg.Now())
+	}
+	if err := d.cfg.Queue.Heartbeat(ctx, d.lease); err != nil {
+		return err // it may be another's by now: then the worker's copy is too
+	}
+	d.forgetOnWorker(ctx, worker)
+	_, err := d.cfg.Queue.Requeue(ctx, d.lease, s)
 	return errors.Join(err, d.cfg.Blob.DeletePartials(ctx, d.partialKey()))
 }
 
@@ -90,7 +118,10 @@ func (d *driver) cancelOnWorker(ctx context.Context, worker *client.Client) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, cancelTimeout)
 	defer cancel()
-	if _, err := worker.Cancel(ctx, d.job.ID); err != nil && apigpu.CodeOf(err) != apigpu.Conflict {
+	_, err := worker.Cancel(ctx, d.job.ID)
+	switch apigpu.CodeOf(err) {
+	case "", apigpu.Conflict, apigpu.JobNotFound: // it does not run there
+	default:
 		d.log.WarnContext(ctx, "cancel did not reach the worker", "error", err)
 	}
 }

@@ -13,15 +13,20 @@ import (
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
-// maxPushes bounds how often a push is begun again.
+// maxPushes bounds how often in a row a push is begun again without bringing
+// the worker further.
 const maxPushes = 8
 
 // pushVideo streams the video from our store, or from its source, to the
 // worker. A cut stream goes on where the worker says it ended.
 func (d *driver) pushVideo(ctx context.Context, worker *client.Client) error {
 	var version fetch.Info
+	var best int64
 	for try := 1; ; try++ {
-		err := d.pushOnce(ctx, worker, &version)
+		from, err := d.pushOnce(ctx, worker, &version)
+		if from > best {
+			try, best = 1, from
+		}
 		if err == nil || ctx.Err() != nil || try == maxPushes || !pushAgain(err) {
 			return err
 		}
@@ -40,17 +45,16 @@ func pushAgain(err error) bool {
 
 var errChanged = errors.New("the source changed while it was read")
 
-func (d *driver) pushOnce(ctx context.Context, worker *client.Client, version *fetch.Info) error {
+// pushOnce pushes what the worker lacks, and returns how much it had before.
+func (d *driver) pushOnce(ctx context.Context, worker *client.Client, version *fetch.Info) (from int64, err error) {
 	var state apigpu.InputState
-	err := d.retry(ctx, func(ctx context.Context) (err error) {
+	err = d.retry(ctx, func(ctx context.Context) (err error) {
 		state, err = worker.Input(ctx, d.job.ID)
 		return lostIfUnknown(err)
 	})
-	if err != nil {
-		return err
-	}
-	if state.Size >= 0 && state.Received == state.Size {
-		return nil // it has all of it
+	from = state.Received
+	if err != nil || state.Size >= 0 && state.Received == state.Size { // it has all of it
+		return from, err
 	}
 	source, size, err := d.openVideo(ctx, state.Received, version)
 	if errors.Is(err, errChanged) {
@@ -58,15 +62,15 @@ func (d *driver) pushOnce(ctx context.Context, worker *client.Client, version *f
 		state.Received = 0
 	}
 	if err != nil {
-		return err
+		return from, err
 	}
 	defer source.Close()
 	counted := &watchedReader{r: source, on: func(int) { d.heard() }}
 	_, err = worker.PushInput(ctx, d.job.ID, d.job.Attempt, state.Received, size, counted)
 	if counted.err != nil { // the source's fault, whatever the call says
-		return counted.err
+		return from, counted.err
 	}
-	return lostIfUnknown(err)
+	return from, lostIfUnknown(err)
 }
 
 // openVideo opens the job's video at an offset: the uploaded file, or its
@@ -155,7 +159,7 @@ func (d *driver) store(ctx context.Context, worker *client.Client, m apigpu.Mani
 		}
 		code := apigpu.CodeOf(err)
 		switch {
-		case err == nil, ctx.Err() != nil, code == apigpu.GPULost:
+		case err == nil, ctx.Err() != nil, code == apigpu.GPULost, code == apigpu.ResultLost:
 			return err
 		case !d.cfg.Now().Before(patience):
 			return apigpu.E(apigpu.ResultLost, err, "The result could not be stored.")
@@ -202,6 +206,9 @@ func (d *driver) storeOnce(ctx context.Context, worker *client.Client, m apigpu.
 		d.report.home(ctx, at+stored, m.Length)
 	}
 	_, err = partial.Commit(ctx, m, d.resultKey())
+	if apigpu.CodeOf(err) == apigpu.Conflict { // waiting mends nothing: see blob.Partial.Commit
+		return stored, apigpu.E(apigpu.ResultLost, err, "The result is not what its worker described.")
+	}
 	return stored, err
 }
 

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -21,6 +22,10 @@ const (
 	destroyTimeout = 30 * time.Second
 )
 
+// maxCreates bounds the offers that one round tries: after so many that others
+// took, the list is worth nothing.
+const maxCreates = 5
+
 // apply does one action.
 func (f *Fleet) apply(ctx context.Context, a Action) error {
 	switch a.Kind {
@@ -30,10 +35,9 @@ func (f *Fleet) apply(ctx context.Context, a Action) error {
 		return f.rent(ctx, a)
 	case Destroy:
 		if a.Label == "" {
-			f.cfg.Log.WarnContext(ctx, "stray instance destroyed", "id", a.ID, "reason", a.Reason)
-			return f.callDestroy(ctx, a.ID)
+			return f.destroyStray(ctx, a)
 		}
-		return f.destroy(ctx, a.Label, a.Reason)
+		return f.destroy(ctx, a)
 	}
 	return fmt.Errorf("unknown action %q", a.Kind)
 }
@@ -58,7 +62,10 @@ func (f *Fleet) rent(ctx context.Context, a Action) error {
 	f.mu.Lock()
 	f.offers = offers{} // taken or refused: they are stale
 	f.mu.Unlock()
-	for _, offer := range a.Offers {
+	for _, offer := range a.Offers[:min(len(a.Offers), maxCreates)] {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		err := f.create(ctx, offer, a.Reason)
 		if !errors.Is(err, gpu.ErrOfferGone) {
 			return err
@@ -102,13 +109,13 @@ func (f *Fleet) create(ctx context.Context, offer gpu.Offer, reason string) erro
 
 // created is the row after the create call ended.
 func created(row Instance, id string, err error, now time.Time) Instance {
+	row.AskedAt = now
 	if row.State != gpu.Creating { // a listing was faster
 		if id != "" {
 			row.ProviderID = id
 		}
 		return row
 	}
-	row.AskedAt = now
 	switch {
 	case err == nil:
 		row.ProviderID, row.State, row.StateSince, row.Reason = id, gpu.Booting, now, "the provider accepted"
@@ -139,24 +146,58 @@ func (f *Fleet) workerEnv(label string) (map[string]string, error) {
 // destroy records that an instance must go, and asks for it. It names the id
 // from the ledger and waits for no listing; the loop asks again until
 // complete listings lack it.
-func (f *Fleet) destroy(ctx context.Context, label, reason string) error {
+func (f *Fleet) destroy(ctx context.Context, a Action) error {
 	var id string
+	began := false
 	now := f.cfg.Now()
-	changed, err := f.update(ctx, label, func(row *Instance) bool {
+	changed, err := f.updateIf(ctx, a.Label, func(tx *sql.Tx, row *Instance) (bool, error) {
 		if row.Permanent || row.State == gpu.Gone {
-			return false
+			return false, nil
 		}
-		if row.State != gpu.Destroying {
-			row.State, row.StateSince, row.Reason = gpu.Destroying, now, reason
-			f.cfg.Log.InfoContext(ctx, "destroying", "instance", label, "reason", reason)
+		if a.IfIdle {
+			if busy, err := f.cfg.Queue.Busy(ctx, tx, a.Label); busy || err != nil {
+				return false, err
+			}
 		}
-		row.AskedAt, id = now, row.ProviderID
-		return true
+		if began = row.State != gpu.Destroying; began {
+			row.State, row.StateSince, row.Reason = gpu.Destroying, now, a.Reason
+		}
+		row.EndAskedAt, id = now, row.ProviderID
+		return true, nil
 	})
-	if err != nil || !changed || id == "" {
+	if err != nil || !changed {
 		return err
 	}
+	if began {
+		f.cfg.Log.InfoContext(ctx, "destroying", "instance", a.Label, "reason", a.Reason)
+	}
+	if id == "" { // the listing that finds it tells its id
+		return nil
+	}
 	return f.callDestroy(ctx, id)
+}
+
+// destroyStray ends an instance that no live row knows. The ledger is asked
+// once more, under the fleet lease: what another process has adopted since the
+// listing is no stray.
+func (f *Fleet) destroyStray(ctx context.Context, a Action) error {
+	f.mu.Lock()
+	s, ok := f.strays[a.ID]
+	s.asked = f.cfg.Now()
+	if ok {
+		f.strays[a.ID] = s
+	}
+	f.mu.Unlock()
+	known := false
+	err := f.fenced(ctx, func(tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM instances
+			WHERE label = $1 AND state <> 'gone' AND provider_id IN ($2, ''))`, s.label, a.ID).Scan(&known)
+	})
+	if err != nil || known || !ok {
+		return err
+	}
+	f.cfg.Log.WarnContext(ctx, "destroying a stray", "instance", s.label, "id", a.ID, "reason", a.Reason)
+	return f.callDestroy(ctx, a.ID)
 }
 
 func (f *Fleet) callDestroy(ctx context.Context, id string) error {

@@ -116,6 +116,8 @@ func answered(row Instance, reply apigpu.LeaseReply, now time.Time) Instance {
 		row.Reason = "its worker speaks another API version"
 	case row.State == gpu.Booting:
 		row.Reason = reply.Reason
+	case !fit: // another program took its place, or it was started anew
+		row.State, row.StateSince, row.Reason = gpu.Booting, now, reply.Reason
 	}
 	return row
 }
@@ -127,12 +129,15 @@ func (f *Fleet) silent(ctx context.Context, in Instance, cause error) {
 		return
 	}
 	f.cfg.Log.DebugContext(ctx, "worker did not answer", "instance", in.Label, "error", cause)
+	f.mu.Lock()
+	since := f.since
+	f.mu.Unlock()
 	now := f.cfg.Now()
-	if !in.Permanent || in.State != gpu.Ready || now.Sub(in.ContactAt) < f.cfg.Policy.Silence {
+	if !in.Permanent || in.State != gpu.Ready {
 		return
 	}
 	_, err := f.update(ctx, in.Label, func(row *Instance) bool {
-		if row.State != gpu.Ready || now.Sub(row.ContactAt) < f.cfg.Policy.Silence {
+		if row.State != gpu.Ready || now.Sub(latest(row.ContactAt, since)) < f.cfg.Policy.Silence {
 			return false
 		}
 		row.State, row.StateSince, row.Reason = gpu.Booting, now, "its worker does not answer"

@@ -11,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -51,16 +52,18 @@ type Fleet struct {
 	changed chan struct{} // poked when an instance changed
 	wake    chan struct{} // poked when the loop should look again
 
-	mu      sync.Mutex
-	epoch   int64     // of our fleet lease; 0 while we do not hold it
-	since   time.Time // when this process began to hold it
-	renewAt time.Time
-	offers  offers
-	exited  map[string]bool           // label → listed but not running
-	strays  map[string]stray          // provider id → our label without a live row
-	calling map[string]bool           // label → a contact is under way
-	asked   map[string]time.Time      // label → the last contact began
-	clients map[string]*client.Client // address and label → client
+	mu        sync.Mutex
+	epoch     int64     // of our fleet lease; 0 while we do not hold it
+	since     time.Time // when this process began to hold it, or came back to it
+	renewAt   time.Time
+	heldUntil time.Time // the lease is good until then, unless renewed
+	listing   listing
+	offers    offers
+	exited    map[string]bool           // label → listed but not running
+	strays    map[string]stray          // provider id → our label without a live row
+	calling   map[string]bool           // label → a contact is under way
+	asked     map[string]time.Time      // label → the last contact began
+	clients   map[string]*client.Client // address and label → client
 
 	contacts sync.WaitGroup
 }
@@ -70,10 +73,18 @@ type offers struct {
 	at   time.Time
 }
 
-// stray is an instance that carries our label and has no live row.
+// listing is how the provider's listings fare.
+type listing struct {
+	at        time.Time // the last good one
+	reachable time.Time // since when they are good
+	failed    bool      // the last one failed
+}
+
+// stray is an instance that carries our label and is in no live row.
 type stray struct {
-	id, label string
-	listings  int
+	label    string
+	listings int       // complete ones that had it
+	asked    time.Time // its end, the last time
 }
 
 // New returns a fleet that does nothing before Run.
@@ -93,7 +104,7 @@ func (f *Fleet) Changed() <-chan struct{} { return f.changed }
 func (f *Fleet) Leading() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.epoch != 0
+	return f.epoch != 0 && !f.cfg.Now().After(f.heldUntil)
 }
 
 // Client returns the way to speak to the worker of an instance, as long as it
@@ -125,13 +136,31 @@ func (f *Fleet) clientOf(in Instance) (*client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("address of %s: %w", in.Label, err)
 	}
-	for old := range f.clients { // its address changed
+	for old, stale := range f.clients { // its address changed
 		if strings.HasPrefix(old, in.Label+" ") {
+			stale.Close()
 			delete(f.clients, old)
 		}
 	}
 	f.clients[key] = c
 	return c, nil
+}
+
+// forget drops what is kept in memory about instances that are gone.
+func (f *Fleet) forget(rows []Instance) {
+	live := map[string]bool{}
+	for _, in := range rows {
+		live[in.Label] = true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.DeleteFunc(f.asked, func(label string, _ time.Time) bool { return !live[label] && !f.calling[label] })
+	for key, c := range f.clients {
+		if label, _, _ := strings.Cut(key, " "); !live[label] {
+			c.Close()
+			delete(f.clients, key)
+		}
+	}
 }
 
 func (f *Fleet) credentials(label string) (link.Credentials, error) {

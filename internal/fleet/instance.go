@@ -25,7 +25,8 @@ type Instance struct {
 	CreatedAt   time.Time
 	StateSince  time.Time
 	Deadline    time.Time // when this state has lasted too long
-	AskedAt     time.Time // the create call was sent or answered; later, the last destroy call
+	AskedAt     time.Time // the create call was sent; later, answered
+	EndAskedAt  time.Time // the last destroy call was sent
 	ReadyAt     time.Time // first proof that it can encode
 	ContactAt   time.Time // last authenticated answer of its worker
 	IdleSince   time.Time // zero while a job runs on it
@@ -33,9 +34,13 @@ type Instance struct {
 }
 
 // capacity reports whether the instance works, or will as far as anyone knows.
-func (in Instance) capacity() bool {
+// One whose creation nobody can tell of past its deadline is none: it must not
+// keep jobs waiting for ever.
+func (in Instance) capacity(now time.Time) bool {
 	switch in.State {
-	case gpu.Planned, gpu.Creating, gpu.Booting, gpu.Ready:
+	case gpu.Planned, gpu.Creating:
+		return now.Before(in.Deadline)
+	case gpu.Booting, gpu.Ready:
 		return true
 	}
 	return false
@@ -48,5 +53,9 @@ const labelPrefix = "ag1."
 // that is never used again.
 func Label(fleetID, name string) string { return labelPrefix + fleetID + "." + name }
 
-// Ours reports whether a label belongs to this fleet.
-func Ours(fleetID, label string) bool { return strings.HasPrefix(label, Label(fleetID, "")) }
+// Ours reports whether a label belongs to this fleet. A name holds no dot: the
+// labels of a fleet called a.b are not those of a.
+func Ours(fleetID, label string) bool {
+	name, ok := strings.CutPrefix(label, Label(fleetID, ""))
+	return ok && name != "" && !strings.Contains(name, ".")
+}

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ type Identity struct {
 	ID     string // part of every label
 	Secret []byte // root secret: workers' credentials and link signatures derive from it
 }
+
+var fleetID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,40}$`)
 
 // LoadIdentity returns the fleet's identity, made once. id and secret override
 // what the database has where they are given (FLEET, GPU_API_KEY): then even
@@ -46,6 +49,9 @@ func LoadIdentity(ctx context.Context, d *db.DB, id, secret string) (Identity, e
 	if id != "" {
 		storedID = id
 	}
+	if !fleetID.MatchString(storedID) {
+		return Identity{}, errors.New("FLEET: must be 1 to 40 letters, digits, _ or -: it is part of every label")
+	}
 	if secret != "" {
 		root = []byte(secret)
 	}
@@ -61,7 +67,9 @@ func randomBytes(n int) []byte {
 func newHolder() string { return rand.Text() }
 
 // hold takes or renews the fleet lease. A new holder raises the epoch, which
-// fences the one before.
+// fences the one before. The epoch is at least the time in milliseconds, so
+// that workers, which remember the highest they heard, also follow a database
+// that was restored or begun anew.
 func (f *Fleet) hold(ctx context.Context) (bool, error) {
 	now := f.cfg.Now()
 	f.mu.Lock()
@@ -73,7 +81,7 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 	var epoch int64
 	err := f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
 		return tx.QueryRowContext(ctx, `
-			UPDATE fleet SET epoch = CASE WHEN holder = $1 THEN epoch ELSE epoch + 1 END, holder = $1, lease_until = $2
+			UPDATE fleet SET epoch = CASE WHEN holder = $1 THEN epoch WHEN epoch >= $3 THEN epoch + 1 ELSE $3 END, holder = $1, lease_until = $2
 			WHERE one = 1 AND (holder = $1 OR lease_until <= $3) RETURNING epoch`,
 			f.holder, millis(now.Add(leaseFor)), millis(now)).Scan(&epoch)
 	})
@@ -83,14 +91,34 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("hold fleet lease: %w", err)
 	}
+	if f.held(epoch, now) {
+		f.announce(ctx, epoch)
+	}
+	return epoch != 0, nil
+}
+
+// held notes the outcome of hold and reports whether we are a new holder. Who
+// comes back after its lease ran out was away, suspended or stuck: then, too,
+// the silence of others is our own.
+func (f *Fleet) held(epoch int64, now time.Time) (fresh bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if epoch != 0 && epoch != f.epoch {
+	fresh = epoch != 0 && epoch != f.epoch
+	if fresh || now.After(f.heldUntil) {
 		f.since = now
-		f.cfg.Log.InfoContext(ctx, "fleet lease held", "epoch", epoch)
 	}
-	f.epoch, f.renewAt = epoch, now.Add(leaseFor/3)
-	return epoch != 0, nil
+	f.epoch, f.renewAt, f.heldUntil = epoch, now.Add(leaseFor/3), now.Add(leaseFor)
+	return fresh
+}
+
+func (f *Fleet) announce(ctx context.Context, epoch int64) {
+	f.cfg.Log.InfoContext(ctx, "fleet lease held", "epoch", epoch)
+	switch n, err := f.others(ctx); {
+	case err != nil:
+		f.cfg.Log.WarnContext(ctx, "instances of other providers not counted", "error", err)
+	case n > 0:
+		f.cfg.Log.WarnContext(ctx, "instances of another provider may still run; start with that provider to end them", "instances", n)
+	}
 }
 
 // release gives the lease back, so that the next process need not wait.

@@ -12,15 +12,28 @@ import (
 )
 
 const instanceColumns = `label, provider, provider_id, state, reason, ambiguous, permanent, address, slots, hourly_usd, worker,
-	created_at, state_since, deadline, asked_at, ready_at, contact_at, idle_since, absent_since`
+	created_at, state_since, deadline, asked_at, end_asked_at, ready_at, contact_at, idle_since, absent_since`
 
-// live returns the rows that are not gone, oldest first.
+// selectLive reads the rows that are not gone, oldest first. Those of another
+// provider than ours are none of its business: it could not tell whether they
+// exist.
+const selectLive = `SELECT ` + instanceColumns + ` FROM instances WHERE state <> 'gone' AND provider = $1 ORDER BY created_at, label`
+
 func (f *Fleet) live(ctx context.Context) ([]Instance, error) {
-	return f.query(ctx, `SELECT `+instanceColumns+` FROM instances WHERE state <> 'gone' ORDER BY created_at, label`)
+	return query(ctx, f.cfg.DB.Read(), selectLive, f.cfg.Provider.Name())
 }
 
+// others counts the rows of other providers that are not gone.
+func (f *Fleet) others(ctx context.Context) (n int, err error) {
+	err = f.cfg.DB.Read().QueryRowContext(ctx, `SELECT count(*) FROM instances
+		WHERE state <> 'gone' AND permanent = 0 AND provider <> $1`, f.cfg.Provider.Name()).Scan(&n)
+	return n, err
+}
+
+const selectOne = `SELECT ` + instanceColumns + ` FROM instances WHERE label = $1`
+
 func (f *Fleet) instance(ctx context.Context, label string) (Instance, error) {
-	rows, err := f.query(ctx, `SELECT `+instanceColumns+` FROM instances WHERE label = $1`, label)
+	rows, err := query(ctx, f.cfg.DB.Read(), selectOne, label)
 	if err != nil {
 		return Instance{}, err
 	}
@@ -30,8 +43,13 @@ func (f *Fleet) instance(ctx context.Context, label string) (Instance, error) {
 	return rows[0], nil
 }
 
-func (f *Fleet) query(ctx context.Context, statement string, args ...any) ([]Instance, error) {
-	rows, err := f.cfg.DB.Read().QueryContext(ctx, statement, args...)
+// reader is a pool or a transaction.
+type reader interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func query(ctx context.Context, from reader, statement string, args ...any) ([]Instance, error) {
+	rows, err := from.QueryContext(ctx, statement, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read instances: %w", err)
 	}
@@ -49,35 +67,35 @@ func (f *Fleet) query(ctx context.Context, statement string, args ...any) ([]Ins
 
 func scanInstance(rows *sql.Rows) (Instance, error) {
 	var (
-		in                                                                  Instance
-		worker                                                              string
-		ambiguous, permanent                                                int
-		created, since, deadline, asked, ready, contact, idleSince, absence int64
+		in                                                                            Instance
+		worker                                                                        string
+		ambiguous, permanent                                                          int
+		created, since, deadline, asked, endAsked, ready, contact, idleSince, absence int64
 	)
 	err := rows.Scan(&in.Label, &in.Provider, &in.ProviderID, &in.State, &in.Reason, &ambiguous, &permanent, &in.Address, &in.Slots,
-		&in.HourlyUSD, &worker, &created, &since, &deadline, &asked, &ready, &contact, &idleSince, &absence)
+		&in.HourlyUSD, &worker, &created, &since, &deadline, &asked, &endAsked, &ready, &contact, &idleSince, &absence)
 	if err != nil {
 		return Instance{}, err
 	}
 	in.Ambiguous, in.Permanent = ambiguous != 0, permanent != 0
 	in.CreatedAt, in.StateSince, in.Deadline, in.AskedAt = at(created), at(since), at(deadline), at(asked)
-	in.ReadyAt, in.ContactAt, in.IdleSince, in.AbsentSince = at(ready), at(contact), at(idleSince), at(absence)
+	in.EndAskedAt, in.ReadyAt, in.ContactAt, in.IdleSince, in.AbsentSince = at(endAsked), at(ready), at(contact), at(idleSince), at(absence)
 	return in, json.Unmarshal([]byte(worker), &in.Worker)
 }
 
-// save writes rows in full, under the fleet lease.
+// save writes rows in full, under the fleet lease: rows that nobody else
+// writes yet. All others go through update.
 func (f *Fleet) save(ctx context.Context, rows ...Instance) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	return f.fenced(ctx, func(tx *sql.Tx) error {
-		for _, in := range rows {
-			if err := f.put(ctx, tx, in); err != nil {
-				return err
-			}
+	return f.fenced(ctx, func(tx *sql.Tx) error { return f.putAll(ctx, tx, rows) })
+}
+
+func (f *Fleet) putAll(ctx context.Context, tx *sql.Tx, rows []Instance) error {
+	for _, in := range rows {
+		if err := f.put(ctx, tx, in); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 func (f *Fleet) put(ctx context.Context, tx *sql.Tx, in Instance) error {
@@ -87,43 +105,40 @@ func (f *Fleet) put(ctx context.Context, tx *sql.Tx, in Instance) error {
 	}
 	_, err = tx.ExecContext(ctx, `
 		INSERT INTO instances (`+instanceColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 		ON CONFLICT (label) DO UPDATE SET provider_id = $3, state = $4, reason = $5, ambiguous = $6, permanent = $7, address = $8,
-			slots = $9, hourly_usd = $10, worker = $11, state_since = $13, deadline = $14, asked_at = $15, ready_at = $16,
-			contact_at = $17, idle_since = $18, absent_since = $19`,
+			slots = $9, hourly_usd = $10, worker = $11, state_since = $13, deadline = $14, asked_at = $15, end_asked_at = $16,
+			ready_at = $17, contact_at = $18, idle_since = $19, absent_since = $20`,
 		in.Label, f.cfg.Provider.Name(), in.ProviderID, in.State, in.Reason, flag(in.Ambiguous), flag(in.Permanent), in.Address, in.Slots,
 		int64(in.HourlyUSD), string(worker), millis(in.CreatedAt), millis(in.StateSince), millis(in.Deadline), millis(in.AskedAt),
-		millis(in.ReadyAt), millis(in.ContactAt), millis(in.IdleSince), millis(in.AbsentSince))
+		millis(in.EndAskedAt), millis(in.ReadyAt), millis(in.ContactAt), millis(in.IdleSince), millis(in.AbsentSince))
 	if err != nil {
 		return fmt.Errorf("write instance %s: %w", in.Label, err)
 	}
 	return nil
 }
 
-// update changes one row that is in one of the wanted states, reading it in
-// the same transaction. It reports whether it did.
+// update changes one row, reading it in the same transaction, so that nothing
+// another wrote is lost. It reports whether change did.
 func (f *Fleet) update(ctx context.Context, label string, change func(*Instance) bool) (changed bool, err error) {
+	return f.updateIf(ctx, label, func(_ *sql.Tx, row *Instance) (bool, error) { return change(row), nil })
+}
+
+// updateIf is update for a change that must look at more than the row.
+func (f *Fleet) updateIf(ctx context.Context, label string, change func(*sql.Tx, *Instance) (bool, error)) (changed bool, err error) {
 	err = f.fenced(ctx, func(tx *sql.Tx) error {
-		changed = false
-		rows, err := tx.QueryContext(ctx, `SELECT `+instanceColumns+` FROM instances WHERE label = $1`, label)
-		if err != nil {
+		changed = false // the transaction may run again
+		rows, err := query(ctx, tx, selectOne, label)
+		if err != nil || len(rows) == 0 {
 			return err
 		}
-		defer rows.Close()
-		if !rows.Next() {
-			return rows.Err()
-		}
-		in, err := scanInstance(rows)
-		if err != nil {
+		if changed, err = change(tx, &rows[0]); err != nil || !changed {
 			return err
 		}
-		rows.Close()
-		if changed = change(&in); !changed {
-			return nil
-		}
-		return f.put(ctx, tx, in)
+		return f.put(ctx, tx, rows[0])
 	})
-	if err == nil && changed {
+	changed = changed && err == nil
+	if changed {
 		poke(f.changed)
 	}
 	return changed, err
@@ -132,8 +147,8 @@ func (f *Fleet) update(ctx context.Context, label string, change func(*Instance)
 // failedBoots counts the latest instances that ended without ever being
 // ready, and says when the last of them did.
 func (f *Fleet) failedBoots(ctx context.Context) (n int, last time.Time, err error) {
-	rows, err := f.query(ctx, `SELECT `+instanceColumns+` FROM instances WHERE state IN ('destroying', 'gone') AND permanent = 0
-		ORDER BY created_at DESC, label DESC LIMIT 8`)
+	rows, err := query(ctx, f.cfg.DB.Read(), `SELECT `+instanceColumns+` FROM instances
+		WHERE state IN ('destroying', 'gone') AND permanent = 0 ORDER BY created_at DESC, label DESC LIMIT 8`)
 	for _, in := range rows {
 		if !in.ReadyAt.IsZero() {
 			break

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
@@ -15,7 +16,8 @@ const plannedFor = 30 * time.Second
 type Sighting struct {
 	Changed []Instance
 	Exited  map[string]bool
-	// Strays carry our label and have no live row, by provider id.
+	// Strays carry our label and are in no live row, by provider id: those
+	// without a row, and twins of an instance that has one.
 	Strays map[string]string
 }
 
@@ -24,37 +26,55 @@ type Sighting struct {
 // decides nothing about money.
 func Observe(fleetID string, t gpu.Traits, rows []Instance, s gpu.Snapshot, bootTimeout time.Duration, now time.Time) Sighting {
 	out := Sighting{Exited: map[string]bool{}, Strays: map[string]string{}}
-	listed := map[string]gpu.Instance{}
+	unknown := map[string][]gpu.Instance{} // by label
 	for _, in := range s.Instances {
-		listed[in.Label] = in
+		unknown[in.Label] = append(unknown[in.Label], in)
 	}
-	known := map[string]bool{}
 	for _, row := range rows {
-		known[row.Label] = true
-		seen, ok := listed[row.Label]
+		seen, twins, ok := pick(row, unknown[row.Label], s.Complete)
+		unknown[row.Label] = twins
 		if ok && !seen.Running {
 			out.Exited[row.Label] = true
 		}
 		next := row
-		if ok {
+		switch {
+		case ok:
 			next = found(row, seen, bootTimeout, now)
-		} else if s.Complete {
+		case s.Complete, row.State == gpu.Planned:
 			next = missing(row, t, s.Began, now)
 		}
 		if next != row {
 			out.Changed = append(out.Changed, next)
 		}
 	}
-	for label, in := range listed {
-		switch {
-		case known[label]:
-		case t.Permanent:
-			out.Changed = append(out.Changed, permanent(in, now))
-		case Ours(fleetID, label):
-			out.Strays[in.ID] = label
+	for label, list := range unknown {
+		for _, in := range list {
+			switch {
+			case t.Permanent:
+				out.Changed = append(out.Changed, permanent(in, now))
+			case Ours(fleetID, label):
+				out.Strays[in.ID] = label
+			}
 		}
 	}
 	return out
+}
+
+// pick finds the instance of a row among those that carry its label. There may
+// be twins: a create that something on the way sent twice. The id that we know
+// stays the one, unless a complete listing lacks it.
+func pick(row Instance, listed []gpu.Instance, complete bool) (seen gpu.Instance, twins []gpu.Instance, ok bool) {
+	best := slices.IndexFunc(listed, func(in gpu.Instance) bool { return in.ID == row.ProviderID })
+	if best < 0 && (complete || row.ProviderID == "") {
+		best = slices.IndexFunc(listed, func(in gpu.Instance) bool { return in.Running })
+		if best < 0 && len(listed) > 0 {
+			best = 0
+		}
+	}
+	if best < 0 {
+		return seen, listed, false
+	}
+	return listed[best], slices.Delete(slices.Clone(listed), best, best+1), true
 }
 
 // found applies what a listing says about an instance that it has.
@@ -63,7 +83,7 @@ func found(row Instance, seen gpu.Instance, bootTimeout time.Duration, now time.
 	if seen.Address != "" {
 		row.Address = seen.Address
 	}
-	if seen.Slots > 0 {
+	if seen.Slots > 0 && row.ContactAt.IsZero() { // its worker knows better
 		row.Slots = seen.Slots
 	}
 	if row.State == gpu.Creating {
@@ -78,17 +98,14 @@ func found(row Instance, seen gpu.Instance, bootTimeout time.Duration, now time.
 // create was asked for, the second no earlier than the absence gap after the
 // first.
 func missing(row Instance, t gpu.Traits, began, now time.Time) Instance {
-	asked := row.AskedAt
-	if row.State != gpu.Creating && row.State != gpu.Booting {
-		asked = row.CreatedAt
-	}
 	switch {
 	case row.State == gpu.Planned:
 		// Nothing was asked of the provider, and whoever would have is gone.
+		// No listing need prove that.
 		if began.After(row.StateSince.Add(plannedFor)) {
 			row.State, row.Reason, row.StateSince = gpu.Gone, "it was never asked for", now
 		}
-	case began.Before(asked.Add(t.ListingLag)):
+	case began.Before(latest(row.CreatedAt, row.AskedAt).Add(t.ListingLag)):
 	case row.AbsentSince.IsZero():
 		row.AbsentSince = began
 	case began.After(row.AbsentSince) && !began.Before(row.AbsentSince.Add(t.AbsenceGap)):

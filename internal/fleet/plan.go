@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -25,6 +26,9 @@ const (
 	retryDestroy = 3 * time.Second
 	offersFresh  = 30 * time.Second
 	maxBackoff   = time.Minute
+	// settleIn is one full round of contact: before it has passed since we
+	// began to act, no boot is judged too slow.
+	settleIn = 30 * time.Second
 )
 
 // World is all that Plan looks at.
@@ -36,9 +40,11 @@ type World struct {
 	Busy map[string]int
 	// Exited are the labels whose machines are listed and do not work.
 	Exited map[string]bool
-	// Strays are provider ids of instances with our label and no live row,
-	// seen in two complete listings.
+	// Strays are provider ids of instances that carry our label and are in no
+	// live row, seen in two complete listings: those whose end is to be asked
+	// for now. Extra counts all of them.
 	Strays []string
+	Extra  int
 	// Offers are the last that were found, at OffersAt.
 	Offers   []gpu.Offer
 	OffersAt time.Time
@@ -46,8 +52,15 @@ type World struct {
 	// ready; LastFailure is when the last of them did.
 	FailedBoots int
 	LastFailure time.Time
-	// Since is when this process began to act: silence before it was our own.
+	// Since is when this process began to act, or to act again: silence before
+	// it was our own.
 	Since time.Time
+	// Reachable is when the provider's API began to answer, or to answer
+	// again: silence before it may have been our network's.
+	Reachable time.Time
+	// Blind means that the last listing failed: nothing is rented, and nobody
+	// is called silent.
+	Blind bool
 }
 
 // Kind is what an action does.
@@ -67,6 +80,9 @@ type Action struct {
 	ID     string      // of a stray, which has no row
 	Offers []gpu.Offer // ranked, for Rent
 	Reason string
+	// IfIdle takes the instance only while no job runs on it: one may have
+	// been claimed since Plan looked.
+	IfIdle bool
 }
 
 // Plan decides what to do now, and when to look again at the latest. It has no
@@ -84,9 +100,10 @@ func Plan(p Policy, w World, now time.Time) (actions []Action, wake time.Time) {
 		if in.Permanent {
 			continue
 		}
-		reason, due := end(p, w, in, now)
-		if reason != "" {
-			actions = append(actions, Action{Kind: Destroy, Label: in.Label, Reason: reason})
+		a, due := end(p, w, in, now)
+		if a.Reason != "" {
+			a.Kind, a.Label = Destroy, in.Label
+			actions = append(actions, a)
 		}
 		soon(due)
 	}
@@ -98,48 +115,62 @@ func Plan(p Policy, w World, now time.Time) (actions []Action, wake time.Time) {
 	return append(actions, grow...), wake
 }
 
-// end says why an instance must go now, or "" and when that may change.
-func end(p Policy, w World, in Instance, now time.Time) (reason string, due time.Time) {
+// end says why an instance must go now, or nothing and when that may change.
+func end(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time) {
 	switch in.State {
 	case gpu.Destroying:
-		if again := in.AskedAt.Add(retryDestroy); now.Before(again) {
-			return "", again
+		if again := in.EndAskedAt.Add(retryDestroy); now.Before(again) {
+			return a, again
 		}
-		return in.Reason, now.Add(retryDestroy)
-	case gpu.Booting, gpu.Ready:
-		if w.Exited[in.Label] {
-			return "its worker ended", time.Time{}
-		}
-	}
-	switch in.State {
+		return Action{Reason: in.Reason}, now.Add(retryDestroy)
 	case gpu.Booting:
-		if now.Before(in.Deadline) {
-			return "", in.Deadline
-		}
-		return fmt.Sprintf("not ready within %s", in.Deadline.Sub(in.CreatedAt).Round(time.Second)), time.Time{}
+		return endBoot(w, in, now)
 	case gpu.Ready:
-		heard := latest(in.ContactAt, w.Since)
-		if now.Sub(heard) >= p.Silence {
-			return fmt.Sprintf("no answer for %s", now.Sub(heard).Round(time.Second)), time.Time{}
-		}
-		if w.Busy[in.Label] > 0 || w.Waiting > 0 {
-			return "", heard.Add(p.Silence)
-		}
-		idleEnd := latest(in.IdleSince, in.ReadyAt).Add(p.IdleTimeout)
-		if now.Before(idleEnd) {
-			return "", idleEnd
-		}
-		return fmt.Sprintf("idle for %s", p.IdleTimeout), time.Time{}
+		return endReady(p, w, in, now)
 	}
-	return "", time.Time{}
+	// Before the provider has shown it there is nothing to end: what was never
+	// created goes by absence.
+	return a, due
+}
+
+func endBoot(w World, in Instance, now time.Time) (a Action, due time.Time) {
+	last := latest(in.Deadline, w.Since.Add(settleIn))
+	switch {
+	case w.Exited[in.Label]:
+		return Action{Reason: "its worker ended"}, due
+	case now.Before(last):
+		return a, last
+	case !in.ReadyAt.IsZero():
+		return Action{Reason: "no longer ready: " + in.Reason}, due
+	}
+	return Action{Reason: fmt.Sprintf("not ready within %s", in.Deadline.Sub(in.CreatedAt).Round(time.Second))}, due
+}
+
+func endReady(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time) {
+	if w.Exited[in.Label] {
+		return Action{Reason: "its worker ended"}, due
+	}
+	heard := latest(in.ContactAt, latest(w.Since, w.Reachable))
+	if silent := now.Sub(heard); silent >= p.Silence && !w.Blind {
+		return Action{Reason: fmt.Sprintf("no answer for %s", silent.Round(time.Second))}, due
+	}
+	if w.Busy[in.Label] > 0 || w.Waiting > 0 {
+		return a, heard.Add(p.Silence)
+	}
+	idleEnd := latest(in.IdleSince, in.ReadyAt).Add(p.IdleTimeout)
+	if now.Before(idleEnd) {
+		return a, idleEnd
+	}
+	return Action{Reason: fmt.Sprintf("idle for %s", p.IdleTimeout), IfIdle: true}, due
 }
 
 // scaleUp gets an instance when a job waits and nothing will take it.
 func scaleUp(p Policy, w World, now time.Time) ([]Action, time.Time) {
-	if w.Waiting == 0 || p.Traits.Permanent || slices.ContainsFunc(w.Instances, Instance.capacity) {
+	works := func(in Instance) bool { return in.capacity(now) }
+	if w.Waiting == 0 || w.Blind || p.Traits.Permanent || slices.ContainsFunc(w.Instances, works) {
 		return nil, time.Time{}
 	}
-	if len(w.Instances) >= p.MaxGPUs {
+	if len(w.Instances)+w.Extra >= p.MaxGPUs {
 		return nil, time.Time{} // those that end still cost money, and count
 	}
 	if next := w.LastFailure.Add(backoff(w.FailedBoots)); now.Before(next) {
@@ -152,7 +183,7 @@ func scaleUp(p Policy, w World, now time.Time) ([]Action, time.Time) {
 		return nil, w.OffersAt.Add(offersFresh)
 	}
 	ranked := slices.Clone(w.Offers)
-	slices.SortStableFunc(ranked, func(a, b gpu.Offer) int { return int(min(1, max(-1, a.HourlyUSD-b.HourlyUSD))) })
+	slices.SortStableFunc(ranked, func(a, b gpu.Offer) int { return cmp.Compare(a.HourlyUSD, b.HourlyUSD) })
 	return []Action{{Kind: Rent, Offers: ranked, Reason: "a job waits"}}, time.Time{}
 }
 

@@ -2,11 +2,12 @@ package fleet
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
-	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
@@ -15,7 +16,13 @@ const (
 	tickIdle    = 5 * time.Second // nothing exists: only the lease is renewed
 	tickLive    = time.Second     // instances exist
 	tickBooting = bootGap
-	tickMin     = 20 * time.Millisecond
+	// Between two rounds, however often they are poked, and after one that
+	// failed.
+	tickMin  = 20 * time.Millisecond
+	tickFail = time.Second
+	// listGap is the most often that listings are asked for. A provider whose
+	// listings are believed sooner is asked as often as it is believed.
+	listGap = time.Second
 )
 
 // Bounds of the end of Run.
@@ -25,52 +32,74 @@ const (
 )
 
 // Run reconciles until ctx ends. Then it ends the instances, where it was told
-// to, and gives the fleet lease back.
+// to, and gives the fleet lease back. A create call under way is waited for.
 func (f *Fleet) Run(ctx context.Context) error {
+	f.contacts.Go(func() { f.tend(ctx) })
 	f.reconcile(ctx)
 	f.contacts.Wait()
 	ctx = context.WithoutCancel(ctx)
 	var err error
 	if f.cfg.DestroyAtEnd && f.Leading() {
 		end, cancel := context.WithTimeout(ctx, endTimeout)
-		defer cancel()
 		err = f.destroyAll(end)
+		cancel()
 	}
+	f.forget(nil)
 	release, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
 	return errors.Join(err, f.release(release))
 }
 
-// destroyAll ends every instance that is ours to end, and waits until the
-// provider no longer lists one.
-func (f *Fleet) destroyAll(ctx context.Context) error {
-	f.cfg.Policy.MaxGPUs = 0 // a job that waits gets no new one
-	for {
-		rows, err := f.live(ctx)
-		left := false
-		for _, in := range rows {
-			if in.Permanent {
-				continue
-			}
-			left = true
-			if in.State != gpu.Destroying {
-				err = errors.Join(err, f.destroy(ctx, in.Label, "the orchestrator stops"))
-			}
+// tend keeps the fleet lease and the leases of the workers beside the loop,
+// which may wait minutes for an answer of the provider: a worker must not seem
+// silent because nobody spoke to it.
+func (f *Fleet) tend(ctx context.Context) {
+	for pause(ctx, tickLive) {
+		if leading, err := f.hold(ctx); err != nil || !leading {
+			continue // the loop meets the same, and tells
 		}
-		if err != nil || !left {
-			return err
-		}
-		if _, err := f.step(ctx); err != nil {
-			return err
-		}
-		timer := time.NewTimer(tickMin)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return fmt.Errorf("instances were still listed: %w", ctx.Err())
+		if rows, err := f.live(ctx); err == nil {
+			f.contactAll(ctx, rows)
 		}
 	}
+}
+
+// destroyAll ends every instance that is ours to end, and waits until the
+// provider no longer lists one. What fails is tried again until ctx ends.
+func (f *Fleet) destroyAll(ctx context.Context) error {
+	for {
+		left, err := f.destroyRound(ctx)
+		if err == nil && left == 0 {
+			return nil
+		}
+		gap := tickMin
+		if err != nil {
+			gap = tickFail
+		}
+		if !pause(ctx, gap) {
+			return errors.Join(fmt.Errorf("%d instances may still exist: %w", left, ctx.Err()), err)
+		}
+	}
+}
+
+// destroyRound asks for each end that is due, and counts what is left.
+func (f *Fleet) destroyRound(ctx context.Context) (left int, err error) {
+	if leading, err := f.hold(ctx); err != nil || !leading {
+		return 0, err // the new holder goes on with them
+	}
+	err = f.observe(ctx)
+	rows, readErr := f.live(ctx)
+	err = errors.Join(err, readErr)
+	for _, in := range rows {
+		if in.Permanent {
+			continue
+		}
+		left++
+		if in.State != gpu.Destroying || f.cfg.Now().Sub(in.EndAskedAt) >= retryDestroy {
+			err = errors.Join(err, f.destroy(ctx, Action{Label: in.Label, Reason: "the orchestrator stops"}))
+		}
+	}
+	return left, err
 }
 
 // reconcile runs one round after another until ctx ends.
@@ -78,10 +107,13 @@ func (f *Fleet) reconcile(ctx context.Context) {
 	jobs := f.cfg.Queue.Watch()
 	for ctx.Err() == nil {
 		wake, err := f.step(ctx)
+		gap := tickMin
 		if err != nil && ctx.Err() == nil {
 			f.cfg.Log.ErrorContext(ctx, "reconcile", "error", err)
+			gap = tickFail
 		}
-		timer := time.NewTimer(max(tickMin, wake.Sub(f.cfg.Now())))
+		pause(ctx, gap) // pokes that come meanwhile wait in their channels
+		timer := time.NewTimer(wake.Sub(f.cfg.Now()))
 		select {
 		case <-timer.C:
 		case <-jobs:
@@ -89,6 +121,18 @@ func (f *Fleet) reconcile(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		timer.Stop()
+	}
+}
+
+// pause waits, and reports false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -112,6 +156,7 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 	if readErr != nil {
 		return now.Add(tickLive), errors.Join(err, readErr)
 	}
+	f.forget(rows)
 	f.contactAll(ctx, rows)
 	world, worldErr := f.world(ctx, rows)
 	if worldErr != nil {
@@ -146,56 +191,84 @@ func pace(rows []Instance) time.Duration {
 }
 
 // observe lists the provider's instances, then reads the ledger, and writes
-// what follows. The listing comes first, so that a row written meanwhile is
-// never taken for absent.
+// what follows in the transaction that read: no answer of a worker is lost in
+// between. The listing comes first, so that a row written meanwhile is never
+// taken for absent.
 func (f *Fleet) observe(ctx context.Context) error {
-	call, cancel := context.WithTimeout(ctx, listTimeout)
-	defer cancel()
-	snapshot, err := f.cfg.Provider.Instances(call)
-	if err != nil {
-		return fmt.Errorf("list instances: %w", err)
+	snapshot, err := f.list(ctx)
+	if err != nil || snapshot == nil {
+		return err
 	}
-	rows, err := f.live(ctx)
+	var s Sighting
+	err = f.fenced(ctx, func(tx *sql.Tx) error {
+		rows, err := query(ctx, tx, selectLive, f.cfg.Provider.Name())
+		if err != nil {
+			return err
+		}
+		s = Observe(f.cfg.Identity.ID, f.cfg.Provider.Traits(), rows, *snapshot, f.cfg.Policy.BootTimeout, f.cfg.Now())
+		return f.putAll(ctx, tx, s.Changed)
+	})
 	if err != nil {
 		return err
 	}
-	s := Observe(f.cfg.Identity.ID, f.cfg.Provider.Traits(), rows, snapshot, f.cfg.Policy.BootTimeout, f.cfg.Now())
-	f.mu.Lock()
-	f.exited = s.Exited
-	next := map[string]stray{}
-	for id, label := range s.Strays {
-		next[id] = stray{id, label, f.strays[id].listings + 1}
-	}
-	f.strays = next
-	f.mu.Unlock()
-	if err := f.save(ctx, s.Changed...); err != nil {
-		return err
-	}
-	if len(s.Changed) > 0 {
+	f.note(s, snapshot.Complete)
+	for _, in := range s.Changed {
 		poke(f.changed)
-		for _, in := range s.Changed {
-			if in.State == gpu.Gone {
-				f.cfg.Log.InfoContext(ctx, "gone", "instance", in.Label, "reason", in.Reason)
-			}
+		if in.State == gpu.Gone {
+			f.cfg.Log.InfoContext(ctx, "gone", "instance", in.Label, "reason", in.Reason)
 		}
 	}
 	return nil
 }
 
-// world gathers what Plan looks at, and keeps idle_since true.
-func (f *Fleet) world(ctx context.Context, rows []Instance) (World, error) {
-	open, err := f.cfg.Queue.Open(ctx)
-	if err != nil {
-		return World{}, err
+// list asks for a listing, or returns nil where the last is fresh enough.
+func (f *Fleet) list(ctx context.Context) (*gpu.Snapshot, error) {
+	now := f.cfg.Now()
+	gap := min(listGap, f.cfg.Provider.Traits().AbsenceGap)
+	f.mu.Lock()
+	age := now.Sub(f.listing.at)
+	fresh := !f.listing.failed && age >= 0 && age < gap
+	f.mu.Unlock()
+	if fresh {
+		return nil, nil
 	}
-	w := World{Instances: rows, Busy: map[string]int{}}
-	for _, j := range open {
-		switch j.Status {
-		case apigpu.Queued:
-			w.Waiting++
-		case apigpu.Running:
-			w.Busy[j.Instance]++
-		}
+	call, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	snapshot, err := f.cfg.Provider.Instances(call)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.listing.failed = err != nil; err != nil {
+		return nil, fmt.Errorf("list instances: %w", err)
+	}
+	if now.Sub(f.listing.at) > settleIn {
+		f.listing.reachable = now
+	}
+	f.listing.at = now
+	return &snapshot, nil
+}
+
+// note keeps in memory what a listing said beyond the ledger. A stray counts
+// by complete listings; an incomplete one neither adds to it nor clears it.
+func (f *Fleet) note(s Sighting, complete bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.exited = s.Exited
+	if !complete {
+		return
+	}
+	next := map[string]stray{}
+	for id, label := range s.Strays {
+		was := f.strays[id]
+		next[id] = stray{label, was.listings + 1, was.asked}
+	}
+	f.strays = next
+}
+
+// world gathers what Plan looks at, and keeps idle_since true.
+func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error) {
+	w.Instances = rows
+	if w.Waiting, w.Busy, err = f.cfg.Queue.Load(ctx); err != nil {
+		return World{}, err
 	}
 	if err := f.noteIdle(ctx, rows, w.Busy); err != nil {
 		return World{}, err
@@ -203,15 +276,21 @@ func (f *Fleet) world(ctx context.Context, rows []Instance) (World, error) {
 	if w.FailedBoots, w.LastFailure, err = f.failedBoots(ctx); err != nil {
 		return World{}, err
 	}
+	now := f.cfg.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	w.Exited, w.Since = f.exited, f.since
+	w.Exited, w.Since, w.Reachable, w.Blind = f.exited, f.since, f.listing.reachable, f.listing.failed
 	w.Offers, w.OffersAt = f.offers.list, f.offers.at
 	for id, s := range f.strays {
-		if s.listings >= 2 {
+		if s.listings < 2 {
+			continue
+		}
+		w.Extra++
+		if now.Sub(s.asked) >= retryDestroy {
 			w.Strays = append(w.Strays, id)
 		}
 	}
+	slices.Sort(w.Strays)
 	return w, nil
 }
 

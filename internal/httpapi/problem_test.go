@@ -189,10 +189,13 @@ func TestPanicInTheMiddleOfAnAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for path, h := range map[string]http.HandlerFunc{
-		"/abort":    func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-		"/write":    func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("half")); panic("x") },
-		"/header":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200); panic("x") },
-		"/readfrom": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.(io.ReaderFrom).ReadFrom(strings.NewReader("half")); panic("x") },
+		"/abort":  func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"/write":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("half")); panic("x") },
+		"/header": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200); panic("x") },
+		"/readfrom": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.(io.ReaderFrom).ReadFrom(strings.NewReader("half"))
+			panic("x")
+		},
 	} {
 		w.Mux.HandleFunc("GET "+path, h)
 		func() {

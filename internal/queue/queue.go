@@ -191,6 +191,43 @@ func (q *Queue) Counts(ctx context.Context) (queued, running int, err error) {
 	return queued, running, err
 }
 
+// Load returns how many queued jobs can still be claimed, and how many jobs
+// run on each instance: what a fleet plans for.
+func (q *Queue) Load(ctx context.Context) (waiting int, busy map[string]int, err error) {
+	rows, err := q.db.Read().QueryContext(ctx, `
+		SELECT '', count(*) FROM jobs WHERE status = 'queued' AND cancel_requested = 0 AND waiting_until > $1
+		UNION ALL SELECT instance, count(*) FROM jobs WHERE status = 'running' GROUP BY instance`, millis(q.now()))
+	if err != nil {
+		return 0, nil, fmt.Errorf("read load: %w", err)
+	}
+	defer rows.Close()
+	busy = map[string]int{}
+	for rows.Next() {
+		var instance string
+		var n int
+		if err := rows.Scan(&instance, &n); err != nil {
+			return 0, nil, fmt.Errorf("read load: %w", err)
+		}
+		if instance == "" {
+			waiting = n
+		} else {
+			busy[instance] = n
+		}
+	}
+	return waiting, busy, rows.Err()
+}
+
+// Busy reports whether a job runs on an instance. It reads within tx, so that
+// a decision written there cannot miss a claim.
+func (q *Queue) Busy(ctx context.Context, tx *sql.Tx, instance string) (bool, error) {
+	var busy bool
+	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE status = 'running' AND instance = $1)`, instance).Scan(&busy)
+	if err != nil {
+		return false, fmt.Errorf("read load of %s: %w", instance, err)
+	}
+	return busy, nil
+}
+
 func (q *Queue) rows(ctx context.Context, query string, args ...any) ([]Job, error) {
 	rows, err := q.db.Read().QueryContext(ctx, query, args...)
 	if err != nil {

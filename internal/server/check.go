@@ -39,7 +39,7 @@ func (t Timer) For(h Head) time.Duration {
 	if t.Fixed > 0 {
 		return t.Fixed
 	}
-	if h.Duration <= 0 {
+	if h.Duration <= 0 || h.Duration > t.Max { // far above, the product would not fit
 		return t.Max
 	}
 	return min(t.Max, runBase+slowestRun*h.Duration)
@@ -61,13 +61,16 @@ func (s *Jobs) lookAtVideo(ctx context.Context, sub httpapi.Submission) (Head, e
 	defer cancel()
 	r, size, err := s.openHead(ctx, sub)
 	if err != nil {
-		// Where even we may not go, nobody will.
-		if apigpu.CodeOf(err) == apigpu.BlockedAddress {
+		switch apigpu.CodeOf(err) {
+		case apigpu.BlockedAddress, apigpu.SourceIsHTML: // where even we may not go, nobody will; a page is no video
 			return Head{}, apigpu.AsError(err).WithField("url_video")
 		}
 		return Head{}, nil
 	}
 	defer r.Close()
+	if sub.Upload == "" && size > s.Policy.MaxUpload {
+		return Head{}, apigpu.E(apigpu.TooLarge, nil, "The video has %d bytes; at most %d are accepted.", size, s.Policy.MaxUpload).WithField("url_video")
+	}
 	info, err := mp4.Parse(r, size)
 	return judgeHead(info, err, s.Policy.Limits)
 }

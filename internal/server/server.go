@@ -217,7 +217,7 @@ func (s *Jobs) Video(ctx context.Context, who httpapi.Caller, id string) (httpap
 		return httpapi.Video{}, err
 	}
 	switch {
-	case j.Status == apigpu.Succeeded && j.Result == "":
+	case j.Status == apigpu.Succeeded && (j.Result == "" || !s.Now().Before(j.ExpiresAt)):
 		return httpapi.Video{}, gone(nil)
 	case j.Status == apigpu.Succeeded:
 		content, object, err := s.Blob.Open(ctx, j.Result)

@@ -20,8 +20,9 @@ type input struct {
 	writing chan struct{} // one push at a time
 	whole   chan struct{} // closed when all of it is here
 
-	mu    sync.Mutex
-	state apigpu.InputState
+	mu      sync.Mutex
+	state   apigpu.InputState
+	pushing *pushBody // the newest push; nil without one
 }
 
 func newInput(path string, max int64) *input {
@@ -38,9 +39,17 @@ func (in *input) now() apigpu.InputState {
 }
 
 // write appends a piece that begins at offset: where the last one ended, or 0
-// to begin again. size is the whole length, or -1 where only the end of r
-// tells it. A piece that is cut short keeps what came.
-func (in *input) write(ctx context.Context, offset, size int64, r io.Reader) (apigpu.InputState, error) {
+// to begin again. size is the whole length, or -1 where only the end of the
+// body tells it. A piece that is cut short keeps what came. A push that is
+// still under way is cut: its connection may be dead and not know it.
+func (in *input) write(ctx context.Context, offset, size int64, body *pushBody) (apigpu.InputState, error) {
+	in.mu.Lock()
+	if in.pushing != nil {
+		in.pushing.cut()
+	}
+	in.pushing = body
+	in.mu.Unlock()
+	defer in.finished(body)
 	select {
 	case in.writing <- struct{}{}:
 		defer func() { <-in.writing }()
@@ -56,24 +65,43 @@ func (in *input) write(ctx context.Context, offset, size int64, r io.Reader) (ap
 	case size > in.max:
 		return state, apigpu.E(apigpu.TooLarge, nil, "The video is longer than %d bytes.", in.max)
 	}
-	end, copyErr := in.append(offset, size, r)
-	in.mu.Lock()
-	in.state = apigpu.InputState{Received: end, Size: size}
-	if size < 0 && copyErr == nil {
-		in.state.Size = end
+	end, err := in.append(offset, size, body)
+	return in.appended(end, size, body.explain(err))
+}
+
+// appended notes that the file ends at end, and what that means.
+func (in *input) appended(end, size int64, err error) (apigpu.InputState, error) {
+	state := apigpu.InputState{Received: end, Size: size}
+	if size < 0 && err == nil {
+		state.Size = end
 	}
-	state = in.state
+	tooLong := end > in.max || size >= 0 && end > size
+	if tooLong {
+		state.Received = 0 // nothing of it can be believed
+	}
+	in.mu.Lock()
+	in.state = state
 	in.mu.Unlock()
 	switch {
-	case copyErr != nil:
-		return state, copyErr
-	case state.Received > state.Size || state.Received > in.max:
+	case err != nil:
+		return state, err
+	case tooLong:
 		return state, apigpu.E(apigpu.TooLarge, nil, "The video is longer than it may be.")
 	case state.Received < state.Size:
 		return state, apigpu.E(apigpu.InvalidRequest, nil, "The piece ended at %d of %d bytes.", state.Received, state.Size)
 	}
 	close(in.whole)
 	return state, nil
+}
+
+// finished frees what a push holds.
+func (in *input) finished(body *pushBody) {
+	body.finish()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.pushing == body {
+		in.pushing = nil
+	}
 }
 
 // append writes r to the file from offset on and returns where it ended. It
@@ -115,8 +143,8 @@ func (w *Worker) getVideo(ctx context.Context, j *job) error {
 	}()
 	path := filepath.Join(j.dir, ffmpeg.InputFile)
 	switch {
-	case j.upload != "":
-		return os.Rename(j.upload, path)
+	case j.uploaded:
+		return nil
 	case j.input != nil:
 		select {
 		case <-j.input.whole:

@@ -26,7 +26,7 @@ type job struct {
 	document   caption.Document
 	requireGPU bool
 	dir        string
-	upload     string // path of an uploaded video, moved into dir at the start
+	uploaded   bool   // the video is in dir already
 	input      *input // pushed video; nil when it is fetched
 	keepFor    time.Duration
 

@@ -41,10 +41,13 @@ func (l *lease) renew(r apigpu.LeaseRequest) error {
 	case ttl <= 0 || ttl > maxTTL:
 		return apigpu.E(apigpu.InvalidRequest, nil, "ttl_seconds must be above 0 and at most %d.", int(maxTTL.Seconds())).WithField("ttl_seconds")
 	}
-	l.epoch = r.Epoch
-	if l.timer != nil && l.timer.Stop() { // one that has fired is not revived
+	if l.timer != nil {
+		if !l.timer.Stop() { // it has fired, or the worker is closed: this machine ends
+			return apigpu.E(apigpu.Unavailable, nil, "The lease of this worker has run out: it ends.")
+		}
 		l.timer.Reset(ttl)
 	}
+	l.epoch = r.Epoch
 	return nil
 }
 

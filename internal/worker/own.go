@@ -74,27 +74,40 @@ func (o *ownJobs) Submit(ctx context.Context, who httpapi.Caller, s httpapi.Subm
 	if _, _, err := w.fit(); err != nil {
 		return apigpu.Job{}, err
 	}
-	subtitle := s.Subtitle
+	subtitle, field := s.Subtitle, "srt"
 	if s.Spec.URLSRT != "" {
+		field = "url_srt"
 		raw, _, err := w.cfg.Fetch.Bytes(ctx, s.Spec.URLSRT, s.Spec.HeadersSRT, apigpu.MaxSubtitle)
 		if err != nil {
-			return apigpu.Job{}, apigpu.AsError(err).WithField("url_srt")
+			return apigpu.Job{}, apigpu.AsError(err).WithField(field)
 		}
 		subtitle = raw
 	}
 	document, err := caption.Parse(subtitle)
 	if err != nil {
-		return apigpu.Job{}, err
+		return apigpu.Job{}, apigpu.AsError(err).WithField(field)
 	}
 	j, err := w.newJob("job_"+ulid.MustNew(ulid.Timestamp(w.cfg.Now()), rand.Reader).String(), 1, s.Spec, document, keepOwn)
 	if err != nil {
 		return apigpu.Job{}, err
 	}
 	j.client = who.Name
-	j.upload = w.take(s.Upload)
-	w.add(j)
-	w.start(j, waitOwn, runOwn)
+	if s.Upload != "" {
+		j.uploaded, err = true, os.Rename(w.take(s.Upload), filepath.Join(j.dir, ffmpeg.InputFile))
+	}
+	if err == nil {
+		err = w.launch(j, waitOwn, runOwn)
+	}
+	if err != nil {
+		return apigpu.Job{}, errors.Join(err, j.drop())
+	}
 	return j.public(), nil
+}
+
+// drop frees a job that was never launched.
+func (j *job) drop() error {
+	j.stop(nil)
+	return os.RemoveAll(j.dir)
 }
 
 // newJob makes a job that nothing runs yet, in a folder of its own.
@@ -116,17 +129,6 @@ func (w *Worker) newJob(id string, attempt int, spec apigpu.CaptionSpec, documen
 			Warnings: slices.Clone(document.Warnings),
 		},
 	}, nil
-}
-
-// add makes a job known, unless one of this id is.
-func (w *Worker) add(j *job) (taken *job) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if held := w.jobs[j.id]; held != nil {
-		return held
-	}
-	w.jobs[j.id] = j
-	return nil
 }
 
 // mine finds a job that the caller may see.
@@ -172,17 +174,25 @@ func (o *ownJobs) List(_ context.Context, who httpapi.Caller, f httpapi.Filter) 
 	return all[:f.Limit], all[f.Limit-1].ID, nil
 }
 
-func (o *ownJobs) Cancel(_ context.Context, who httpapi.Caller, id string) (apigpu.Job, error) {
+func (o *ownJobs) Cancel(ctx context.Context, who httpapi.Caller, id string) (apigpu.Job, error) {
 	j, err := o.mine(who, id)
 	if err != nil {
 		return apigpu.Job{}, err
 	}
-	if shown := j.public(); shown.Status.Final() {
+	already := j.public().Status.Final()
+	if !already {
+		j.stop(errCanceled)
+		select { // FFmpeg obeys within 2 s or is killed
+		case <-j.ended:
+		case <-ctx.Done():
+			return apigpu.Job{}, ctx.Err()
+		}
+	}
+	shown := j.public()
+	if already || shown.Status != apigpu.JobCanceled { // it may have ended just before
 		return shown, apigpu.E(apigpu.Conflict, nil, "The job has ended already: it is %s.", shown.Status).WithJob(id)
 	}
-	j.stop(errCanceled)
-	<-j.ended // FFmpeg obeys within 2 s or is killed
-	return j.public(), nil
+	return shown, nil
 }
 
 func (o *ownJobs) Delete(ctx context.Context, who httpapi.Caller, id string) error {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -52,31 +53,54 @@ func (w *Worker) assign(rw http.ResponseWriter, r *http.Request) (any, error) {
 	if !validID(id) {
 		return nil, apigpu.E(apigpu.InvalidRequest, nil, "%q is no job id.", id).WithField("id")
 	}
+	// One at a time: the same message may come several times at once, and two
+	// attempts may cross.
+	select {
+	case w.assigning <- struct{}{}:
+		defer func() { <-w.assigning }()
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
 	w.mu.Lock()
 	held := w.jobs[id]
 	w.mu.Unlock()
-	if held != nil {
-		switch {
-		case a.Attempt < held.attempt:
-			return nil, apigpu.E(apigpu.StaleAttempt, nil, "This worker has attempt %d.", held.attempt)
-		case a.Attempt == held.attempt:
-			return held.public(), nil
-		}
-		held.stop(errReplaced)
-		<-held.ended
-		w.forget(held)
+	switch {
+	case held == nil:
+	case a.Attempt < held.attempt:
+		return nil, apigpu.E(apigpu.StaleAttempt, nil, "This worker has attempt %d.", held.attempt)
+	case a.Attempt == held.attempt:
+		return held.public(), nil
 	}
 	j, err := w.fromAssignment(id, a)
 	if err != nil {
 		return nil, err
 	}
-	if taken := w.add(j); taken != nil { // the same message came twice at once
-		j.stop(nil)
-		return taken.public(), os.RemoveAll(j.dir)
+	if held != nil {
+		if err := w.replace(r.Context(), held); err != nil {
+			return nil, errors.Join(err, j.drop())
+		}
 	}
-	run := time.Duration(a.DeadlineSeconds * float64(time.Second))
-	w.start(j, run, run)
+	run := time.Duration(min(a.DeadlineSeconds, maxRunSeconds) * float64(time.Second))
+	if err := w.launch(j, run, run); err != nil {
+		return nil, errors.Join(err, j.drop())
+	}
 	return j.public(), nil
+}
+
+// maxRunSeconds bounds a running deadline: one that is longer is a mistake,
+// and may not fit a time.Duration.
+const maxRunSeconds = 7 * 24 * 3600
+
+// replace ends an attempt for which a newer one has come.
+func (w *Worker) replace(ctx context.Context, held *job) error {
+	held.stop(errReplaced)
+	select {
+	case <-held.ended:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	w.forget(held)
+	return nil
 }
 
 // fromAssignment makes a job in a folder of its own.
@@ -122,7 +146,7 @@ func (w *Worker) inputState(_ http.ResponseWriter, r *http.Request) (any, error)
 	return j.input.now(), nil
 }
 
-func (w *Worker) pushInput(_ http.ResponseWriter, r *http.Request) (any, error) {
+func (w *Worker) pushInput(rw http.ResponseWriter, r *http.Request) (any, error) {
 	j, err := w.find(r.PathValue("id"))
 	if err != nil {
 		return nil, err
@@ -146,7 +170,9 @@ func (w *Worker) pushInput(_ http.ResponseWriter, r *http.Request) (any, error) 
 	case j.public().Status.Final():
 		return nil, apigpu.E(apigpu.Conflict, nil, "The job has ended.")
 	}
-	return j.input.write(r.Context(), offset, size, r.Body)
+	body := &pushBody{r: r.Body, deadline: http.NewResponseController(rw).SetReadDeadline}
+	defer context.AfterFunc(j.ctx, body.cut)()
+	return j.input.write(r.Context(), offset, size, body)
 }
 
 func (w *Worker) getManifest(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -200,15 +226,15 @@ type Health struct {
 
 func (w *Worker) health(rw http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	unfit, info := w.unfit, w.info()
+	w.mu.Unlock()
 	h := Health{Status: "healthy", Service: "api-gpu worker", Timestamp: w.cfg.Now().UTC()}
 	status := http.StatusOK
-	if w.unfit != "" {
+	if unfit != "" {
 		h.Status, status = "starting", http.StatusServiceUnavailable
 	}
 	if w.cfg.Guard.Admits(r) {
-		info := w.info()
-		h.Reason, h.Uptime, h.Worker = w.unfit, w.cfg.Now().Sub(w.began).Seconds(), &info
+		h.Reason, h.Uptime, h.Worker = unfit, w.cfg.Now().Sub(w.began).Seconds(), &info
 	}
 	httpapi.WriteJSON(rw, status, h)
 }
@@ -224,9 +250,15 @@ func load() float64 {
 	return f
 }
 
+// messageTime is how long a message may take to arrive: 11 MB at 1.5 Mbit/s.
+const messageTime = time.Minute
+
 // decode reads one JSON message. Unknown fields pass: a newer orchestrator
 // may know more.
 func decode(rw http.ResponseWriter, r *http.Request, into any) error {
+	conn := http.NewResponseController(rw)
+	_ = conn.SetReadDeadline(time.Now().Add(messageTime)) // where it cannot be set, the sender's own limit holds
+	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
 	raw, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, maxMessage))
 	if err != nil {
 		return apigpu.E(apigpu.TooLarge, err, "The message is too long or was cut short.")

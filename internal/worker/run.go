@@ -26,15 +26,26 @@ var (
 	errReplaced = errors.New("a newer attempt has come")
 )
 
-// start runs a job as soon as a slot is free, in a goroutine of its own. wait
-// bounds the wait for the slot, run the run.
-func (w *Worker) start(j *job, wait, run time.Duration) {
+// launch makes a job known and runs it as soon as a slot is free, in a
+// goroutine of its own. wait bounds the wait for the slot, run the run. After
+// an error the job is still the caller's.
+func (w *Worker) launch(j *job, wait, run time.Duration) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.closed:
+		return apigpu.E(apigpu.Unavailable, nil, "This worker stops.")
+	case w.jobs[j.id] != nil:
+		return apigpu.E(apigpu.Conflict, nil, "There is a job %q already.", j.id)
+	}
+	w.jobs[j.id] = j
 	w.wg.Go(func() {
 		defer close(j.ended)
 		defer j.stop(nil)
 		err := w.inSlot(j.ctx, j, wait, run)
 		w.finish(j, err)
 	})
+	return nil
 }
 
 // inSlot waits for a slot and runs the job in it.

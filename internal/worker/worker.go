@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,6 +68,8 @@ type Worker struct {
 	slots chan struct{}
 	began time.Time
 
+	assigning chan struct{} // one assignment at a time
+
 	ctx  context.Context // of all jobs
 	stop context.CancelFunc
 	wg   sync.WaitGroup
@@ -74,7 +77,9 @@ type Worker struct {
 	mu        sync.Mutex
 	abilities ffmpeg.Abilities
 	font      font
+	proven    bool   // the proof is over, well or badly
 	unfit     string // why it takes no job; empty when it does
+	closed    bool
 	jobs      map[string]*job
 	uploads   map[string]string // name → path, until a job takes it over
 }
@@ -87,8 +92,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		cfg: cfg, slots: make(chan struct{}, cfg.Slots), began: cfg.Now(), unfit: "it is proving its encoder",
-		jobs: map[string]*job{}, uploads: map[string]string{},
-		lease: newLease(cfg.Lease, cfg.BootTimeout),
+		assigning: make(chan struct{}, 1), jobs: map[string]*job{}, uploads: map[string]string{},
 	}
 	if err := w.clear(); err != nil {
 		return nil, err
@@ -103,6 +107,7 @@ func New(cfg Config) (*Worker, error) {
 		Title: "api-gpu worker", Version: cfg.Version, Log: cfg.Log, Now: cfg.Now,
 	})
 	w.routes()
+	w.lease = newLease(cfg.Lease, cfg.BootTimeout)
 	w.wg.Go(w.sweep)
 	return w, nil
 }
@@ -110,15 +115,17 @@ func New(cfg Config) (*Worker, error) {
 // clear removes the folders of jobs that an earlier process left: what they
 // were is forgotten, and nobody else removes them.
 func (w *Worker) clear() error {
-	for _, pattern := range []string{jobDirPrefix + "*", uploadPrefix + "*", proofDir} {
-		left, err := filepath.Glob(filepath.Join(w.cfg.WorkDir, pattern))
-		if err != nil {
-			return err
+	left, err := os.ReadDir(w.cfg.WorkDir)
+	if err != nil {
+		return fmt.Errorf("clear work folder: %w", err)
+	}
+	for _, entry := range left {
+		name := entry.Name()
+		if !strings.HasPrefix(name, jobDirPrefix) && !strings.HasPrefix(name, uploadPrefix) && name != proofDir {
+			continue
 		}
-		for _, path := range left {
-			if err := os.RemoveAll(path); err != nil {
-				return fmt.Errorf("clear work folder: %w", err)
-			}
+		if err := os.RemoveAll(filepath.Join(w.cfg.WorkDir, name)); err != nil {
+			return fmt.Errorf("clear work folder: %w", err)
 		}
 	}
 	return nil
@@ -142,6 +149,7 @@ func (w *Worker) Prove(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.proven = true
 	if err != nil {
 		w.unfit = apigpu.AsError(err).Message
 		return fmt.Errorf("prove abilities: %w", err)
@@ -163,16 +171,23 @@ func (w *Worker) Drain() { w.api.Stop() }
 // Close stops all jobs, waits for them, and removes their folders.
 func (w *Worker) Close() error {
 	w.Drain()
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
 	w.stop()
 	w.wg.Wait()
 	w.lease.close()
 	return w.clear()
 }
 
-// fit returns what jobs run with, or why none does.
+// fit returns what jobs run with, or why none does: Unavailable while that may
+// change, NoEncoder when it will not.
 func (w *Worker) fit() (ffmpeg.Abilities, font, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.proven {
+		return ffmpeg.Abilities{}, font{}, apigpu.E(apigpu.Unavailable, nil, "This worker takes no job yet: %s.", w.unfit)
+	}
 	if w.unfit != "" {
 		return ffmpeg.Abilities{}, font{}, apigpu.E(apigpu.NoEncoder, nil, "This worker takes no job: %s", w.unfit)
 	}

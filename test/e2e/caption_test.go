@@ -66,7 +66,7 @@ func TestFrames(t *testing.T) {
 func name(rate string) string { return strings.ReplaceAll(rate, "/", "-") + "fps.mp4" }
 
 // caption sends a job, waits for it in the request, and fetches the result.
-func (s *server) caption(t *testing.T, video, srt string) string {
+func (s *server) caption(t testing.TB, video, srt string) string {
 	t.Helper()
 	var r apigpu.Result
 	if status := s.post("?wait=120", map[string]any{"url_video": video, "url_srt": srt}, &r); status != http.StatusOK {
@@ -77,7 +77,7 @@ func (s *server) caption(t *testing.T, video, srt string) string {
 
 // checkFrames decodes a captioned black video and compares each frame with
 // the cues.
-func checkFrames(t *testing.T, path string) {
+func checkFrames(t testing.TB, path string) {
 	t.Helper()
 	const size = 320 * 180
 	raw := ffmpeg(t, "-i", path, "-map", "0:v:0", "-fps_mode", "passthrough", "-pix_fmt", "gray", "-f", "rawvideo", "pipe:1")
@@ -108,7 +108,7 @@ func checkFrames(t *testing.T, path string) {
 
 // checkSame compares what must not change: the sound, the number of frames,
 // and the duration within one frame.
-func checkSame(t *testing.T, source, result string) {
+func checkSame(t testing.TB, source, result string) {
 	t.Helper()
 	sound := func(path string) string {
 		return string(ffmpeg(t, "-i", path, "-map", "0:a:0", "-c", "copy", "-f", "md5", "pipe:1"))
@@ -130,7 +130,7 @@ type picture struct {
 	duration              float64
 }
 
-func look(t *testing.T, path string) picture {
+func look(t testing.TB, path string) picture {
 	t.Helper()
 	var p struct {
 		Streams []struct {
@@ -183,7 +183,7 @@ func TestPhone(t *testing.T) {
 
 // rotate copies a video and marks it to be shown turned, as phones do. The
 // way to say so changed with FFmpeg 6.
-func rotate(t *testing.T, from, to string) {
+func rotate(t testing.TB, from, to string) {
 	t.Helper()
 	ffmpeg(t, "-i", from, "-c", "copy", "-metadata:s:v:0", "rotate=90", to)
 	if strings.Contains(string(command(t, "ffprobe", "-v", "error", "-show_streams", to)), "rotation=") {

@@ -49,7 +49,7 @@ const key = "a-key-of-tests"
 
 // server is an orchestrator with its state in a folder of its own.
 type server struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	env  []string
 	url  string
@@ -59,7 +59,7 @@ type server struct {
 }
 
 // start runs an orchestrator with a local worker, and waits until it answers.
-func start(t *testing.T, env ...string) *server {
+func start(t testing.TB, env ...string) *server {
 	t.Helper()
 	need.FFmpeg(t)
 	s := &server{t: t, dir: t.TempDir(), env: env, port: freePort(t)}
@@ -217,7 +217,7 @@ func (s *server) fetch(url string) string {
 
 // files serves a folder on loopback, with ranges. pause slows each video down
 // by that much, so that a download is a moment that can be hit.
-func files(t *testing.T, dir string, pause time.Duration) string {
+func files(t testing.TB, dir string, pause time.Duration) string {
 	t.Helper()
 	h := http.FileServer(http.Dir(dir))
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -234,12 +234,12 @@ func files(t *testing.T, dir string, pause time.Duration) string {
 }
 
 // ffmpeg runs ffmpeg and returns what it printed.
-func ffmpeg(t *testing.T, args ...string) []byte {
+func ffmpeg(t testing.TB, args ...string) []byte {
 	t.Helper()
 	return command(t, "ffmpeg", append([]string{"-nostdin", "-v", "error", "-y"}, args...)...)
 }
 
-func command(t *testing.T, name string, args ...string) []byte {
+func command(t testing.TB, name string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	var out, complaint bytes.Buffer
@@ -250,7 +250,7 @@ func command(t *testing.T, name string, args ...string) []byte {
 	return out.Bytes()
 }
 
-func write(t *testing.T, dir, name, text string) {
+func write(t testing.TB, dir, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -287,7 +287,7 @@ func processes(dir string) []process {
 }
 
 // eventually polls until holds is true.
-func eventually(t *testing.T, within time.Duration, what string, holds func() bool) {
+func eventually(t testing.TB, within time.Duration, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(within)
 	tick := time.NewTicker(25 * time.Millisecond)
@@ -300,7 +300,7 @@ func eventually(t *testing.T, within time.Duration, what string, holds func() bo
 	}
 }
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

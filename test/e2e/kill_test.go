@@ -22,7 +22,7 @@ var moments = []time.Duration{
 }
 
 // longVideo makes a clip that takes some seconds to render on two cores.
-func longVideo(t *testing.T, dir string) {
+func longVideo(t testing.TB, dir string) {
 	t.Helper()
 	need.FFmpeg(t)
 	ffmpeg(t, "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25:duration=20", "-f", "lavfi", "-i", "sine=duration=20",

@@ -26,7 +26,8 @@ CREATE TABLE instances (
     created_at   bigint  NOT NULL,
     state_since  bigint  NOT NULL,
     deadline     bigint  NOT NULL, -- when this state has lasted too long
-    asked_at     bigint  NOT NULL DEFAULT 0, -- the create call was sent, or answered; later: the last destroy call
+    asked_at     bigint  NOT NULL DEFAULT 0, -- the create call was sent; later: answered
+    end_asked_at bigint  NOT NULL DEFAULT 0, -- the last destroy call was sent
     ready_at     bigint  NOT NULL DEFAULT 0, -- first proof that it can encode; 0 before
     contact_at   bigint  NOT NULL DEFAULT 0, -- last authenticated answer of the worker
     idle_since   bigint  NOT NULL DEFAULT 0, -- 0 while a job runs on it

@@ -1,0 +1,95 @@
+# Everything that is done with this repository. `make` alone lists it.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# Targets install packages, take ports and share folders: one after another.
+.NOTPARALLEL:
+
+GO      ?= go
+IMAGE   ?= api-gpu-worker
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# How long each fuzz target and how often each test runs in make soak.
+FUZZTIME ?= 30s
+ROUNDS   ?= 10
+
+# The version is said here: Go's own stamping fails in a checkout that belongs
+# to somebody else, as it does in many containers.
+LDFLAGS = -X github.com/api-gpu/api-gpu.version=$(VERSION)
+BUILD   = CGO_ENABLED=0 $(GO) build -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/
+# The longest package takes about a minute on two cores.
+TEST_TIMEOUT = 8m
+
+##@ Use
+
+.PHONY: help
+help: ## List what can be done
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-28s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: setup
+setup: ## Install what is missing; name it and ask first (YES=1 does not ask)
+	@scripts/setup.sh
+
+.PHONY: demo
+demo: setup ## Caption a sample video from end to end on this machine
+	@scripts/demo.sh
+
+.PHONY: build
+build: ## Build all programs into bin/
+	$(BUILD) ./cmd/...
+
+.PHONY: build-orchestrator
+build-orchestrator: ## Build bin/orchestrator
+	$(BUILD) ./cmd/orchestrator
+
+.PHONY: build-worker
+build-worker: ## Build bin/worker
+	$(BUILD) ./cmd/worker
+
+##@ Develop
+
+.PHONY: dev-orchestrator
+dev-orchestrator: build-orchestrator ## Run an orchestrator on localhost:3000 with the worker on localhost:3334
+	PROVIDER=static WORKER_URL=http://localhost:3334 ALLOW_PRIVATE_HOSTS=localhost,127.0.0.1 bin/orchestrator
+
+.PHONY: dev-worker
+dev-worker: build-worker ## Run a worker on localhost:3334
+	APP_ENV=development HOST=127.0.0.1 PORT=3334 bin/worker
+
+.PHONY: test
+test: setup ## Run all tests, the long ones too; a missing need fails
+	@scripts/test.sh -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: lint
+lint: ## Look for faults without running anything
+	@scripts/lint.sh
+
+.PHONY: check
+check: lint demo test ## What CI runs: lint, demo, test
+
+.PHONY: docs
+docs: ## Write the table of settings into README.md
+	@scripts/docs.sh
+
+.PHONY: bench
+bench: ## Measure
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: soak
+soak: setup ## Run the tests ROUNDS times in random order, then fuzz each target for FUZZTIME
+	@ROUNDS=$(ROUNDS) FUZZTIME=$(FUZZTIME) scripts/soak.sh
+
+##@ Images
+
+.PHONY: docker-build-orchestrator
+docker-build-orchestrator: ## Build the image of the orchestrator
+	docker build -f docker/orchestrator.Dockerfile --build-arg VERSION=$(VERSION) -t api-gpu-orchestrator .
+
+.PHONY: docker-build-worker
+docker-build-worker: ## Build the image of the worker (IMAGE=you/api-gpu-worker:tag)
+	docker build -f docker/worker.Dockerfile --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+
+.PHONY: docker-push-worker
+docker-push-worker: ## Push it (IMAGE=you/api-gpu-worker:tag)
+	@[[ "$(IMAGE)" == */* ]] || { echo 'say where to: make docker-push-worker IMAGE=you/api-gpu-worker:tag' >&2; exit 2; }
+	docker push $(IMAGE)

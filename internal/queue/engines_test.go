@@ -1,0 +1,32 @@
+package queue_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/api-gpu/api-gpu/internal/db"
+	"github.com/api-gpu/api-gpu/internal/db/dbtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// engine is a database that can be opened as often as two processes would.
+type engine func(t testing.TB) (open func() *db.DB)
+
+// engines are the databases that must behave alike: another one is a line.
+var engines = map[string]engine{
+	"sqlite": func(t testing.TB) func() *db.DB {
+		url := dbtest.URL(t)
+		return func() *db.DB { return dbtest.Open(t, url) }
+	},
+}
+
+func TestQueue(t *testing.T) {
+	for name, e := range engines {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			exercise(t, e)
+		})
+	}
+}

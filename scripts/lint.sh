@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Looks for faults without running anything: format, vet, staticcheck (its
+# version is pinned in tools/go.mod), and the syntax of the scripts.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# As make build does, so that both share what is compiled.
+export CGO_ENABLED=0
+
+unformatted=$(gofmt -l .)
+if [[ -n "$unformatted" ]]; then
+	printf 'lint: gofmt -w would change:\n%s\n' "$unformatted" >&2
+	exit 1
+fi
+for script in scripts/*.sh .ci/run; do
+	bash -n "$script"
+done
+go vet ./...
+go -C tools vet ./...
+go -C tools build -buildvcs=false -o ../bin/tools/ honnef.co/go/tools/cmd/staticcheck
+bin/tools/staticcheck ./...
+echo "lint: no fault found"

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Installs what make demo and make test need and this machine lacks. It names
+# it, and asks on a terminal unless YES=1 or CI is set. Where nothing is
+# missing it does nothing, and needs no network.
+set -euo pipefail
+
+# Go 1.21 is the first that fetches the version named in go.mod by itself.
+readonly go_least=21
+
+packages=() # names in Debian and Ubuntu
+reasons=()  # what each is for
+
+# lacks PACKAGE REASON notes a package.
+lacks() {
+	packages+=("$1")
+	reasons+=("$1: $2")
+}
+
+# has_font reports whether a family is here that captions are drawn with; see
+# internal/worker/font.go.
+has_font() {
+	local dir
+	for dir in /usr/share/fonts /usr/local/share/fonts /System/Library/Fonts /Library/Fonts "${HOME:-/}/.fonts" "${HOME:-/}/.local/share/fonts"; do
+		if [[ -d "$dir" ]] && find -L "$dir" \( -name NotoSans-Bold.ttf -o -name DejaVuSans-Bold.ttf -o -name LiberationSans-Bold.ttf -o -name 'Arial Bold.ttf' \) -print -quit 2>/dev/null | grep -q .; then
+			return 0
+		fi
+	done
+	return 1
+}
+
+# has_cc reports whether the race detector can be linked.
+has_cc() {
+	local cc=${CC:-gcc}
+	command -v "$cc" >/dev/null && echo '#include <stdlib.h>' | "$cc" -E - >/dev/null 2>&1
+}
+
+need_go() {
+	local version
+	if ! command -v go >/dev/null; then
+		echo "setup: Go is missing: install it from https://go.dev/dl/ (Go 1.$go_least or newer), then try again" >&2
+		return 1
+	fi
+	version=$(GOTOOLCHAIN=local go env GOVERSION)
+	if [[ "$version" =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] < go_least)); then
+		echo "setup: $version is too old: install Go 1.$go_least or newer from https://go.dev/dl/, then try again" >&2
+		return 1
+	fi
+}
+
+# agreed asks on a terminal; elsewhere nobody could answer.
+agreed() {
+	local answer
+	if [[ "${YES:-}" == 1 || -n "${CI:-}" ]]; then
+		return 0
+	fi
+	if [[ ! -t 0 ]]; then
+		echo "setup: not on a terminal: going on without asking"
+		return 0
+	fi
+	read -r -p "setup: install with apt-get? [Y/n] " answer
+	[[ -z "$answer" || "$answer" == [yY]* ]]
+}
+
+install_packages() {
+	local root=()
+	if ((EUID != 0)); then
+		if ! command -v sudo >/dev/null; then
+			echo "setup: neither root nor sudo: have these installed: ${packages[*]}" >&2
+			return 1
+		fi
+		root=(sudo)
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	${root[@]+"${root[@]}"} apt-get -q update
+	${root[@]+"${root[@]}"} env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${packages[@]}"
+}
+
+main() {
+	need_go
+	if ! command -v ffmpeg >/dev/null || ! command -v ffprobe >/dev/null; then
+		lacks ffmpeg "does the work on the video"
+	fi
+	has_font || lacks fonts-noto-core "captions are drawn with it"
+	has_cc || { lacks gcc "the race detector of make test" && lacks libc6-dev "the race detector of make test"; }
+	command -v curl >/dev/null || lacks curl "runs the commands of the README in make test"
+	if [[ -d /etc/apt && ! -e /etc/ssl/certs/ca-certificates.crt ]]; then
+		lacks ca-certificates "downloads of Go modules"
+	fi
+	((${#packages[@]} > 0)) || return 0
+
+	echo "setup: missing here:"
+	printf '  %s\n' "${reasons[@]}"
+	if ! command -v apt-get >/dev/null; then
+		echo "setup: install these with your system's package manager, then try again: ffmpeg (with libx264 and libass), Noto Sans or DejaVu Sans, a C compiler, curl" >&2
+		return 1
+	fi
+	agreed || { echo "setup: nothing installed" >&2 && return 1; }
+	install_packages
+}
+
+main
