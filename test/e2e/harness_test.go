@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -29,6 +30,11 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		// These tests mostly wait, for leases above all.
+		_ = f.Value.Set("10")
+	}
 	dir, err := os.MkdirTemp("", "api-gpu-e2e-*")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -106,10 +112,10 @@ func (s *server) kill() {
 // end stops the program and whatever it may have left, and shows its log
 // when the test failed.
 func (s *server) end() {
-	if s.cmd != nil {
-		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	if cmd := s.cmd; cmd != nil {
+		s.cmd = nil
+		_ = cmd.Process.Signal(syscall.SIGTERM)
 		done := make(chan struct{})
-		cmd := s.cmd
 		go func() { _ = cmd.Wait(); close(done) }()
 		select {
 		case <-done:
