@@ -65,7 +65,7 @@ lint: ## Look for faults without running anything
 	@scripts/lint.sh
 
 .PHONY: check
-check: lint demo test ## What CI runs: lint, demo, test
+check: setup lint demo test ## What CI runs: lint, demo, test
 
 .PHONY: docs
 docs: ## Write the table of settings into README.md

@@ -17,8 +17,8 @@ FROM debian:bookworm-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --uid 10001 --create-home --home-dir /app --shell /usr/sbin/nologin api-gpu \
- && install -d -o api-gpu -g api-gpu /app/data
+ && useradd --uid 10001 --no-create-home --home-dir /app --shell /usr/sbin/nologin api-gpu \
+ && install -d -o api-gpu -g api-gpu /app /app/data
 COPY --from=build /out/orchestrator /usr/local/bin/orchestrator
 USER 10001:10001
 WORKDIR /app

@@ -37,6 +37,7 @@ const (
 	silence      = 3 * time.Minute
 	drainTimeout = 10 * time.Minute
 	stopTimeout  = 20 * time.Second
+	bodyIdle     = time.Minute // for the next byte of a request
 )
 
 type serveCmd struct{ Config }
@@ -83,8 +84,8 @@ type orchestrator struct {
 }
 
 // open puts the parts together, lowest first. Nothing runs yet.
-func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (o *orchestrator, err error) {
-	o = &orchestrator{cfg: &c.Config, log: log}
+func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator, err error) {
+	o := &orchestrator{cfg: &c.Config, log: log}
 	defer func() {
 		if err != nil {
 			o.close()
@@ -309,7 +310,7 @@ func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) (*http.Server, 
 		return nil, done
 	}
 	s := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: server.Unstalled(h, bodyIdle), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	go func() {

@@ -99,7 +99,7 @@ func (d *Dispatcher) round(ctx context.Context) error {
 	}
 	free = d.rests.awake(free, d.cfg.Now())
 	for _, a := range fleet.Assign(open, free, d.cfg.Now()) {
-		j, claimErr := d.cfg.Queue.Claim(ctx, a.JobID, a.Slot.Instance, a.Slot.Number)
+		j, claimErr := d.claim(ctx, a)
 		switch {
 		case apigpu.CodeOf(claimErr) == apigpu.Conflict: // somebody was faster
 		case claimErr != nil:
@@ -111,9 +111,20 @@ func (d *Dispatcher) round(ctx context.Context) error {
 	return err
 }
 
-// takeOver goes on with a job whose driver fell silent.
+// claim is not cut short by a stop: a job that was claimed and has no driver
+// would have to wait until its lease runs out.
+func (d *Dispatcher) claim(ctx context.Context, a fleet.Assignment) (queue.Job, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	return d.cfg.Queue.Claim(ctx, a.JobID, a.Slot.Instance, a.Slot.Number)
+}
+
+// takeOver goes on with a job whose driver fell silent. Like claim, it is not
+// cut short.
 func (d *Dispatcher) takeOver(ctx context.Context, j queue.Job) error {
-	j, err := d.cfg.Queue.TakeOver(ctx, j.ID)
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	j, err := d.cfg.Queue.TakeOver(whole, j.ID)
 	if apigpu.CodeOf(err) == apigpu.Conflict {
 		return nil
 	}

@@ -181,9 +181,10 @@ func (f *Fleet) destroy(ctx context.Context, a Action) error {
 // once more, under the fleet lease: what another process has adopted since the
 // listing is no stray.
 func (f *Fleet) destroyStray(ctx context.Context, a Action) error {
+	now := f.cfg.Now()
 	f.mu.Lock()
 	s, ok := f.strays[a.ID]
-	s.asked = f.cfg.Now()
+	s.asked = now
 	if ok {
 		f.strays[a.ID] = s
 	}

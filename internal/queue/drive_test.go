@@ -86,7 +86,9 @@ func (b *bench) writes() map[string]func(queue.Lease) error {
 	return map[string]func(queue.Lease) error{
 		"heartbeat": func(l queue.Lease) error { return b.Heartbeat(b.Context(), l) },
 		"release":   func(l queue.Lease) error { return b.Release(b.Context(), l) },
-		"report":    func(l queue.Lease) error { return b.Report(b.Context(), l, queue.Progress{Phase: apigpu.Rendering, Percent: 50}) },
+		"report": func(l queue.Lease) error {
+			return b.Report(b.Context(), l, queue.Progress{Phase: apigpu.Rendering, Percent: 50})
+		},
 		"complete":  func(l queue.Lease) error { return b.Complete(b.Context(), l, outcome(l.JobID)) },
 		"fail":      func(l queue.Lease) error { return b.Fail(b.Context(), l, why()) },
 		"cancelled": func(l queue.Lease) error { return b.Cancelled(b.Context(), l) },

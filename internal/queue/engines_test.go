@@ -1,6 +1,8 @@
 package queue_test
 
 import (
+	"flag"
+	"log"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -9,7 +11,14 @@ import (
 	"github.com/api-gpu/api-gpu/internal/db/dbtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Each step is a commit to the disk: fewer runs than rapid's 100 unless
+	// the command line asks for more.
+	if err := flag.Set("rapid.checks", "5"); err != nil {
+		log.Fatal(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // engine is a database that can be opened as often as two processes would.
 type engine func(t testing.TB) (open func() *db.DB)

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
@@ -20,10 +21,18 @@ type Guard struct {
 	Keys  httpapi.Keys
 }
 
+// strangerTime is how long the body of a refused request may take.
+const strangerTime = 5 * time.Second
+
 // Require lets only those through to next who may speak to this worker.
 func (g Guard) Require(next http.Handler) http.Handler {
 	withKey := g.Keys.Require(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !g.Admits(r) {
+			// What a stranger has announced is not waited for: net/http reads
+			// the rest of a body before it takes the next request.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(strangerTime))
+		}
 		if err := g.check(r); err != nil {
 			httpapi.WriteError(w, err)
 			return

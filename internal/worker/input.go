@@ -77,7 +77,7 @@ func (in *input) appended(end, size int64, err error) (apigpu.InputState, error)
 	}
 	tooLong := end > in.max || size >= 0 && end > size
 	if tooLong {
-		state.Received = 0 // nothing of it can be believed
+		state = apigpu.InputState{Size: -1} // nothing of it can be believed
 	}
 	in.mu.Lock()
 	in.state = state

@@ -40,7 +40,7 @@ func TestInput(t *testing.T) {
 		"ended too early":         {{0, 10, strings.NewReader("0123"), apigpu.InvalidRequest, state(4, 10)}, {4, 10, strings.NewReader("456789"), "", state(10, 10)}},
 		"begun again":             {{0, 10, cut("xxxxxxx"), apigpu.InvalidRequest, state(7, 10)}, {0, 10, strings.NewReader(video), "", state(10, 10)}},
 		"at a wrong offset":       {{0, 10, cut("0123"), apigpu.InvalidRequest, state(4, 10)}, {5, 10, strings.NewReader("x"), apigpu.Conflict, state(4, 10)}, {4, 10, strings.NewReader("456789"), "", state(10, 10)}},
-		"longer than it said":     {{0, 4, strings.NewReader(video), apigpu.TooLarge, state(0, 4)}, {0, 10, strings.NewReader(video), "", state(10, 10)}},
+		"longer than it said":     {{0, 4, strings.NewReader(video), apigpu.TooLarge, state(0, -1)}, {0, 10, strings.NewReader(video), "", state(10, 10)}},
 		"longer than is accepted": {{0, 17, strings.NewReader(video), apigpu.TooLarge, state(0, -1)}, {0, -1, strings.NewReader(video + video), apigpu.TooLarge, state(0, -1)}, {0, 10, strings.NewReader(video), "", state(10, 10)}},
 		"again after its end":     {{0, 10, strings.NewReader(video), "", state(10, 10)}, {0, 10, strings.NewReader("xxxxxxxxxx"), "", state(10, 10)}},
 	} {

@@ -161,8 +161,8 @@ func longClip(t *testing.T) []byte {
 	dir := t.TempDir()
 	short, long := filepath.Join(dir, "short.mp4"), filepath.Join(dir, "long.mp4")
 	for _, args := range [][]string{
-		{"-f", "lavfi", "-i", "testsrc2=s=640x360:r=30:d=1", "-c:v", "libx264", "-preset", "ultrafast", short},
-		{"-stream_loop", "300", "-i", short, "-c", "copy", long},
+		{"-f", "lavfi", "-i", "testsrc2=s=320x180:r=30:d=1", "-c:v", "libx264", "-preset", "ultrafast", short},
+		{"-stream_loop", "100", "-i", short, "-c", "copy", long},
 	} {
 		if _, err := run(args...); err != nil {
 			t.Fatal(err)

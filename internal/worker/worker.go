@@ -204,18 +204,21 @@ func (w *Worker) sweep() {
 		case <-w.ctx.Done():
 			return
 		}
-		now := w.cfg.Now()
-		w.mu.Lock()
-		var old []*job
-		for _, j := range w.jobs {
-			if public := j.public(); public.Status.Final() && now.After(public.ExpiresAt) {
-				old = append(old, j)
-			}
+		w.sweepOnce(w.cfg.Now())
+	}
+}
+
+func (w *Worker) sweepOnce(now time.Time) {
+	w.mu.Lock()
+	var old []*job
+	for _, j := range w.jobs {
+		if public := j.public(); public.Status.Final() && now.After(public.ExpiresAt) {
+			old = append(old, j)
 		}
-		w.mu.Unlock()
-		for _, j := range old {
-			w.forget(j)
-		}
+	}
+	w.mu.Unlock()
+	for _, j := range old {
+		w.forget(j)
 	}
 }
 

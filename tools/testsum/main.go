@@ -47,13 +47,14 @@ type summary struct {
 	out                     io.Writer
 	output                  map[string]*strings.Builder // by package and test
 	passed, failed, skipped int
-	why                     []string // tests that were skipped, each with its reason
+	why                     []string        // tests that were skipped, each with its reason
+	broken                  map[string]bool // packages of which a test failed
 }
 
 // summarize prints the stream's meaning to out and reports whether everything
 // passed.
 func summarize(in io.Reader, out io.Writer) (bool, error) {
-	s := summary{out: out, output: map[string]*strings.Builder{}}
+	s := summary{out: out, output: map[string]*strings.Builder{}, broken: map[string]bool{}}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxLine)
 	for lines.Scan() {
@@ -91,7 +92,8 @@ func (s *summary) take(e event) {
 		s.why = append(s.why, fmt.Sprintf("skipped: %s %s: %s", short(e.Package), e.Test, reason(s.of(e).String())))
 	case "fail":
 		s.failed++
-		fmt.Fprint(s.out, s.of(e).String())
+		s.broken[e.Package] = true
+		s.show(s.of(e))
 	default:
 		return
 	}
@@ -110,16 +112,27 @@ func (s *summary) takePackage(e event) {
 		}
 		fmt.Fprintf(s.out, "ok    %s %s%s\n", short(e.Package), took, cached)
 	case "fail":
-		s.failed++
 		if b := s.output[e.FailedBuild]; b != nil && e.FailedBuild != "" {
-			fmt.Fprint(s.out, b.String())
+			s.show(b)
 		}
-		for name, b := range s.output { // a crash leaves tests without an end
-			if strings.HasPrefix(name, e.Package+" ") {
-				fmt.Fprint(s.out, b.String())
+		if !s.broken[e.Package] {
+			s.failed++
+			for name, b := range s.output { // a crash leaves tests without an end
+				if strings.HasPrefix(name, e.Package+" ") {
+					s.show(b)
+				}
 			}
 		}
 		fmt.Fprintf(s.out, "FAIL  %s %s\n", short(e.Package), took)
+	}
+}
+
+// show prints output without the lines that say when each test ran.
+func (s *summary) show(b *strings.Builder) {
+	for line := range strings.Lines(b.String()) {
+		if !strings.HasPrefix(line, "=== ") {
+			fmt.Fprint(s.out, line)
+		}
 	}
 }
 

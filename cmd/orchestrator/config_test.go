@@ -1,0 +1,118 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+func TestBytes(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]Bytes{
+		"0": 0, "1000000": 1e6, " 512MiB ": 512 << 20, "2GiB": 2 << 30, "2 GiB": 2 << 30, "1.5KiB": 1536, "1TB": 1e12, "7kB": 7000, "3B": 3,
+	} {
+		var b Bytes
+		if err := b.UnmarshalText([]byte(text)); err != nil || b != want {
+			t.Errorf("%q is %d, %v", text, b, err)
+		}
+	}
+	for _, text := range []string{"", "GiB", "-1", "1 apple", "NaN", "NaNGiB", "Inf", "1e300", "9999999TiB", "2gib", "1,5GiB"} {
+		var b Bytes
+		if err := b.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q was taken for %d", text, b)
+		}
+	}
+}
+
+func FuzzBytes(f *testing.F) {
+	for _, s := range []string{"2GiB", "NaN", "-1B", "1e9kB", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var b Bytes
+		if err := b.UnmarshalText([]byte(s)); err == nil && b < 0 {
+			t.Errorf("%q is %d", s, b)
+		}
+	})
+}
+
+// parse reads settings as the program does, without its environment.
+func parse(t *testing.T, args ...string) *serveCmd {
+	t.Helper()
+	var c serveCmd
+	parser, err := kong.New(&c, kong.Writers(io.Discard, io.Discard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parser.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	c.defaults()
+	return &c
+}
+
+func TestDefaults(t *testing.T) {
+	cleanEnv(t)
+	c := parse(t)
+	if err := c.check(); err != nil {
+		t.Fatalf("without any setting it does not start: %v", err)
+	}
+	if c.Host != "127.0.0.1" || c.Provider != "local" || c.MaxUpload != 2<<30 || c.DiskFreeMin != 1<<30 || c.SyncWait != 90*time.Second || c.Lease != 10*time.Minute {
+		t.Errorf("%+v", c.Config)
+	}
+	if c := parse(t, "--x-api-key=k"); c.Host != "" {
+		t.Errorf("with a key it listens on %q only", c.Host)
+	}
+	if c := parse(t, "--worker-url=http://a,http://b"); c.Provider != "static" || len(c.WorkerURL) != 2 {
+		t.Errorf("%q %q", c.Provider, c.WorkerURL)
+	}
+	if d, err := c.idleTimeout(); err != nil || d != freeIdle {
+		t.Errorf("%s, %v", d, err)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	cleanEnv(t)
+	for _, c := range []struct {
+		args string
+		want string // in the error; empty for none
+	}{
+		{"--host=localhost", ""},
+		{"--host=::1", ""},
+		{"--host=0.0.0.0", "X_API_KEY"},
+		{"--host=0.0.0.0 --x-api-key=k", ""},
+		{"--app-env=production --x-api-key=k", "PROVIDER must be said"},
+		{"--app-env=production --x-api-key=k --provider=local", ""},
+		{"--provider=static", "WORKER_URL"},
+		{"--provider=moon", "PROVIDER=moon"},
+		{"--public-url=video.example.com", "PUBLIC_URL"},
+		{"--public-url=https://video.example.com/api", ""},
+		{"--storage-url=s3://bucket", "STORAGE_URL"},
+		{"--storage-url=file:", "STORAGE_URL"},
+		{"--lease=59s", "LEASE=59s is too short"},
+		{"--lease=0s", "LEASE must be above 0"},
+		{"--queue-ttl=0s", "QUEUE_TTL"},
+		{"--result-ttl=-1s", "RESULT_TTL"},
+		{"--job-timeout=-1s", "JOB_TIMEOUT"},
+		{"--sync-wait=601s", "SYNC_WAIT"},
+		{"--sync-wait=0s", ""},
+		{"--max-gpus=0", "MAX_GPUS"},
+		{"--max-upload=0", "MAX_UPLOAD"},
+		{"--idle-timeout=soon", "IDLE_TIMEOUT"},
+		{"--idle-timeout=-1s", "IDLE_TIMEOUT"},
+		{"--idle-timeout=30s", ""},
+	} {
+		err := parse(t, strings.Fields(c.args)...).check()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.args, err)
+		}
+	}
+	// All faults at once, a line each.
+	err := parse(t, "--lease=1s", "--max-gpus=0", "--provider=moon").check()
+	if n := strings.Count(err.Error(), "\n"); n != 2 {
+		t.Errorf("%d lines: %v", n+1, err)
+	}
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/test/need"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// cleanEnv makes the test see no setting of the machine it runs on.
+func cleanEnv(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"PORT", "HOST", "SESSION_TOKEN", "ALLOWED_IPS", "X_API_KEY", "LEASE", "BOOT_TIMEOUT", "MAX_WORKER_JOBS",
+		"ALLOW_PRIVATE_HOSTS", "WORK_DIR", "PORT_FILE", "LOG_LEVEL", "APP_ENV", "NODE_ENV"} {
+		t.Setenv(name, "")
+	}
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		cmd  serveCmd
+		host string
+		want string // in the error; empty for none
+	}{
+		{"development", serveCmd{MaxWorkerJobs: 1}, "127.0.0.1", ""},
+		{"on another loopback address", serveCmd{Host: "::1", MaxWorkerJobs: 1}, "::1", ""},
+		{"with both", serveCmd{SessionToken: "t", APIKey: "k", MaxWorkerJobs: 1}, "", ""},
+		{"open to all", serveCmd{Host: "0.0.0.0", MaxWorkerJobs: 1}, "0.0.0.0", "SESSION_TOKEN and X_API_KEY"},
+		{"with a key alone", serveCmd{Host: "0.0.0.0", APIKey: "k", MaxWorkerJobs: 1}, "0.0.0.0", "SESSION_TOKEN and X_API_KEY"},
+		{"production without", serveCmd{AppEnv: "production", MaxWorkerJobs: 1}, "127.0.0.1", "SESSION_TOKEN and X_API_KEY"},
+		{"no job at once", serveCmd{}, "127.0.0.1", "MAX_WORKER_JOBS"},
+		{"a negative lease", serveCmd{MaxWorkerJobs: 1, Lease: -1}, "127.0.0.1", "LEASE"},
+	} {
+		err := c.cmd.check()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) || c.cmd.Host != c.host {
+			t.Errorf("%s: host %q, %v", c.name, c.cmd.Host, err)
+		}
+	}
+}
+
+// portOf waits for the file in which a worker tells its port.
+func portOf(t *testing.T, path string) string {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for range 4000 {
+		if port, err := os.ReadFile(path); err == nil {
+			return string(port)
+		}
+		<-tick.C
+	}
+	t.Fatal("no port was told")
+	return ""
+}
+
+func TestServeStartsAndStops(t *testing.T) {
+	need.FFmpeg(t)
+	cleanEnv(t)
+	dir := t.TempDir()
+	portFile, work := filepath.Join(dir, "port"), filepath.Join(dir, "work")
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- run(ctx, []string{"--port=0", "--port-file=" + portFile, "--work-dir=" + work}, io.Discard, io.Discard)
+	}()
+	address := "127.0.0.1:" + portOf(t, portFile)
+	resp, err := http.Get("http://" + address + "/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 200 && resp.StatusCode != 503 { // 503 while it proves itself
+		t.Error(resp.Status)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	left, err := os.ReadDir(work)
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestLeaseEndsTheProgram(t *testing.T) {
+	need.FFmpeg(t)
+	cleanEnv(t)
+	err := run(t.Context(), []string{"--port=0", "--lease=1ms", "--boot-timeout=0s"}, io.Discard, io.Discard)
+	if !errors.Is(err, errLeaseOver) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestServeDoesNotStart(t *testing.T) {
+	need.FFmpeg(t)
+	cleanEnv(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := fmt.Sprint(taken.Addr().(*net.TCPAddr).Port)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ flag, want string }{
+		"a port that is taken":       {"--port=" + port, "PORT: "},
+		"a bad address":              {"--allowed-ips=nobody", "ALLOWED_IPS: "},
+		"a bad key":                  {"--x-api-key=a:", "X_API_KEY: "},
+		"a folder that is a file":    {"--work-dir=" + file, "work folder"},
+		"a port file it cannot make": {"--port-file=" + filepath.Join(file, "port"), "write port"},
+	} {
+		err := run(t.Context(), []string{"--port=0", c.flag}, io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSelftest(t *testing.T) {
+	need.FFmpeg(t)
+	cleanEnv(t)
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"selftest"}, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	var info apigpu.WorkerInfo
+	if err := json.Unmarshal(out.Bytes(), &info); err != nil || info.Encoder == "" || info.Font == "" || info.API != apigpu.APIVersion {
+		t.Errorf("%+v, %v", info, err)
+	}
+}

@@ -1,0 +1,476 @@
+package dispatch
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/blob"
+	"github.com/api-gpu/api-gpu/internal/queue"
+)
+
+func TestHappyPath(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.start()
+	var jobs []queue.Job
+	for range 3 { // of one slot
+		jobs = append(jobs, b.submit(nil))
+	}
+	for _, j := range jobs {
+		done := b.final(j.ID)
+		b.wantResult(done)
+		if done.Attempt != 1 || done.Progress != 100 || done.Stats.Worker == "" {
+			t.Errorf("%+v", done)
+		}
+	}
+	b.worker.set(func() {
+		if a := b.worker.assignments[0]; a.Spec.URLVideo != "http://video.example/v.mp4" || a.Push || string(a.Subtitle) != subtitle {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
+// Whatever one request ends with, the job comes home, by the same attempt
+// where the worker has it still.
+func TestWorkerStumbles(t *testing.T) {
+	t.Parallel()
+	for _, step := range []struct {
+		name, method, suffix string
+		attempts             int // that a wrong answer costs at most
+	}{
+		{"assign", "PUT", "", 1}, {"events", "GET", "/events", 1}, {"manifest", "GET", "/manifest", 1}, {"chunk", "GET", "/video", 1}, {"delete", "DELETE", "", 1},
+	} {
+		for how, answer := range map[string]func(http.ResponseWriter, *http.Request){"cut": cut, "502": status(502)} {
+			t.Run(step.name+" "+how, func(t *testing.T) {
+				t.Parallel()
+				b := newBench(t, nil)
+				b.worker.onRequest(times(1, step.method, step.suffix, func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/lease" {
+						httpLease(w)
+						return
+					}
+					answer(w, r)
+				}))
+				b.start()
+				j := b.final(b.submit(nil).ID)
+				b.wantResult(j)
+				if j.Attempt > step.attempts || j.Blamed != 0 {
+					t.Errorf("attempt %d, blamed %d", j.Attempt, j.Blamed)
+				}
+			})
+		}
+	}
+}
+
+// httpLease answers a renewal: the fault of an assignment is not meant for it.
+func httpLease(w http.ResponseWriter) {
+	fmt.Fprintf(w, `{"ready":true,"worker":{"api":%d,"slots":1}}`, apigpu.APIVersion)
+}
+
+func TestWorkerForgets(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.worker.set(func() { b.worker.hold = true })
+	b.start()
+	job := b.submit(nil)
+	b.until(job.ID, func(j queue.Job) bool { return j.Progress > 0 })
+	b.worker.set(func() {
+		b.worker.hold = false // it restarts, and has nothing any more
+		delete(b.worker.jobs, job.ID)
+	})
+	b.worker.breakStreams()
+	j := b.final(job.ID)
+	b.wantResult(j)
+	if j.Attempt != 2 || j.Blamed != 0 {
+		t.Errorf("attempt %d, blamed %d", j.Attempt, j.Blamed)
+	}
+}
+
+func TestJobFails(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.worker.onEnd(func(apigpu.Assignment) *apigpu.Error {
+		return apigpu.E(apigpu.MediaUndecodable, nil, "The file is not a video.")
+	})
+	b.start()
+	if j := b.final(b.submit(nil).ID); j.Status != apigpu.Failed || j.Error.Code != apigpu.MediaUndecodable || j.Attempt != 1 {
+		t.Errorf("%s %v, attempt %d", j.Status, j.Error, j.Attempt)
+	}
+	b.worker.set(func() {
+		b.worker.end = func(apigpu.Assignment) *apigpu.Error { return apigpu.E(apigpu.EncoderFailed, nil, "It broke.") }
+	})
+	if j := b.final(b.submit(nil).ID); j.Status != apigpu.Failed || j.Error.Code != apigpu.EncoderFailed || j.Attempt != 3 {
+		t.Errorf("%s %v, attempt %d", j.Status, j.Error, j.Attempt)
+	}
+	b.worker.set(func() { b.worker.end = nil })
+	b.wantResult(b.final(b.submit(nil).ID)) // a poisoned job holds up no other
+}
+
+// A corrupt chunk is fetched again, and never becomes part of a result.
+func TestCorruptChunk(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.worker.onRequest(times(2, "GET", "/video", func(w http.ResponseWriter, r *http.Request) {
+		bad := bytes.Clone(b.worker.result)
+		bad[0] ^= 1
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(bad))
+	}))
+	b.start()
+	j := b.final(b.submit(nil).ID)
+	b.wantResult(j)
+	if j.Attempt != 1 {
+		t.Errorf("attempt %d", j.Attempt)
+	}
+}
+
+// A manifest whose chunks are right and whose whole is not describes no file:
+// waiting would only cost the machine's time.
+func TestManifestLies(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.worker.onRequest(times(1, "GET", "/manifest", func(w http.ResponseWriter, r *http.Request) {
+		m := b.worker.manifest()
+		m.SHA256 = sum(nil)
+		writeJSON(w, m)
+	}))
+	b.start()
+	j := b.final(b.submit(nil).ID)
+	b.wantResult(j)
+	if j.Attempt != 2 || j.Blamed != 0 {
+		t.Errorf("attempt %d, blamed %d", j.Attempt, j.Blamed)
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	full := t.TempDir()
+	store, err := blob.Open(full, blob.Options{MinFree: math.MaxInt64 / 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t, func(cfg *Config) { cfg.Blob, cfg.ResultGrace = store, 500*time.Millisecond })
+	b.start()
+	job := b.submit(nil)
+	j := b.until(job.ID, func(j queue.Job) bool { return j.Attempt == 2 })
+	if j.Blamed != 0 {
+		t.Errorf("blamed %d", j.Blamed)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.worker.set(func() { b.worker.hold = true })
+	b.start()
+	job := b.submit(nil)
+	b.until(job.ID, func(j queue.Job) bool { return j.Progress > 0 })
+	began := time.Now()
+	if _, err := b.queue.Cancel(t.Context(), job.ID); err != nil {
+		t.Fatal(err)
+	}
+	if j := b.final(job.ID); j.Status != apigpu.JobCanceled || j.Error.Code != apigpu.Canceled {
+		t.Errorf("%s %v", j.Status, j.Error)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	b.worker.set(func() {
+		if !slices.Contains(b.worker.requests, "POST /jobs/"+job.ID+"/cancel") {
+			t.Errorf("the worker was not told: %q", b.worker.requests)
+		}
+	})
+}
+
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.worker.set(func() { b.worker.hold = true })
+	b.start()
+	job := b.submit(func(d *queue.Draft) { d.RunFor = 300 * time.Millisecond })
+	if j := b.final(job.ID); j.Status != apigpu.Failed || j.Error.Code != apigpu.JobTimeout {
+		t.Errorf("%s %v", j.Status, j.Error)
+	}
+	b.worker.set(func() {
+		if !slices.Contains(b.worker.requests, "POST /jobs/"+job.ID+"/cancel") {
+			t.Error("the worker goes on")
+		}
+	})
+}
+
+// A process that is killed hands nothing back: its lease runs out, and the
+// next goes on with the same attempt on the same worker.
+func TestTakeOver(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.worker.set(func() { b.worker.hold = true })
+	job := b.submit(nil)
+	claimed, err := b.queue.Claim(t.Context(), job.ID, b.instance(), 0) // by the process that dies
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := b.fleet.Client(t.Context(), claimed.Instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Assign(t.Context(), job.ID, assignment(claimed, []byte(subtitle), false, false, time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	b.shift.Add(int64(queue.LeaseFor))
+	taken := b.until(job.ID, func(j queue.Job) bool { return j.Owner != claimed.Owner })
+	b.worker.letGo()
+	j := b.final(job.ID)
+	b.wantResult(j)
+	if j.Attempt != 1 || taken.Attempt != 1 {
+		t.Errorf("attempt %d", j.Attempt)
+	}
+	if err := b.queue.Complete(t.Context(), claimed.Lease(), queue.Outcome{}); apigpu.CodeOf(err) != apigpu.StaleAttempt {
+		t.Errorf("the dead process completes too: %v", err)
+	}
+	b.worker.set(func() {
+		if len(b.worker.assignments) != 1 {
+			t.Errorf("it was assigned %d times", len(b.worker.assignments))
+		}
+	})
+}
+
+// A cancel that nobody was alive to hear is heard after the take-over.
+func TestTakeOverOfCanceled(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.worker.set(func() { b.worker.hold = true })
+	job := b.submit(nil)
+	if _, err := b.queue.Claim(t.Context(), job.ID, b.instance(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.queue.Cancel(t.Context(), job.ID); err != nil {
+		t.Fatal(err)
+	}
+	b.worker.onRequest(times(math.MaxInt, "GET", "/jobs/"+job.ID, problem(apigpu.Unavailable)))
+	b.shift.Add(int64(queue.LeaseFor))
+	b.start()
+	if j := b.final(job.ID); j.Status != apigpu.JobCanceled {
+		t.Errorf("%s %v", j.Status, j.Error)
+	}
+}
+
+func TestTakeOverOfLost(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	job := b.submit(nil)
+	if _, err := b.queue.Claim(t.Context(), job.ID, b.instance(), 0); err != nil { // and dies before it tells the worker
+		t.Fatal(err)
+	}
+	b.shift.Add(int64(queue.LeaseFor))
+	b.start()
+	j := b.final(job.ID)
+	b.wantResult(j)
+	if j.Attempt != 2 || j.Blamed != 0 {
+		t.Errorf("attempt %d, blamed %d", j.Attempt, j.Blamed)
+	}
+}
+
+func TestShutdownHandsBack(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.worker.set(func() { b.worker.hold = true })
+	stop := b.start()
+	job := b.submit(nil)
+	running := b.until(job.ID, func(j queue.Job) bool { return j.Progress > 0 })
+	stop()
+	j, err := b.queue.Job(t.Context(), job.ID)
+	if err != nil || j.Status != apigpu.Running || j.LeaseUntil.After(b.now()) || j.Owner != running.Owner {
+		t.Fatalf("%s, lease until %s: %v", j.Status, j.LeaseUntil, err)
+	}
+	b.worker.set(func() {
+		if slices.Contains(b.worker.requests, "POST /jobs/"+job.ID+"/cancel") || slices.Contains(b.worker.requests, "DELETE /jobs/"+job.ID) {
+			t.Error("the job was ended on the worker")
+		}
+	})
+	b.start() // the next process, at once
+	b.until(job.ID, func(j queue.Job) bool { return j.Owner != running.Owner })
+	b.worker.letGo()
+	done := b.final(job.ID)
+	b.wantResult(done)
+	if done.Attempt != 1 {
+		t.Errorf("attempt %d", done.Attempt)
+	}
+}
+
+// When the end cannot be recorded, the worker must keep what it has.
+func TestStaleDriverLeavesWorkerAlone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.worker.set(func() { b.worker.hold = true })
+	b.start()
+	job := b.submit(nil)
+	b.until(job.ID, func(j queue.Job) bool { return j.Progress > 0 })
+	old, err := b.queue.Job(t.Context(), job.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.shift.Add(int64(2 * queue.LeaseFor)) // the dispatcher takes over from itself
+	b.until(job.ID, func(j queue.Job) bool { return j.Owner != old.Owner })
+	b.worker.letGo()
+	j := b.final(job.ID)
+	b.wantResult(j)
+	if j.Attempt != 1 {
+		t.Errorf("attempt %d", j.Attempt)
+	}
+}
+
+func (b *bench) upload(video []byte) string {
+	b.t.Helper()
+	if _, err := b.blob.Receive(b.t.Context(), "upload-1", bytes.NewReader(video), 1<<30); err != nil {
+		b.t.Fatal(err)
+	}
+	return "upload-1"
+}
+
+func TestUploadIsPushedAndResumed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	video := noise(1 << 20)
+	key := b.upload(video)
+	var cuts atomic.Int64
+	b.worker.onRequest(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != "PUT" || r.URL.Query().Get("attempt") == "" || cuts.Add(1) > 2 {
+			return false
+		}
+		some := make([]byte, 100_000)
+		n, _ := io.ReadFull(r.Body, some)
+		b.worker.set(func() {
+			for _, j := range b.worker.jobs {
+				j.input = append(j.input, some[:n]...)
+			}
+		})
+		panic(http.ErrAbortHandler)
+	})
+	var held *fakeJob
+	b.worker.onEnd(func(apigpu.Assignment) *apigpu.Error {
+		b.worker.set(func() {
+			for _, held = range b.worker.jobs { // there is one
+			}
+		})
+		return nil
+	})
+	b.start()
+	j := b.final(b.submit(func(d *queue.Draft) { d.Spec.URLVideo, d.Upload = "", key }).ID)
+	b.wantResult(j)
+	b.worker.mu.Lock()
+	defer b.worker.mu.Unlock()
+	if held == nil || !bytes.Equal(held.input, video) || cuts.Load() != 3 || j.Attempt != 1 {
+		t.Errorf("%d pushes, attempt %d", cuts.Load(), j.Attempt)
+	}
+}
+
+// source serves a video to whoever sends the header, and notes who asked.
+func source(t *testing.T, video []byte) (url string, asked func() []string) {
+	var mu sync.Mutex
+	var seen []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		seen = append(seen, r.Header.Get("Authorization"))
+		mu.Unlock()
+		http.ServeContent(w, r, "v.mp4", time.Time{}, bytes.NewReader(video))
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(seen)
+	}
+}
+
+func TestPrivateVideoIsPushed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	video := noise(300_000)
+	url, asked := source(t, video)
+	b.start()
+	job := b.submit(func(d *queue.Draft) {
+		d.Spec.URLVideo, d.Spec.HeadersVideo = url+"/v.mp4?sig=private", map[string]string{"Authorization": "Bearer private"}
+	})
+	b.wantResult(b.final(job.ID))
+	if who := asked(); len(who) == 0 || who[0] != "Bearer private" {
+		t.Errorf("the source was asked with %q", who)
+	}
+	b.worker.set(func() {
+		if bytes.Contains(b.worker.messages, []byte("private")) || bytes.Contains(b.worker.messages, []byte("127.0.0.1")) {
+			t.Errorf("the worker was told %s", b.worker.messages)
+		}
+	})
+}
+
+// The worker cannot reach the source, and we can: the second attempt pushes,
+// and nobody is blamed.
+func TestUnreachableForWorker(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(cfg *Config) {})
+	b.worker.onEnd(func(a apigpu.Assignment) *apigpu.Error {
+		if a.Push {
+			return nil
+		}
+		return apigpu.E(apigpu.SourceUnreachable, nil, "The source refused the connection.")
+	})
+	b.start()
+	job := b.submit(func(d *queue.Draft) { d.Spec.URLVideo = "http://video.invalid/v.mp4" })
+	// Nobody can reach it: the push fails for good, with the source's error.
+	j := b.final(job.ID)
+	if j.Status != apigpu.Failed || j.Error.Code != apigpu.SourceUnreachable || j.Attempt != 2 || j.Blamed != 0 || !j.Push {
+		t.Errorf("%s %v, attempt %d, blamed %d", j.Status, j.Error, j.Attempt, j.Blamed)
+	}
+}
+
+// A machine that loses every attempt is not given the next at once.
+func TestRestBetweenLostAttempts(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.worker.onEnd(func(apigpu.Assignment) *apigpu.Error {
+		return apigpu.E(apigpu.Unavailable, nil, "The worker was stopped.")
+	})
+	b.start()
+	job := b.submit(nil)
+	first := b.until(job.ID, func(j queue.Job) bool { return j.Attempt == 1 && j.Status == apigpu.Queued })
+	began := time.Now()
+	b.until(job.ID, func(j queue.Job) bool { return j.Attempt == 2 })
+	if rested := time.Since(began); rested < restMin/2 || first.Blamed != 0 {
+		t.Errorf("it rested for %s, blamed %d", rested, first.Blamed)
+	}
+}
+
+func TestStopDoesNotWaitForAHungWorker(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	hung := make(chan struct{})
+	t.Cleanup(func() { close(hung) })
+	b.worker.onRequest(times(math.MaxInt, "PUT", "", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/lease" {
+			httpLease(w)
+			return
+		}
+		<-hung
+	}))
+	stop := b.start()
+	job := b.submit(nil)
+	b.until(job.ID, func(j queue.Job) bool { return j.Status == apigpu.Running })
+	began := time.Now()
+	stop()
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if j, err := b.queue.Job(context.WithoutCancel(t.Context()), job.ID); err != nil || j.Status != apigpu.Running || j.LeaseUntil.After(b.now()) {
+		t.Errorf("%s until %s: %v", j.Status, j.LeaseUntil, err)
+	}
+}

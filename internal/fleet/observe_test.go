@@ -1,0 +1,147 @@
+package fleet
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/api-gpu/api-gpu/internal/gpu"
+)
+
+func creating(label string) Instance {
+	return Instance{Label: label, State: gpu.Creating, Ambiguous: true, CreatedAt: ago(time.Minute), StateSince: ago(time.Minute),
+		AskedAt: ago(time.Minute), Deadline: in(time.Minute), Slots: 1}
+}
+
+func TestObserve(t *testing.T) {
+	t.Parallel()
+	const a, b = "ag1.us.a", "ag1.us.b"
+	type change = func(*Instance)
+	listed := func(id, label string, running bool) gpu.Instance {
+		return gpu.Instance{ID: id, Label: label, Running: running, Address: "http://" + id, Slots: 2}
+	}
+	complete := func(list ...gpu.Instance) gpu.Snapshot {
+		return gpu.Snapshot{Instances: list, Complete: true, Began: noon}
+	}
+	partial := func(list ...gpu.Instance) gpu.Snapshot { return gpu.Snapshot{Instances: list, Began: noon} }
+	old := func(i *Instance) { i.AskedAt, i.CreatedAt = ago(time.Hour), ago(time.Hour) }
+	gone := func(reason string) change {
+		return func(i *Instance) { i.State, i.Reason, i.StateSince, i.Ambiguous = gpu.Gone, reason, noon, false }
+	}
+	known := with(booting(a), func(i *Instance) { i.ProviderID, i.Address, i.Slots = "1", "http://1", 2; old(i) })
+	ending := with(known, func(i *Instance) { i.State, i.Reason = gpu.Destroying, "idle" })
+	for _, c := range []struct {
+		name   string
+		row    Instance
+		seen   gpu.Snapshot
+		want   change // of the row; nil: it stays
+		exited bool
+		strays map[string]string
+	}{
+		{"nothing new", known, complete(listed("1", a, true)), nil, false, nil},
+		{"an ambiguous create took", creating(a), complete(listed("1", a, true)), func(i *Instance) {
+			i.State, i.Reason, i.StateSince, i.Ambiguous = gpu.Booting, "it is listed", noon, false
+			i.ProviderID, i.Address, i.Slots, i.Deadline = "1", "http://1", 2, i.CreatedAt.Add(policy.BootTimeout)
+		}, false, nil},
+		{"found by an incomplete listing too", with(creating(a), func(i *Instance) { i.Slots = 2 }), partial(listed("1", a, true)), func(i *Instance) {
+			i.State, i.Reason, i.StateSince, i.Ambiguous = gpu.Booting, "it is listed", noon, false
+			i.ProviderID, i.Address, i.Deadline = "1", "http://1", i.CreatedAt.Add(policy.BootTimeout)
+		}, false, nil},
+		{"not listed within the lag", creating(a), complete(), nil, false, nil},
+		{"not listed after the lag, for the first time", with(creating(a), old), complete(), func(i *Instance) { i.AbsentSince = noon }, false, nil},
+		{"the second time too soon", with(creating(a), func(i *Instance) { old(i); i.AbsentSince = ago(9 * time.Second) }), complete(), nil, false, nil},
+		{"the second time", with(creating(a), func(i *Instance) { old(i); i.AbsentSince = ago(10 * time.Second) }), complete(),
+			gone("the provider no longer lists it"), false, nil},
+		{"an incomplete listing proves nothing", with(creating(a), func(i *Instance) { old(i); i.AbsentSince = ago(time.Hour) }), partial(), nil, false, nil},
+		{"answered lately: the lag begins there", with(known, func(i *Instance) { i.AskedAt = ago(89 * time.Second) }), complete(), nil, false, nil},
+		{"ended right after a long create", with(ending, func(i *Instance) { i.AskedAt = ago(89 * time.Second) }), complete(), nil, false, nil},
+		{"an end is proven, and its reason kept", with(ending, func(i *Instance) { i.AbsentSince = ago(time.Minute) }), complete(), gone("idle"), false, nil},
+		{"back again", with(ending, func(i *Instance) { i.AbsentSince = ago(time.Minute) }), complete(listed("1", a, true)),
+			func(i *Instance) { i.AbsentSince = time.Time{} }, false, nil},
+		{"exited", known, complete(gpu.Instance{ID: "1", Label: a}), nil, true, nil},
+		{"planned and never asked for", Instance{Label: a, State: gpu.Planned, StateSince: ago(31 * time.Second)}, partial(), gone("it was never asked for"), false, nil},
+		{"planned just now", Instance{Label: a, State: gpu.Planned, StateSince: ago(29 * time.Second)}, complete(), nil, false, nil},
+		{"a stray", known, complete(listed("1", a, true), listed("2", b, true)), nil, false, map[string]string{"2": b}},
+		{"foreign labels are none of ours", known, complete(listed("1", a, true), listed("2", "ag1.other.b", true), listed("3", "", true),
+			listed("4", "ag1.us.more.b", true), listed("5", "ag1.us", true), listed("6", "ag1.us.", true)), nil, false, nil},
+		{"a twin is a stray", known, complete(listed("0", a, true), listed("1", a, true), listed("2", a, true)), nil, false,
+			map[string]string{"0": a, "2": a}},
+		{"the one that runs is ours", creating(a), complete(gpu.Instance{ID: "0", Label: a}, listed("1", a, true)), func(i *Instance) {
+			i.State, i.Reason, i.StateSince, i.Ambiguous = gpu.Booting, "it is listed", noon, false
+			i.ProviderID, i.Address, i.Slots, i.Deadline = "1", "http://1", 2, i.CreatedAt.Add(policy.BootTimeout)
+		}, false, map[string]string{"0": a}},
+		{"a missing page does not make a twin ours", known, partial(listed("2", a, true)), nil, false, map[string]string{"2": a}},
+		{"a twin takes over where the first is gone", known, complete(listed("2", a, true)), func(i *Instance) {
+			i.ProviderID, i.Address = "2", "http://2"
+		}, false, nil},
+		{"its worker knows its slots", with(known, func(i *Instance) { i.ContactAt, i.Slots = noon, 1 }), complete(listed("1", a, true)), nil, false, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			got := Observe("us", policy.Traits, []Instance{c.row}, c.seen, policy.BootTimeout, noon)
+			want := Sighting{Exited: map[string]bool{}, Strays: map[string]string{}}
+			if c.want != nil {
+				want.Changed = []Instance{with(c.row, c.want)}
+			}
+			if c.exited {
+				want.Exited[a] = true
+			}
+			if c.strays != nil {
+				want.Strays = c.strays
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("sighting (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// gone needs two complete listings at least 10 s apart, both begun at least
+// 90 s after the create was answered: whatever the row's state.
+func TestObserveGoneOnlyByTwoListings(t *testing.T) {
+	t.Parallel()
+	for _, state := range []gpu.State{gpu.Creating, gpu.Booting, gpu.Ready, gpu.Destroying} {
+		row := Instance{Label: "ag1.us.a", State: state, CreatedAt: ago(time.Hour), AskedAt: noon, StateSince: noon, EndAskedAt: in(time.Hour)}
+		var first time.Time
+		for s := range 200 {
+			now := in(time.Duration(s) * time.Second)
+			complete := s%3 != 0
+			got := Observe("us", policy.Traits, []Instance{row}, gpu.Snapshot{Complete: complete, Began: now}, time.Minute, now)
+			if len(got.Changed) == 0 {
+				continue
+			}
+			row = got.Changed[0]
+			switch {
+			case !complete, now.Before(in(90 * time.Second)):
+				t.Fatalf("%s: after %d s, complete %t, the row became %+v", state, s, complete, row)
+			case row.State != gpu.Gone:
+				first = now
+				continue
+			case first.IsZero(), now.Sub(first) < 10*time.Second:
+				t.Fatalf("%s: gone at %s after the first at %s", state, now, first)
+			}
+			break
+		}
+		if row.State != gpu.Gone {
+			t.Errorf("%s: never gone", state)
+		}
+	}
+}
+
+func TestObservePermanent(t *testing.T) {
+	t.Parallel()
+	traits := gpu.Traits{Permanent: true}
+	s := gpu.Snapshot{Complete: true, Began: noon, Instances: []gpu.Instance{{ID: "w", Label: "w", Address: "http://w", Running: true}}}
+	got := Observe("us", traits, nil, s, time.Minute, noon)
+	if len(got.Changed) != 1 || len(got.Strays) != 0 {
+		t.Fatalf("saw %+v", got)
+	}
+	row := got.Changed[0]
+	if !row.Permanent || row.State != gpu.Booting || row.Address != "http://w" || row.Slots != 1 || row.Deadline.Before(in(time.Hour)) {
+		t.Errorf("row is %+v", row)
+	}
+	if again := Observe("us", traits, got.Changed, s, time.Minute, in(time.Second)); len(again.Changed) != 0 {
+		t.Errorf("changed again: %+v", again.Changed)
+	}
+}

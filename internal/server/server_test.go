@@ -1,0 +1,484 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/blob"
+	"github.com/api-gpu/api-gpu/internal/db"
+	"github.com/api-gpu/api-gpu/internal/db/dbtest"
+	"github.com/api-gpu/api-gpu/internal/fetch"
+	"github.com/api-gpu/api-gpu/internal/httpapi"
+	"github.com/api-gpu/api-gpu/internal/mp4"
+	"github.com/api-gpu/api-gpu/internal/queue"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const oneCue = "1\n00:00:00,000 --> 00:00:01,000\nHello\n"
+
+func ann() httpapi.Caller   { return httpapi.Caller{Name: "ann"} }
+func bob() httpapi.Caller   { return httpapi.Caller{Name: "bob"} }
+func admin() httpapi.Caller { return httpapi.Caller{Name: "admin", Admin: true} }
+
+// bench is the server's side of the jobs API on a real queue and store, with
+// a clock that a test may move.
+type bench struct {
+	*Jobs
+	db    *db.DB
+	root  string
+	shift atomic.Int64
+}
+
+func (b *bench) now() time.Time { return time.Now().Add(time.Duration(b.shift.Load())) }
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{db: dbtest.SQLite(t), root: t.TempDir()}
+	store, err := blob.Open(b.root, blob.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// localhost may be private; 127.0.0.1 may not.
+	f := fetch.New(fetch.Options{AllowHosts: []string{"localhost"}})
+	t.Cleanup(f.Close)
+	b.Jobs = &Jobs{
+		Queue: queue.New(b.db, b.now), Blob: store, Fetch: f, Log: slog.New(slog.DiscardHandler), Now: b.now,
+		Policy: Policy{QueueTTL: time.Hour, ResultTTL: time.Hour, MaxUpload: 1 << 20, JobTimer: Timer{Max: 4 * time.Hour}, Limits: Limits{MaxDuration: 2 * time.Hour, MaxPixels: 4096 * 2176}},
+	}
+	return b
+}
+
+// source serves files on loopback and returns its base address by a name that
+// may be private, and by one that may not.
+func source(t *testing.T, files map[string]string) (allowed, blocked string) {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		content, ok := files[r.URL.Path]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(content))
+	}))
+	t.Cleanup(s.Close)
+	return strings.Replace(s.URL, "127.0.0.1", "localhost", 1), s.URL
+}
+
+func spec(video string) httpapi.Submission {
+	return httpapi.Submission{Spec: apigpu.CaptionSpec{URLVideo: video}.Clean(), Subtitle: []byte(oneCue)}
+}
+
+func (b *bench) submit(t *testing.T, who httpapi.Caller) apigpu.Job {
+	t.Helper()
+	j, err := b.Submit(t.Context(), who, httpapi.Submission{Spec: apigpu.CaptionSpec{}.Clean(), Upload: "upload-none", Subtitle: []byte(oneCue)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// succeed runs a job as the dispatcher would.
+func (b *bench) succeed(t *testing.T, id string, result []byte) queue.Job {
+	t.Helper()
+	j, err := b.Queue.Claim(t.Context(), id, "instance-"+id, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	object, err := b.Blob.Receive(t.Context(), id+".1.mp4", bytes.NewReader(result), 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Queue.Complete(t.Context(), j.Lease(), queue.Outcome{Result: object.Key, Video: apigpu.Video{Bytes: object.Size, SHA256: object.SHA256}}); err != nil {
+		t.Fatal(err)
+	}
+	j, err = b.Queue.Job(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+func (b *bench) exists(key string) bool {
+	_, err := b.Blob.Stat(context.Background(), key)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+func wantCode(t *testing.T, err error, code apigpu.Code, field string) {
+	t.Helper()
+	if e := apigpu.AsError(err); apigpu.CodeOf(err) != code || err != nil && e.Field != field {
+		t.Fatalf("error %v (field %q), want %q of field %q", err, e.Field, code, field)
+	}
+}
+
+func TestSubmitChecks(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	allowed, blocked := source(t, map[string]string{
+		"/page": "<!doctype html><html><body>log in</body></html>", "/ok.srt": oneCue, "/data": strings.Repeat("x", 2000),
+		"/big": strings.Repeat("x", 1<<20+1), "/long.srt": strings.Repeat("x", apigpu.MaxSubtitle+1),
+	})
+	srt := func(url string) httpapi.Submission {
+		return httpapi.Submission{Spec: apigpu.CaptionSpec{URLVideo: allowed + "/data", URLSRT: url}.Clean()}
+	}
+	text := func(s string) httpapi.Submission {
+		sub := spec(allowed + "/data")
+		sub.Subtitle = []byte(s)
+		return sub
+	}
+	for _, c := range []struct {
+		name  string
+		sub   httpapi.Submission
+		code  apigpu.Code
+		field string
+	}{
+		{"all is right", srt(allowed + "/ok.srt"), "", ""},
+		{"a video of unknown format", spec(allowed + "/data"), "", ""},
+		{"a video that is not there now", spec(allowed + "/missing"), "", ""},
+		{"empty subtitles", text(""), apigpu.SubtitleEmpty, "srt"},
+		{"no subtitles", text("this is prose"), apigpu.SubtitleUnparseable, "srt"},
+		{"a page for subtitles", srt(allowed + "/page"), apigpu.SubtitleNotText, "url_srt"},
+		{"subtitles that are not there", srt(allowed + "/missing"), apigpu.SourceUnreachable, "url_srt"},
+		{"subtitles without end", srt(allowed + "/long.srt"), apigpu.TooLarge, "url_srt"},
+		{"private subtitles", srt(blocked + "/ok.srt"), apigpu.BlockedAddress, "url_srt"},
+		{"a private video", spec(blocked + "/data"), apigpu.BlockedAddress, "url_video"},
+		{"metadata of a cloud", spec("http://169.254.169.254/latest"), apigpu.BlockedAddress, "url_video"},
+		{"a page for a video", spec(allowed + "/page"), apigpu.SourceIsHTML, "url_video"},
+		{"a video above MAX_UPLOAD", spec(allowed + "/big"), apigpu.TooLarge, "url_video"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			job, err := b.Submit(t.Context(), ann(), c.sub)
+			wantCode(t, err, c.code, c.field)
+			if status := httpapi.Status(c.code); strings.HasPrefix(string(c.code), "subtitle_") && status != 422 {
+				t.Errorf("status %d", status)
+			}
+			if c.code == "" && (job.Status != apigpu.Queued || job.Captions.CuesIn != 1) {
+				t.Errorf("%+v", job)
+			}
+		})
+	}
+}
+
+// What the worker gets is what was validated; what it must not get is gone.
+func TestSubmitKeepsBytesNotAddresses(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	allowed, _ := source(t, map[string]string{"/ok.srt": oneCue})
+	sub := httpapi.Submission{Spec: apigpu.CaptionSpec{URLVideo: allowed + "/v", URLSRT: allowed + "/ok.srt", HeadersSRT: map[string]string{"A": "b"}}.Clean()}
+	ctx, cancel := context.WithCancel(t.Context())
+	job, err := b.Submit(ctx, ann(), sub)
+	cancel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := b.Queue.Subtitle(t.Context(), job.ID)
+	if err != nil || string(raw) != oneCue {
+		t.Errorf("%q, %v", raw, err)
+	}
+	row, err := b.Queue.Job(t.Context(), job.ID)
+	if err != nil || row.Spec.URLSRT != "" || row.Spec.HeadersSRT != nil || row.Client != "ann" || row.RunFor != 4*time.Hour {
+		t.Errorf("%+v, %v", row, err)
+	}
+}
+
+func TestTimer(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		timer    Timer
+		duration time.Duration
+		want     time.Duration
+	}{
+		{Timer{Fixed: time.Minute, Max: time.Hour}, time.Hour, time.Minute},
+		{Timer{Max: 4 * time.Hour}, 0, 4 * time.Hour},
+		{Timer{Max: 4 * time.Hour}, -time.Second, 4 * time.Hour},
+		{Timer{Max: 4 * time.Hour}, time.Minute, runBase + slowestRun*time.Minute},
+		{Timer{Max: 4 * time.Hour}, time.Hour, 4 * time.Hour},
+		{Timer{Max: 4 * time.Hour}, 1<<63 - 1, 4 * time.Hour},
+	} {
+		if got := c.timer.For(Head{Duration: c.duration}); got != c.want {
+			t.Errorf("%+v for %s: %s, want %s", c.timer, c.duration, got, c.want)
+		}
+	}
+}
+
+func TestJudgeHead(t *testing.T) {
+	t.Parallel()
+	limits := Limits{MaxDuration: time.Hour, MaxPixels: 1920 * 1080}
+	for _, c := range []struct {
+		name string
+		info mp4.Info
+		err  error
+		want time.Duration
+		code apigpu.Code
+	}{
+		{"a film", mp4.Info{Duration: time.Minute, Width: 1920, Height: 1080}, nil, time.Minute, ""},
+		{"sound only", mp4.Info{}, mp4.ErrNoVideo, 0, apigpu.NoVideoStream},
+		{"another format", mp4.Info{}, errors.New("no box"), 0, ""},
+		{"a length that headers lie about", mp4.Info{Duration: 2 * time.Hour}, nil, 0, ""},
+		{"a huge picture", mp4.Info{Width: 1920, Height: 1081}, nil, 0, apigpu.MediaTooBig},
+	} {
+		head, err := judgeHead(c.info, c.err, limits)
+		if head.Duration != c.want || apigpu.CodeOf(err) != c.code {
+			t.Errorf("%s: %+v, %v", c.name, head, err)
+		}
+	}
+}
+
+func TestListAndVisibility(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var mine []string
+	for range 3 {
+		mine = append(mine, b.submit(t, ann()).ID)
+		b.shift.Add(int64(time.Millisecond)) // ids sort by time
+	}
+	other := b.submit(t, bob()).ID
+	page, cursor, err := b.List(t.Context(), ann(), httpapi.Filter{Limit: 2})
+	if err != nil || len(page) != 2 || page[0].ID != mine[2] || page[1].ID != mine[1] || cursor != mine[1] {
+		t.Fatalf("%d jobs, cursor %q, %v", len(page), cursor, err)
+	}
+	page, cursor, err = b.List(t.Context(), ann(), httpapi.Filter{Limit: 2, Cursor: cursor})
+	if err != nil || len(page) != 1 || page[0].ID != mine[0] || cursor != "" {
+		t.Fatalf("%d jobs, cursor %q, %v", len(page), cursor, err)
+	}
+	if all, _, err := b.List(t.Context(), admin(), httpapi.Filter{Limit: 100}); err != nil || len(all) != 4 {
+		t.Errorf("the admin sees %d jobs, %v", len(all), err)
+	}
+	for name, call := range map[string]func() error{
+		"job":    func() error { _, err := b.Job(t.Context(), ann(), other); return err },
+		"wait":   func() error { _, err := b.Wait(t.Context(), ann(), other, 0); return err },
+		"cancel": func() error { _, err := b.Cancel(t.Context(), ann(), other); return err },
+		"delete": func() error { return b.Delete(t.Context(), ann(), other) },
+		"video":  func() error { _, err := b.Video(t.Context(), ann(), other); return err },
+	} {
+		if err := call(); apigpu.CodeOf(err) != apigpu.JobNotFound {
+			t.Errorf("%s of another's job: %v", name, err)
+		}
+	}
+	if j, err := b.Job(t.Context(), bob(), other); err != nil || j.Status != apigpu.Queued {
+		t.Errorf("%s %v", j.Status, err)
+	}
+}
+
+func TestDelete(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	queued := b.submit(t, ann())
+	if err := b.Delete(t.Context(), ann(), queued.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.Job(t.Context(), ann(), queued.ID)
+	wantCode(t, err, apigpu.JobNotFound, "")
+
+	done := b.submit(t, ann())
+	key := b.succeed(t, done.ID, []byte("video")).Result
+	if err := b.Delete(t.Context(), ann(), done.ID); err != nil || b.exists(key) {
+		t.Errorf("%v, its file is there: %v", err, b.exists(key))
+	}
+
+	running := b.submit(t, ann())
+	j, err := b.Queue.Claim(t.Context(), running.ID, "instance", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deleted := make(chan error, 1)
+	go func() { deleted <- b.Delete(context.WithoutCancel(t.Context()), ann(), running.ID) }()
+	for row := j; !row.CancelRequested; { // the driver hears of it, and ends the job
+		if row, err = b.Queue.Wait(t.Context(), running.ID, row.Revision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Queue.Cancelled(t.Context(), j.Lease()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-deleted; err != nil {
+		t.Error(err)
+	}
+	_, err = b.Job(t.Context(), ann(), running.ID)
+	wantCode(t, err, apigpu.JobNotFound, "")
+}
+
+func TestVideoStates(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	id := b.submit(t, ann()).ID
+	video := func() (string, error) {
+		v, err := b.Video(t.Context(), ann(), id)
+		if err != nil {
+			return "", err
+		}
+		defer v.Content.Close()
+		raw, err := io.ReadAll(v.Content)
+		return string(raw), err
+	}
+	_, err := video()
+	wantCode(t, err, apigpu.NotReady, "")
+	row := b.succeed(t, id, []byte("video"))
+	if raw, err := video(); err != nil || raw != "video" {
+		t.Errorf("%q, %v", raw, err)
+	}
+	b.shift.Add(int64(time.Hour)) // its time is over, though nobody has removed it yet
+	_, err = video()
+	wantCode(t, err, apigpu.Gone, "")
+	b.shift.Store(0)
+	if err := b.Blob.Delete(t.Context(), row.Result); err != nil {
+		t.Fatal(err)
+	}
+	_, err = video()
+	wantCode(t, err, apigpu.Gone, "")
+
+	id = b.submit(t, ann()).ID
+	if _, err := b.Cancel(t.Context(), ann(), id); err != nil {
+		t.Fatal(err)
+	}
+	_, err = video()
+	wantCode(t, err, apigpu.Canceled, "")
+}
+
+func TestUploadIsReceivedAndDiscarded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	receive := func(size int) (string, error) {
+		return b.Receive(t.Context(), ann(), bytes.NewReader(make([]byte, size)))
+	}
+	_, err := receive(1<<20 + 1)
+	wantCode(t, err, apigpu.TooLarge, "")
+	lost, err := receive(10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Discard(lost)
+	b.Discard("")
+	if b.exists(lost) {
+		t.Error("a discarded upload is there")
+	}
+	taken, err := receive(11)
+	if err != nil {
+		t.Fatal(err)
+	}
+	job, err := b.Submit(t.Context(), ann(), httpapi.Submission{Upload: taken, Subtitle: []byte(oneCue)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Discard(taken)
+	if !b.exists(taken) {
+		t.Fatal("an upload that a job has taken over was discarded")
+	}
+	if err := b.KeepOnce(t.Context()); err != nil || !b.exists(taken) {
+		t.Fatalf("the upload of a queued job is gone: %v", err)
+	}
+	b.succeed(t, job.ID, []byte("v"))
+	if err := b.KeepOnce(t.Context()); err != nil || b.exists(taken) {
+		t.Errorf("the upload outlives its job: %v", err)
+	}
+}
+
+func TestKeep(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	old, fresh := b.submit(t, ann()), b.submit(t, ann())
+	spent := b.succeed(t, old.ID, []byte("old")).Result
+	b.shift.Store(int64(30 * time.Minute))
+	kept := b.succeed(t, fresh.ID, []byte("fresh")).Result
+	for key, age := range map[string]time.Duration{"stray-old": strayAge + time.Minute, "stray-young": strayAge - time.Minute, kept: 100 * strayAge} {
+		if key != kept {
+			if _, err := b.Blob.Receive(t.Context(), key, strings.NewReader("x"), 10); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.age(t, key, age)
+	}
+	b.shift.Store(int64(61 * time.Minute))
+	if err := b.KeepOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]bool{spent: false, kept: true, "stray-old": false, "stray-young": true} {
+		if b.exists(key) != want {
+			t.Errorf("%s is there: %v", key, !want)
+		}
+	}
+	if _, err := b.Video(t.Context(), ann(), old.ID); apigpu.CodeOf(err) != apigpu.Gone {
+		t.Errorf("error %v", err)
+	}
+	if j, err := b.Job(t.Context(), ann(), old.ID); err != nil || j.Status != apigpu.Succeeded {
+		t.Errorf("the job is forgotten with its file: %v", err)
+	}
+}
+
+// age makes an object as old as that.
+func (b *bench) age(t *testing.T, key string, age time.Duration) {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(b.root, "objects", "*", key))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%q: %q, %v", key, found, err)
+	}
+	when := time.Now().Add(-age)
+	if err := os.Chtimes(found[0], when, when); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A signed link, from the answer to the end of its time, with no header.
+func TestSignedLink(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	keys, err := httpapi.ParseKeys("ann:one,bob:two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := httpapi.New(httpapi.Config{Jobs: b.Jobs, Guard: keys.Require, LinkSecret: []byte("s"), MaxUpload: 1 << 20, Log: b.Log, Now: b.now})
+	job := b.submit(t, ann())
+	ask := func(url, key string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, url, nil)
+		r.Header.Set("X-API-Key", key)
+		rec := httptest.NewRecorder()
+		api.ServeHTTP(rec, r)
+		return rec
+	}
+	var shown apigpu.Job
+	if err := json.Unmarshal(ask("http://host/jobs/"+job.ID, "one").Body.Bytes(), &shown); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		do     func()
+		url    string
+		status int
+	}{
+		{"before its end", func() {}, shown.VideoURL, 409},
+		{"when it is there", func() { b.succeed(t, job.ID, []byte("video")) }, shown.VideoURL, 200},
+		{"with another name", func() {}, strings.Replace(shown.VideoURL, "video.mp4", "other.mp4", 1), 404},
+		{"after the result's end", func() {
+			b.shift.Store(int64(61 * time.Minute))
+			if err := b.KeepOnce(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}, shown.VideoURL, 410},
+		{"after its own end", func() { b.shift.Store(int64(24 * time.Hour)) }, shown.VideoURL, 410},
+	} {
+		c.do()
+		if rec := ask(c.url, ""); rec.Code != c.status {
+			t.Errorf("%s: %d %s", c.name, rec.Code, rec.Body)
+		}
+	}
+	if rec := ask("http://host/jobs/"+job.ID, "two"); rec.Code != 404 {
+		t.Errorf("to another key: %d", rec.Code)
+	}
+}

@@ -1,0 +1,46 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// Unstalled serves next and lets no client hold a connection by a body that
+// does not come: each read of it must bring something within idle. net/http
+// has one time limit for a whole body or none, and an upload of any length is
+// welcome. It also bounds the wait for what is left of a body that next does
+// not read, as after a request without a key.
+func Unstalled(next http.Handler, idle time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody {
+			b := &livelyBody{ReadCloser: r.Body, idle: idle, deadline: http.NewResponseController(w).SetReadDeadline}
+			b.extend()
+			r.Body = b
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// livelyBody moves the deadline of its connection with each read. After its
+// end there is none: net/http goes on reading, to notice a client that leaves.
+type livelyBody struct {
+	io.ReadCloser
+	idle     time.Duration
+	deadline func(time.Time) error
+}
+
+// extend sets the deadline anew. A connection that has none, as in a test, is
+// no worse off than before.
+func (b *livelyBody) extend() { _ = b.deadline(time.Now().Add(b.idle)) }
+
+// Read implements io.Reader.
+func (b *livelyBody) Read(p []byte) (int, error) {
+	b.extend()
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		_ = b.deadline(time.Time{})
+	}
+	return n, err
+}

@@ -1,0 +1,95 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/api-gpu/api-gpu/internal/fleet"
+	"github.com/api-gpu/api-gpu/internal/provider/static"
+)
+
+func newStatus(t *testing.T, b *bench) (*Status, func(context.Context) error) {
+	t.Helper()
+	identity, err := fleet.LoadIdentity(t.Context(), b.db, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider, err := static.New(static.Config{URLs: []string{"http://127.0.0.1:1"}, Slots: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := fleet.New(fleet.Config{
+		DB: b.db, Queue: b.Queue, Provider: provider, Identity: identity, Log: b.Log, Now: b.now,
+		Policy: fleet.Policy{MaxGPUs: 1, Lease: time.Minute, BootTimeout: time.Minute, Silence: time.Minute, Traits: provider.Traits()},
+	})
+	return &Status{Queue: b.Queue, Fleet: f, Provider: "static", Version: "v1", Began: b.now(), Now: b.now, Warnings: []string{"careful"}}, f.Run
+}
+
+func TestHealthAndMetrics(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	s, run := newStatus(t, b)
+	health := func() (int, Health) {
+		rec := httptest.NewRecorder()
+		s.Health(rec, httptest.NewRequest(http.MethodGet, "/health", nil))
+		var h Health
+		if err := json.Unmarshal(rec.Body.Bytes(), &h); err != nil {
+			t.Fatal(err)
+		}
+		return rec.Code, h
+	}
+	if code, h := health(); code != 200 || h.Status != "standby" || h.Role != "standby" || len(h.Warnings) != 1 {
+		t.Errorf("before it leads: %d %+v", code, h)
+	}
+	b.submit(t, ann())
+	running := b.submit(t, ann())
+	if _, err := b.Queue.Claim(t.Context(), running.ID, "instance", 0); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	for !s.Fleet.Leading() || count(instances(t, s), "booting") == 0 {
+		select {
+		case <-s.Fleet.Changed():
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if code, h := health(); code != 200 || h.Status != "ok" || h.Role != "leader" || h.Jobs != (HealthJobs{1, 1}) || h.Workers != (HealthWorkers{0, 1}) || h.Version != "v1" {
+		t.Errorf("%d %+v", code, h)
+	}
+	rec := httptest.NewRecorder()
+	s.Metrics().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for _, line := range []string{
+		`api_gpu_jobs{status="queued"} 1`, `api_gpu_jobs{status="running"} 1`, `api_gpu_instances{state="booting"} 1`,
+		`api_gpu_instances{state="ready"} 0`, `api_gpu_leading 1`, "go_goroutines",
+	} {
+		if rec.Code != 200 || !strings.Contains(rec.Body.String(), line) {
+			t.Errorf("status %d, no line %s", rec.Code, line)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := b.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if code, h := health(); code != 503 || h.Status != "degraded" {
+		t.Errorf("without a database: %d %+v", code, h)
+	}
+}
+
+func instances(t *testing.T, s *Status) []fleet.Instance {
+	t.Helper()
+	rows, err := s.Fleet.Instances(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}

@@ -1,0 +1,127 @@
+package stories
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// Bounds of what a story waits for.
+const (
+	startTimeout = 30 * time.Second
+	stopTimeout  = 60 * time.Second
+	lookGap      = 20 * time.Millisecond
+)
+
+// listening is the line that both programs log when they can be reached.
+var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
+
+// serve NAME=VALUE… starts an orchestrator on a free port and sets $API. Its
+// settings are those, over defaults that suit a story.
+func serve(ts *testscript.TestScript, neg bool, settings []string) {
+	if neg {
+		ts.Fatalf("usage: serve [NAME=VALUE…]")
+	}
+	defaults := []string{
+		"HOST=127.0.0.1", "PORT=0", "PROVIDER=local", "SHUTDOWN=destroy", "ALLOW_PRIVATE_HOSTS=127.0.0.1", "DISK_FREE_MIN=64MiB",
+	}
+	start(ts, "orchestrator", "API", append(defaults, settings...))
+}
+
+// work NAME=VALUE… starts a worker on a free port and sets $WORKER.
+func work(ts *testscript.TestScript, neg bool, settings []string) {
+	if neg {
+		ts.Fatalf("usage: work [NAME=VALUE…]")
+	}
+	start(ts, "worker", "WORKER", append([]string{"HOST=127.0.0.1", "PORT=0"}, settings...))
+}
+
+// start runs a program in the story's folder until the story ends, and puts
+// the address where it listens into the variable.
+func start(ts *testscript.TestScript, name, variable string, settings []string) {
+	dir := ts.MkAbs(".")
+	log := filepath.Join(dir, name+".log")
+	output, err := os.Create(log)
+	ts.Check(err)
+	defer output.Close()
+	bin, _, _ := strings.Cut(ts.Getenv("PATH"), string(os.PathListSeparator))
+	command := exec.Command(filepath.Join(bin, name))
+	command.Dir, command.Stdout, command.Stderr = dir, output, output
+	command.Env = append([]string{"PATH=" + ts.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}, settings...)
+	ts.Check(command.Start())
+	ended := make(chan struct{})
+	go func() {
+		_ = command.Wait() // the log says why, where that matters
+		close(ended)
+	}()
+	ts.Defer(func() { end(ts, command, ended) })
+
+	timeout := time.After(startTimeout)
+	for {
+		if m := listening.FindStringSubmatch(ts.ReadFile(log)); m != nil {
+			ts.Setenv(variable, "http://"+m[1])
+			return
+		}
+		select {
+		case <-ended:
+			ts.Fatalf("%s ended:\n%s", name, ts.ReadFile(log))
+		case <-timeout:
+			ts.Fatalf("%s does not listen:\n%s", name, ts.ReadFile(log))
+		case <-time.After(lookGap):
+		}
+	}
+}
+
+// end stops a program as a service manager does.
+func end(ts *testscript.TestScript, command *exec.Cmd, ended <-chan struct{}) {
+	_ = command.Process.Signal(syscall.SIGTERM) // it may have ended already
+	select {
+	case <-ended:
+	case <-time.After(stopTimeout):
+		_ = command.Process.Kill()
+		ts.Fatalf("%s does not stop", filepath.Base(command.Path))
+	}
+}
+
+// leftovers names the processes that a story leaves behind: all that it
+// started have its folder in their environment.
+func leftovers(dir string) (left []string) {
+	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, file := range environs {
+		environ, err := os.ReadFile(file)
+		if err != nil || !bytes.Contains(environ, []byte(dir)) {
+			continue // another's, or gone by now
+		}
+		if command, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline")); err == nil && len(command) > 0 {
+			left = append(left, string(bytes.ReplaceAll(command, []byte{0}, []byte{' '})))
+		}
+	}
+	return left
+}
+
+// readme NAME runs a block of the README as it is written, but for the two
+// addresses in it: the story's server stands for localhost:3000, and its
+// files for example.com. What a block leaves in $job the next one finds.
+func readme(blocks map[string]string) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if len(args) != 1 || blocks[args[0]] == "" {
+			ts.Fatalf("usage: readme NAME, of a block in README.md")
+		}
+		block := strings.NewReplacer(
+			"http://localhost:3000", ts.Getenv("API"), "https://example.com", ts.Getenv("FILES"),
+		).Replace(blocks[args[0]])
+		script := "set -eu\njob=$(cat .job 2>/dev/null || true)\n" + block + "\necho \"$job\" >.job\n"
+		err := ts.Exec("bash", "-c", script)
+		if (err != nil) != neg {
+			ts.Fatalf("readme %s: error %v", args[0], err)
+		}
+		ts.Setenv("job", strings.TrimSpace(ts.ReadFile(".job")))
+	}
+}
