@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"internal/httpapi":         1,
 	"internal/link":            1,
 	"internal/mp4":             1,
+	"internal/program":         1,
 	"internal/provider/local":  1,
 	"internal/provider/static": 1,
 	"internal/provider/vast":   1,
@@ -161,7 +162,7 @@ func imports(t *testing.T) map[string][]string {
 var workerLinks = struct{ packages, modules []string }{
 	packages: []string{
 		".", "cmd/worker", "internal/caption", "internal/fetch", "internal/ffmpeg", "internal/httpapi",
-		"internal/link", "internal/selfdestroy", "internal/worker",
+		"internal/link", "internal/program", "internal/selfdestroy", "internal/worker",
 	},
 	modules: []string{
 		"code.dny.dev/ssrf", "github.com/alecthomas/kong", "github.com/danielgtaylor/huma/v2",

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
 )
 
@@ -33,7 +34,7 @@ func (doctorCmd) Run(a *app) error {
 	findings = append(findings, reached(a.server, health, err))
 	if err == nil {
 		_, err := a.client.Jobs(a.ctx, client.Filter{Limit: 1})
-		findings = append(findings, keyAccepted(a.key != "", err), versions(version(), health.Version))
+		findings = append(findings, keyAccepted(a.key != "", err), versions(apigpu.Version(), health.Version))
 		findings = append(findings, condition(health)...)
 	}
 	exit := exitOK

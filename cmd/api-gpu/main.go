@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/joho/godotenv"
 
+	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
 )
 
@@ -66,7 +67,7 @@ func (a *app) execute(args []string, getenv func(string) string) error {
 	// kong would end the process; here it goes on, and its faults are ignored.
 	quit := false // --help or --version has said all there is to say
 	parser, err := kong.New(&flags,
-		kong.Name("api-gpu"), kong.Description(description), kong.Vars{"version": version()},
+		kong.Name("api-gpu"), kong.Description(description), kong.Vars{"version": apigpu.Version()},
 		kong.Writers(a.stdout, a.stderr), kong.Exit(func(int) { quit = true }),
 		kong.Resolvers(environment(lookup)), kong.Help(help),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
@@ -81,7 +82,7 @@ func (a *app) execute(args []string, getenv func(string) string) error {
 		return usage("%v.", err).withHint("See: api-gpu --help")
 	}
 	a.server, a.key = flags.Server, flags.Key
-	a.client, err = client.New(flags.Server, client.Options{Key: flags.Key, UserAgent: "api-gpu/" + version()})
+	a.client, err = client.New(flags.Server, client.Options{Key: flags.Key, UserAgent: "api-gpu/" + apigpu.Version()})
 	if err != nil {
 		return err
 	}

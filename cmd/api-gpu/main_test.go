@@ -401,7 +401,7 @@ func TestDoctor(t *testing.T) {
 func TestHelpAndVersion(t *testing.T) {
 	t.Parallel()
 	got := invoke(t.Context(), t, "http://unused.invalid", "", "--version")
-	got.want(t, result{stdout: version() + "\n"})
+	got.want(t, result{stdout: apigpu.Version() + "\n"})
 	got = invoke(t.Context(), t, "http://unused.invalid", "", "--help")
 	if got.code != 0 || got.stderr != "" {
 		t.Errorf("code %d, stderr %q", got.code, got.stderr)

@@ -3,12 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/api-gpu/api-gpu/internal/program"
 )
 
 // Config is every setting of the orchestrator: kong reads it from flags and
@@ -74,7 +75,7 @@ func (c *Config) production() bool { return c.AppEnv == "production" }
 func (c *Config) check() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if c.APIKey == "" && !loopback(c.Host) {
+	if c.APIKey == "" && !program.Loopback(c.Host) {
 		fault("X_API_KEY is not set, and HOST=%s is reached from outside: set a key", c.Host)
 	}
 	switch c.Provider {
@@ -137,11 +138,6 @@ func (c *Config) idleTimeout() (time.Duration, error) {
 		err = errors.New("negative")
 	}
 	return d, err
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Bytes is a size as people write it: 512MiB, 2GiB, 1000000.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/api-gpu/api-gpu/internal/program"
 )
 
 // healthCmd is the health check of a container: it needs no shell and no curl.
@@ -16,7 +18,7 @@ type healthCmd struct {
 	Port int `env:"PORT" default:"3000" help:"Port of the orchestrator."`
 }
 
-func (c *healthCmd) Run(ctx context.Context, out output) error {
+func (c *healthCmd) Run(ctx context.Context, out program.Output) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/health", c.Port), nil)
@@ -31,19 +33,19 @@ func (c *healthCmd) Run(ctx context.Context, out output) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("it answers %s", resp.Status)
 	}
-	fmt.Fprintln(out.stdout, "ok")
+	fmt.Fprintln(out.Stdout, "ok")
 	return nil
 }
 
 // configCmd prints the settings as the README shows them.
 type configCmd struct{}
 
-func (*configCmd) Run(out output) error {
+func (*configCmd) Run(out program.Output) error {
 	table, err := settings(&serveCmd{})
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprint(out.stdout, table)
+	_, err = fmt.Fprint(out.Stdout, table)
 	return err
 }
 

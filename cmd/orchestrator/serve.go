@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,6 +22,7 @@ import (
 	"github.com/api-gpu/api-gpu/internal/gpu"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
 	"github.com/api-gpu/api-gpu/internal/link"
+	"github.com/api-gpu/api-gpu/internal/program"
 	"github.com/api-gpu/api-gpu/internal/provider/local"
 	"github.com/api-gpu/api-gpu/internal/provider/static"
 	"github.com/api-gpu/api-gpu/internal/queue"
@@ -36,35 +36,26 @@ const (
 	maxRun       = 4 * time.Hour
 	silence      = 3 * time.Minute
 	drainTimeout = 10 * time.Minute
-	stopTimeout  = 20 * time.Second
-	bodyIdle     = time.Minute // for the next byte of a request
+	stopTimeout  = 5 * time.Second // docker stop gives ten
+	bodyIdle     = time.Minute     // for the next byte of a request
 )
 
 type serveCmd struct{ Config }
 
 // Run serves until ctx ends, then stops in order: no new request, no new
 // work, then the workers as SHUTDOWN says.
-func (c *serveCmd) Run(ctx context.Context, out output) error {
+func (c *serveCmd) Run(ctx context.Context, out program.Output) error {
 	c.defaults()
 	if err := c.check(); err != nil {
 		return err
 	}
-	log := newLog(out.stderr, c.LogLevel, c.production())
+	log := program.Log(out.Stderr, c.LogLevel, c.production())
 	o, err := c.open(ctx, log)
 	if err != nil {
 		return err
 	}
 	defer o.close()
 	return o.serve(ctx)
-}
-
-func newLog(w io.Writer, level string, jsonLines bool) *slog.Logger {
-	var l slog.Level
-	_ = l.UnmarshalText([]byte(level)) // kong has checked the word
-	if jsonLines {
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l}))
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
 }
 
 // orchestrator is the program put together.
@@ -184,6 +175,9 @@ func (o *orchestrator) listen(identity fleet.Identity, provider gpu.Provider) er
 	keys, err := httpapi.ParseKeys(o.cfg.APIKey)
 	if err != nil {
 		return fmt.Errorf("X_API_KEY: %w", err)
+	}
+	if keys.Open() && !program.Loopback(o.cfg.Host) { // set, and without a key in it
+		return errors.New("X_API_KEY holds no key")
 	}
 	proxies, err := httpapi.ParseProxies(o.cfg.TrustedProxies)
 	if err != nil {
@@ -309,10 +303,7 @@ func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) (*http.Server, 
 	if l == nil {
 		return nil, done
 	}
-	s := &http.Server{
-		Handler: server.Unstalled(h, bodyIdle), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
+	s := httpapi.NewServer(h, bodyIdle, log)
 	go func() {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			done <- fmt.Errorf("serve HTTP: %w", err)

@@ -17,6 +17,7 @@ import (
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
+	"github.com/api-gpu/api-gpu/internal/program"
 	"github.com/api-gpu/api-gpu/internal/worker"
 )
 
@@ -24,7 +25,8 @@ const (
 	maxInput     = 2 << 30 // bytes of a video
 	syncWait     = 90 * time.Second
 	proveTimeout = 2 * time.Minute
-	stopTimeout  = 10 * time.Second
+	stopTimeout  = 5 * time.Second // docker stop gives ten
+	bodyIdle     = 2 * time.Minute // for the next byte of a request: a pushed video pauses with its source
 )
 
 // errLeaseOver ends the program: whoever rented this machine is gone.
@@ -54,7 +56,7 @@ func (c *serveCmd) check() error {
 		c.Host = "127.0.0.1"
 	}
 	switch {
-	case open && (c.AppEnv == "production" || !loopback(c.Host)):
+	case open && (c.AppEnv == "production" || !program.Loopback(c.Host)):
 		return errors.New("SESSION_TOKEN and X_API_KEY must be set, but for a worker on loopback in development")
 	case c.MaxWorkerJobs < 1:
 		return errors.New("MAX_WORKER_JOBS must be at least 1")
@@ -65,11 +67,11 @@ func (c *serveCmd) check() error {
 }
 
 // Run serves until ctx ends or the lease does.
-func (c *serveCmd) Run(ctx context.Context, out output) (err error) {
+func (c *serveCmd) Run(ctx context.Context, out program.Output) (err error) {
 	if err := c.check(); err != nil {
 		return err
 	}
-	log := newLog(out, c.LogLevel, c.AppEnv == "production")
+	log := program.Log(out.Stderr, c.LogLevel, c.AppEnv == "production")
 	dir, cleanUp, err := workDir(c.WorkDir)
 	if err != nil {
 		return err
@@ -98,6 +100,9 @@ func (c *serveCmd) newWorker(dir string, f *fetch.Client, log *slog.Logger) (*wo
 	if err != nil {
 		return nil, fmt.Errorf("X_API_KEY: %w", err)
 	}
+	if keys.Open() && c.APIKey != "" {
+		return nil, errors.New("X_API_KEY holds no key")
+	}
 	allowed, err := httpapi.ParseProxies(c.AllowedIPs)
 	if err != nil {
 		return nil, fmt.Errorf("ALLOWED_IPS: %w", err)
@@ -114,10 +119,7 @@ func (c *serveCmd) newWorker(dir string, f *fetch.Client, log *slog.Logger) (*wo
 func (c *serveCmd) serve(ctx context.Context, w *worker.Worker, l net.Listener, log *slog.Logger) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	server := &http.Server{
-		Handler: w.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
+	server := httpapi.NewServer(w.Handler(), bodyIdle, log)
 	go func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			cancel(fmt.Errorf("serve HTTP: %w", err))
@@ -193,24 +195,10 @@ func workDir(configured string) (string, func() error, error) {
 	return dir, func() error { return os.RemoveAll(dir) }, nil
 }
 
-func newLog(out output, level string, jsonLines bool) *slog.Logger {
-	var l slog.Level
-	_ = l.UnmarshalText([]byte(level)) // kong has checked the word
-	if jsonLines {
-		return slog.New(slog.NewJSONHandler(out.stderr, &slog.HandlerOptions{Level: l}))
-	}
-	return slog.New(slog.NewTextHandler(out.stderr, &slog.HandlerOptions{Level: l}))
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
 // selftestCmd proves what this machine can do and prints it.
 type selftestCmd struct{}
 
-func (*selftestCmd) Run(ctx context.Context, out output) (err error) {
+func (*selftestCmd) Run(ctx context.Context, out program.Output) (err error) {
 	dir, cleanUp, err := workDir("")
 	if err != nil {
 		return err
@@ -219,7 +207,7 @@ func (*selftestCmd) Run(ctx context.Context, out output) (err error) {
 	f := fetch.New(fetch.Options{})
 	defer f.Close()
 	c := serveCmd{MaxWorkerJobs: 1}
-	w, err := c.newWorker(dir, f, newLog(out, "warn", false))
+	w, err := c.newWorker(dir, f, program.Log(out.Stderr, "warn", false))
 	if err != nil {
 		return err
 	}
@@ -229,7 +217,7 @@ func (*selftestCmd) Run(ctx context.Context, out output) (err error) {
 	if err := w.Prove(ctx); err != nil {
 		return err
 	}
-	enc := json.NewEncoder(out.stdout)
+	enc := json.NewEncoder(out.Stdout)
 	enc.SetIndent("", "  ")
 	return enc.Encode(w.Info())
 }

@@ -85,7 +85,7 @@ func (f *Fleet) contact(ctx context.Context, in Instance) {
 		f.cfg.Log.InfoContext(ctx, "worker is ready", "instance", in.Label, "encoder", reply.Worker.Encoder, "gpu", reply.Worker.GPU)
 		poke(f.wake)
 	case !reply.Ready:
-		f.cfg.Log.WarnContext(ctx, "worker is not ready", "instance", in.Label, "reason", reply.Reason)
+		f.cfg.Log.DebugContext(ctx, "worker is not ready", "instance", in.Label, "reason", reply.Reason)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // Events are sent at most every eventGap per client, and a comment every
 // keepAlive of silence, so that proxies keep the connection.
 const (
-	eventGap  = 200 * time.Millisecond
+	eventGap  = 50 * time.Millisecond
 	keepAlive = 15 * time.Second
 )
 

@@ -1,18 +1,29 @@
-package server
+package httpapi
 
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"time"
 )
 
-// Unstalled serves next and lets no client hold a connection by a body that
+// NewServer returns a server of h with limits on what a client may hold up:
+// its header for 10 s, its body for bodyIdle without a byte, its connection
+// for 2 min without a request. Answers have none: waits and videos are long.
+func NewServer(h http.Handler, bodyIdle time.Duration, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: unstalled(h, bodyIdle), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// unstalled serves next and lets no client hold a connection by a body that
 // does not come: each read of it must bring something within idle. net/http
 // has one time limit for a whole body or none, and an upload of any length is
 // welcome. It also bounds the wait for what is left of a body that next does
 // not read, as after a request without a key.
-func Unstalled(next http.Handler, idle time.Duration) http.Handler {
+func unstalled(next http.Handler, idle time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil && r.Body != http.NoBody {
 			b := &livelyBody{ReadCloser: r.Body, idle: idle, deadline: http.NewResponseController(w).SetReadDeadline}

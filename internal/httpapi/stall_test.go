@@ -1,4 +1,4 @@
-package server
+package httpapi
 
 import (
 	"bufio"
@@ -17,7 +17,7 @@ func TestUnstalled(t *testing.T) {
 	t.Parallel()
 	const idle = 300 * time.Millisecond
 	ended := make(chan error, 1)
-	s := httptest.NewServer(Unstalled(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := httptest.NewServer(unstalled(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/refuse" {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
