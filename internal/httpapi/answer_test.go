@@ -114,7 +114,7 @@ func TestFailedJobIsNever2xx(t *testing.T) {
 	}{
 		{"source", func(f *fakeJobs) { f.fail(firstID, apigpu.SourceUnreachable) }, apigpu.SourceUnreachable},
 		{"lost", func(f *fakeJobs) { f.fail(firstID, apigpu.GPULost) }, apigpu.GPULost},
-		{"canceled", func(f *fakeJobs) { _, _ = f.Cancel(nil, Caller{Admin: true}, firstID) }, apigpu.Canceled}, //nolint:staticcheck // no context is used
+		{"canceled", func(f *fakeJobs) { _, _ = f.Cancel(t.Context(), Caller{Admin: true}, firstID) }, apigpu.Canceled},
 		{"expired", func(f *fakeJobs) { f.change(firstID, func(j *fakeJob) { j.job.Status = apigpu.JobExpired }) }, apigpu.QueueExpired},
 		{"failed, nobody knows why", func(f *fakeJobs) { f.change(firstID, func(j *fakeJob) { j.job.Status = apigpu.Failed }) }, apigpu.Internal},
 	} {

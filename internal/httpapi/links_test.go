@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/tls"
 	"net/http/httptest"
 	"net/netip"
@@ -177,7 +178,7 @@ func TestFileLink(t *testing.T) {
 }
 
 func statusOf(w *world, id string) int {
-	if j, err := w.jobs.Job(nil, Caller{Admin: true}, id); err == nil && !j.Status.Final() { //nolint:staticcheck // the fake uses no context
+	if j, err := w.jobs.Job(context.Background(), Caller{Admin: true}, id); err == nil && !j.Status.Final() {
 		return 202
 	}
 	return 200

@@ -31,7 +31,7 @@ func TestStatic(t *testing.T) {
 	})
 	_ = worker.Process.Kill()
 	_ = worker.Wait()
-	worker = startWorker(t, port)
+	startWorker(t, port)
 	done := s.final(job.ID, 2*time.Minute)
 	s.wants(done)
 	if done.Attempt != 2 {
