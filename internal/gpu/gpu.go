@@ -37,9 +37,6 @@ const (
 	Gone       State = "gone"       // complete listings lack it
 )
 
-// Live reports whether an instance in this state may exist and cost money.
-func (s State) Live() bool { return s != Planned && s != Gone }
-
 // Offer is something that a provider would rent out now.
 type Offer struct {
 	ID string

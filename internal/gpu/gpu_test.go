@@ -34,12 +34,3 @@ func TestUSD(t *testing.T) {
 		}
 	}
 }
-
-func TestLive(t *testing.T) {
-	t.Parallel()
-	for state, want := range map[State]bool{Planned: false, Creating: true, Booting: true, Ready: true, Destroying: true, Gone: false} {
-		if got := state.Live(); got != want {
-			t.Errorf("%s.Live() = %v, want %v", state, got, want)
-		}
-	}
-}
