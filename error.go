@@ -20,6 +20,7 @@ const (
 	MethodNotAllowed     Code = "method_not_allowed"       // the path exists, the method does not
 	JobNotFound          Code = "job_not_found"            // no such job, or another key's
 	NotFound             Code = "not_found"                // no such path
+	RangeNotSatisfiable  Code = "range_not_satisfiable"    // the file does not reach that far
 	NotReady             Code = "not_ready"                // the job has no result yet
 	Conflict             Code = "conflict"                 // the state of the thing does not allow it
 	StaleAttempt         Code = "stale_attempt"            // a newer attempt or owner has taken over

@@ -52,7 +52,7 @@ type Config struct {
 	Shutdown    string        `env:"SHUTDOWN" default:"keep" enum:"keep,drain,destroy" group:"Workers" help:"What a stop does to workers: keep them for the next start, drain (finish jobs, then end them), or destroy them at once."`
 
 	LogLevel string `env:"LOG_LEVEL" default:"info" enum:"debug,info,warn,error" group:"Program" help:"What is logged: debug, info, warn or error."`
-	AppEnv   string `env:"APP_ENV,NODE_ENV" default:"development" group:"Program" help:"production logs JSON and must be told its PROVIDER."`
+	AppEnv   string `env:"APP_ENV,NODE_ENV" default:"development" enum:"development,test,production" group:"Program" help:"production logs JSON and must be told its PROVIDER."`
 }
 
 // defaults fills what depends on other settings.
@@ -96,6 +96,11 @@ func (c *Config) check() error {
 	}
 	if !strings.HasPrefix(c.StorageURL, "file:") || c.StorageURL == "file:" {
 		fault("STORAGE_URL must be file:FOLDER")
+	}
+	for _, host := range c.AllowPrivateHosts {
+		if strings.ContainsAny(host, "/@ ") {
+			fault("ALLOW_PRIVATE_HOSTS: %q is no host such as minio or minio:9000", host)
+		}
 	}
 	for name, d := range map[string]time.Duration{
 		"QUEUE_TTL": c.QueueTTL, "RESULT_TTL": c.ResultTTL, "BOOT_TIMEOUT": c.BootTimeout, "LEASE": c.Lease, "RESULT_GRACE": c.ResultGrace,

@@ -192,7 +192,7 @@ func (o *orchestrator) listen(identity fleet.Identity, provider gpu.Provider) er
 		SyncWait: o.cfg.SyncWait, MaxUpload: int64(o.cfg.MaxUpload), Title: "api-gpu", Version: apigpu.Version(), Log: o.log, Now: time.Now,
 	})
 	o.status = &server.Status{
-		Queue: o.queue, Fleet: o.fleet, Provider: provider.Name(), Version: apigpu.Version(), Began: time.Now(), Now: time.Now,
+		Queue: o.queue, Fleet: o.fleet, Jobs: o.jobs, Provider: provider.Name(), Version: apigpu.Version(), Began: time.Now(), Now: time.Now,
 		Warnings: o.warnings(),
 	}
 	o.api.Mux.HandleFunc("GET /health", o.status.Health)
@@ -255,13 +255,14 @@ func (o *orchestrator) serve(ctx context.Context) error {
 	case failed = <-apiDone:
 	case failed = <-metricsDone:
 	}
+	o.jobs.Close()
+	if o.cfg.Shutdown == "drain" && failed == nil {
+		o.drain() // clients still get what they wait for
+	}
 	o.api.Stop() // waiting requests are answered now
 	end, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	failed = errors.Join(failed, shutdown(end, api), shutdown(end, metrics))
-	if o.cfg.Shutdown == "drain" {
-		o.drain()
-	}
 	// Each in its turn: jobs are handed back while the fleet is still led.
 	stopDispatch()
 	failed = errors.Join(failed, <-dispatchDone)

@@ -45,7 +45,7 @@ type serveCmd struct {
 	WorkDir           string        `env:"WORK_DIR" help:"Folder for jobs. Default: a temporary one."`
 	PortFile          string        `env:"PORT_FILE" help:"Write the port here once listening."`
 	LogLevel          string        `env:"LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"What is logged: debug, info, warn or error."`
-	AppEnv            string        `env:"APP_ENV,NODE_ENV" default:"development" help:"production logs JSON and asks for token and key."`
+	AppEnv            string        `env:"APP_ENV,NODE_ENV" default:"development" enum:"development,test,production" help:"production logs JSON and asks for token and key."`
 }
 
 // check says what is wrong with the settings. A worker that anybody may use

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,10 @@ const (
 	// contact, so that the time we were away is blamed on nobody.
 	settleIn = 30 * time.Second
 )
+
+// minRoom is how much must be free before a job is started, in bytes: what a
+// small result takes. The result itself reserves its own length.
+const minRoom = 16 << 20
 
 // Config says what the dispatcher works with. All fields are required.
 type Config struct {
@@ -45,6 +50,7 @@ type Dispatcher struct {
 	cfg     Config
 	started time.Time
 	drivers sync.WaitGroup
+	full    bool // the last round found no room for a result; used by Run only
 	rests   rests
 
 	mu      sync.Mutex
@@ -97,6 +103,10 @@ func (d *Dispatcher) round(ctx context.Context) error {
 	if slotsErr != nil {
 		return errors.Join(err, slotsErr)
 	}
+	waits := slices.ContainsFunc(open, func(j queue.Job) bool { return j.Status == apigpu.Queued })
+	if waits && len(free) > 0 && !d.hasRoom(ctx) {
+		return err
+	}
 	free = d.rests.awake(free, d.cfg.Now())
 	for _, a := range fleet.Assign(open, free, d.cfg.Now()) {
 		j, claimErr := d.claim(ctx, a)
@@ -109,6 +119,22 @@ func (d *Dispatcher) round(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// hasRoom reports whether a result could be kept: one that cannot must not be
+// rendered, again and again. It is told once, until there is room again.
+func (d *Dispatcher) hasRoom(ctx context.Context) bool {
+	release, err := d.cfg.Blob.Reserve(minRoom)
+	if err != nil {
+		if !d.full {
+			d.cfg.Log.WarnContext(ctx, "no job is started", "error", err)
+		}
+		d.full = true
+		return false
+	}
+	release()
+	d.full = false
+	return true
 }
 
 // claim is not cut short by a stop: a job that was claimed and has no driver

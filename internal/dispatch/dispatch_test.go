@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -152,19 +153,46 @@ func TestManifestLies(t *testing.T) {
 	}
 }
 
+// A disk that fills up while a job runs: its machine is kept for ResultGrace,
+// then goes. The job is not blamed, and runs again once there is room.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	full := t.TempDir()
-	store, err := blob.Open(full, blob.Options{MinFree: math.MaxInt64 / 2})
+	store, err := blob.Open(t.TempDir(), blob.Options{MaxBytes: 2 * minRoom})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := newBench(t, func(cfg *Config) { cfg.Blob, cfg.ResultGrace = store, 500*time.Millisecond })
+	b.blob = store
+	b.worker.set(func() { b.worker.hold = true })
 	b.start()
 	job := b.submit(nil)
-	j := b.until(job.ID, func(j queue.Job) bool { return j.Attempt == 2 })
-	if j.Blamed != 0 {
-		t.Errorf("blamed %d", j.Blamed)
+	b.until(job.ID, func(j queue.Job) bool { return j.Progress > 0 })
+	release, err := store.Reserve(2 * minRoom)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.worker.letGo()
+	b.until(job.ID, func(j queue.Job) bool { return j.Status == apigpu.Queued && j.Attempt == 1 })
+	free, err := b.fleet.Slots(t.Context())
+	for err == nil && len(free) == 0 { // the round that finds a free slot and no room
+		free, err = b.fleet.Slots(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for !bytes.Contains(b.log.bytes(), []byte("no job is started")) {
+		if t.Context().Err() != nil {
+			t.Fatal("a full disk was not told")
+		}
+		runtime.Gosched()
+	}
+	if j, err := b.queue.Job(t.Context(), job.ID); err != nil || j.Attempt != 1 || j.Status != apigpu.Queued {
+		t.Errorf("with a full disk the job is %s, attempt %d: %v", j.Status, j.Attempt, err)
+	}
+	release()
+	j := b.final(job.ID)
+	if b.wantResult(j); j.Blamed != 0 || j.Attempt != 2 {
+		t.Errorf("attempt %d, blamed %d, want 2 and 0", j.Attempt, j.Blamed)
 	}
 }
 

@@ -140,7 +140,7 @@ func (d *driver) bringHome(ctx context.Context, worker *client.Client, done apig
 		video = *done.Video
 	}
 	video.Bytes, video.SHA256 = manifest.Length, manifest.SHA256
-	return queue.Outcome{Video: video, Stats: stats, Warnings: done.Warnings, Result: d.resultKey()}, nil
+	return queue.Outcome{Video: video, Captions: done.Captions, Stats: stats, Warnings: done.Warnings, Result: d.resultKey()}, nil
 }
 
 // The keys hold the attempt: what an earlier one left is never mixed in.

@@ -57,6 +57,8 @@ func badStatus(host string, resp *http.Response) error {
 		cause.retryAfter = time.Duration(min(s, 3600)) * time.Second
 	}
 	e := apigpu.E(apigpu.SourceUnreachable, cause, "%s answered %d.", host, resp.StatusCode)
+	// A client that obeys this must not ask for a dead link for ever.
+	e.Retryable = cause.temporary()
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		e = e.WithHint("The file is not public, or its link has expired: make it public, send the headers that open it, or use a fresh link.")

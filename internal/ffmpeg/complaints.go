@@ -22,7 +22,8 @@ type complaints struct {
 	log     io.Writer
 	room    int // bytes that may still go to the log
 	damaged int
-	last    string // as FFmpeg said it
+	glyphs  map[string]bool // code points that no font has
+	last    string          // as FFmpeg said it
 	verdict verdict
 }
 
@@ -30,7 +31,7 @@ func newComplaints(log io.Writer) *complaints {
 	if log == nil {
 		log = io.Discard
 	}
-	return &complaints{log: log, room: maxLog}
+	return &complaints{log: log, room: maxLog, glyphs: map[string]bool{}}
 }
 
 // line takes one line. A log that fails must not end a run that succeeds, so
@@ -48,10 +49,27 @@ func (c *complaints) line(line []byte) {
 		c.damaged++
 		return
 	}
+	if g := missingGlyph(text); g != "" && len(c.glyphs) < maxGlyphs {
+		c.glyphs[g] = true
+	}
 	c.verdict = max(c.verdict, judge(text))
 	if strings.TrimSpace(text) != "" && !strings.Contains(text, "[warning]") && !strings.Contains(text, "Conversion failed!") {
 		c.last = text // scrubbed when it is asked for: a bad file may bring a million lines
 	}
+}
+
+// maxGlyphs bounds how many missing glyphs are told apart.
+const maxGlyphs = 1000
+
+// missingGlyph returns the code point, in hex, that libass says no font has:
+// it draws a hollow box for it, and goes on. "" for any other line.
+func missingGlyph(line string) string {
+	_, rest, found := strings.Cut(line, "failed to find any fallback with glyph 0x")
+	if !found {
+		return ""
+	}
+	code, _, _ := strings.Cut(rest, " ")
+	return code
 }
 
 // damage reports a line that FFmpeg writes once for each frame with faults,

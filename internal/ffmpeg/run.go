@@ -43,6 +43,9 @@ type Report struct {
 	// Damaged counts what the decoder could not read in full: frames with
 	// faults, and packets that gave no frame.
 	Damaged int
+	// MissingGlyphs counts the characters of the captions that no font has:
+	// each is drawn as a hollow box.
+	MissingGlyphs int
 	// LastLine is FFmpeg's last complaint, without addresses and paths;
 	// empty if it had none.
 	LastLine string
@@ -77,7 +80,7 @@ func (t Tools) Run(ctx context.Context, r Render) (Report, error) {
 	progress.close()
 	stderr.close()
 
-	report := Report{Progress: watch.close(), Damaged: complaints.damaged, LastLine: scrub(complaints.last)}
+	report := Report{Progress: watch.close(), Damaged: complaints.damaged, MissingGlyphs: len(complaints.glyphs), LastLine: scrub(complaints.last)}
 	switch {
 	case errors.Is(context.Cause(ctx), errStalled):
 		return report, apigpu.E(apigpu.RenderStalled, err, "FFmpeg made no progress for %s.", watch.stall)

@@ -104,6 +104,10 @@ func moovFirst(r io.ReaderAt) (bool, error) {
 // the file, out the result.
 func (r Report) Warnings(in, out Probe) []apigpu.Warning {
 	var warnings []apigpu.Warning
+	if r.MissingGlyphs > 0 {
+		warnings = append(warnings, apigpu.Warning{Code: "glyph_missing", Count: r.MissingGlyphs,
+			Message: "No font of the worker has some characters of the captions: they are drawn as hollow boxes."})
+	}
 	if r.Damaged > 0 {
 		warnings = append(warnings, apigpu.Warning{Code: "video_damaged", Count: r.Damaged,
 			Message: "Parts of the video could not be decoded; the picture may show faults there."})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -252,8 +253,39 @@ func (a *API) serveVideo(w http.ResponseWriter, r *http.Request, who Caller, id 
 	if job, err := a.cfg.Jobs.Job(r.Context(), who, id); err == nil && len(job.Warnings) > 0 {
 		h.Set("X-Job-Warnings", warningCodes(job.Warnings))
 	}
-	http.ServeContent(w, r, "", video.ModTime, video.Content)
+	http.ServeContent(&rangeWriter{ResponseWriter: w}, r, "", video.ModTime, video.Content)
 }
+
+// rangeWriter turns the one error that http.ServeContent writes by itself
+// into a problem: a range that the file does not have.
+type rangeWriter struct {
+	http.ResponseWriter
+	refused bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *rangeWriter) WriteHeader(status int) {
+	if w.refused = status == http.StatusRequestedRangeNotSatisfiable; !w.refused {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	for _, name := range []string{"Content-Disposition", "Content-Length", "Content-Encoding", "ETag"} {
+		w.Header().Del(name)
+	}
+	WriteError(w.ResponseWriter, apigpu.E(apigpu.RangeNotSatisfiable, nil, "The video does not reach that far."))
+}
+
+// Write implements io.Writer: the words of ServeContent are dropped where
+// ours were written.
+func (w *rangeWriter) Write(p []byte) (int, error) {
+	if w.refused {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// ReadFrom lets the kernel send the file, as without this writer.
+func (w *rangeWriter) ReadFrom(r io.Reader) (int64, error) { return io.Copy(w.ResponseWriter, r) }
 
 func warningCodes(warnings []apigpu.Warning) string {
 	codes := make([]string, len(warnings))

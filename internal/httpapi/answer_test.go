@@ -383,6 +383,9 @@ func TestVideo(t *testing.T) {
 			if err != nil || res.StatusCode != c.status || c.status != 416 && string(raw) != c.body || res.Header.Get("Content-Range") != c.contentRange {
 				t.Errorf("%s: %d %q %v, %v", c.name, res.StatusCode, raw, res.Header, err)
 			}
+			if h := res.Header; c.status == 416 && (h.Get("Content-Type") != "application/problem+json" || !strings.Contains(string(raw), `"range_not_satisfiable"`)) {
+				t.Errorf("%s: %q, header %v", c.name, raw, h)
+			}
 			if h := res.Header; c.status < 300 && (h.Get("ETag") != `"abc123"` || h.Get("Content-Type") != "video/mp4" ||
 				h.Get("Accept-Ranges") != "bytes" || h.Get("Content-Disposition") != `inline; filename="video.mp4"` || h.Get("X-Content-Type-Options") != "nosniff") {
 				t.Errorf("%s: header %v", c.name, h)

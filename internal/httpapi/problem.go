@@ -26,6 +26,7 @@ var answers = map[apigpu.Code]struct {
 	apigpu.JobNotFound:          {http.StatusNotFound, "Job not found"},
 	apigpu.NotFound:             {http.StatusNotFound, "Not found"},
 	apigpu.MethodNotAllowed:     {http.StatusMethodNotAllowed, "Method not allowed"},
+	apigpu.RangeNotSatisfiable:  {http.StatusRequestedRangeNotSatisfiable, "Range not satisfiable"},
 	apigpu.NotReady:             {http.StatusConflict, "Not ready"},
 	apigpu.Conflict:             {http.StatusConflict, "Conflict"},
 	apigpu.StaleAttempt:         {http.StatusConflict, "Stale attempt"},

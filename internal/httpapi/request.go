@@ -74,12 +74,24 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
+// maxBlank is how much white space may stand before a JSON body, in bytes.
+const maxBlank = 4 << 10
+
 // startsJSON reports whether the first byte of the body that means anything
-// is a brace.
+// is a brace. It waits for no byte beyond that one.
 func startsJSON(body *bufio.Reader) bool {
-	head, _ := body.Peek(64)
-	head = bytes.TrimPrefix(head, []byte("\ufeff"))
-	return bytes.HasPrefix(bytes.TrimLeft(head, " \t\r\n"), []byte("{"))
+	for n := 1; n <= maxBlank; n++ {
+		head, err := body.Peek(n)
+		if err != nil {
+			return false
+		}
+		switch last := head[n-1]; last {
+		case ' ', '\t', '\r', '\n', 0xef, 0xbb, 0xbf: // white space, and a byte order mark
+		default:
+			return last == '{'
+		}
+	}
+	return false
 }
 
 func readJSON(r io.Reader) (Submission, *float64, error) {

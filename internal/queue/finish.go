@@ -15,6 +15,7 @@ const idle = `owner = NULL, lease_until = NULL, running_until = NULL, instance =
 // Outcome is what a job that succeeded brought.
 type Outcome struct {
 	Video    apigpu.Video
+	Captions *apigpu.Captions // as the worker used them; nil leaves what was read
 	Stats    apigpu.Stats     // QueueMS is filled in here
 	Warnings []apigpu.Warning // those found while rendering
 	Result   string           // blob key, committed before
@@ -31,9 +32,12 @@ func (q *Queue) Complete(ctx context.Context, l Lease, o Outcome) error {
 	if j.StartedAt != nil {
 		o.Stats.QueueMS = j.StartedAt.Sub(j.CreatedAt).Milliseconds()
 	}
+	if o.Captions == nil {
+		o.Captions = j.Captions
+	}
 	return q.announced(l, q.fenced(ctx, l, "complete job", `status = 'succeeded', phase = $4, phase_note = '', progress = 100, video = $5, stats = $6, warnings = $7,
-		result = $8, finished_at = $9, expires_at = $9 + keep_for, `+idle,
-		apigpu.Done, encode(o.Video), encode(o.Stats), encode(append(j.Warnings, o.Warnings...)), o.Result, millis(now)))
+		captions = $8, result = $9, finished_at = $10, expires_at = $10 + keep_for, `+idle,
+		apigpu.Done, encode(o.Video), encode(o.Stats), encode(append(j.Warnings, o.Warnings...)), encode(o.Captions), o.Result, millis(now)))
 }
 
 // Fail ends a job badly.

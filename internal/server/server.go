@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/api-gpu/api-gpu"
@@ -40,6 +41,8 @@ type Jobs struct {
 	Policy Policy
 	Log    *slog.Logger
 	Now    func() time.Time
+
+	closed atomic.Bool
 }
 
 var _ httpapi.Jobs = (*Jobs)(nil)
@@ -49,17 +52,35 @@ const uploadPrefix = "upload-"
 
 // Receive streams an uploaded video into the store.
 func (s *Jobs) Receive(ctx context.Context, _ httpapi.Caller, r io.Reader) (string, error) {
-	release, err := s.Blob.Reserve(0) // refuses where there is no room at all
-	if err != nil {
+	if err := s.accepts(); err != nil {
 		return "", err
 	}
-	defer release()
 	key := uploadPrefix + strings.ToLower(rand.Text())
 	if _, err := s.Blob.Receive(ctx, key, r, s.Policy.MaxUpload); err != nil {
 		return "", err
 	}
 	return key, nil
 }
+
+// minRoom is how much must be free for a request to be accepted, in bytes:
+// what a small result takes.
+const minRoom = 16 << 20
+
+// accepts says why no new work is taken: a full disk, or a stop under way.
+func (s *Jobs) accepts() error {
+	if s.closed.Load() {
+		return apigpu.E(apigpu.Unavailable, nil, "The server is about to stop.").WithHint("Send it again in a minute.")
+	}
+	release, err := s.Blob.Reserve(minRoom)
+	if err != nil {
+		return err
+	}
+	release()
+	return nil
+}
+
+// Close refuses new work from now on. Everything else is served.
+func (s *Jobs) Close() { s.closed.Store(true) }
 
 // Discard removes an upload that no job has taken over.
 func (s *Jobs) Discard(upload string) {
@@ -80,6 +101,9 @@ func (s *Jobs) Discard(upload string) {
 // Submit reads the subtitles, looks at the head of the video, and records the
 // job: a bad file costs no second of a GPU.
 func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submission) (apigpu.Job, error) {
+	if err := s.accepts(); err != nil {
+		return apigpu.Job{}, err
+	}
 	subtitle, document, err := s.readSubtitle(ctx, sub)
 	if err != nil {
 		return apigpu.Job{}, err

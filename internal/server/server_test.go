@@ -352,6 +352,34 @@ func TestVideoStates(t *testing.T) {
 	wantCode(t, err, apigpu.Canceled, "")
 }
 
+// A full disk and a stop refuse new work before anything is received.
+func TestNewWorkIsRefused(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	submit := func() error {
+		_, err := b.Submit(t.Context(), ann(), httpapi.Submission{Spec: apigpu.CaptionSpec{URLVideo: "http://video.example/v.mp4"}, Subtitle: []byte(oneCue)})
+		return err
+	}
+	roomy := b.Jobs.Blob
+	full, err := blob.Open(t.TempDir(), blob.Options{MaxBytes: minRoom - 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Jobs.Blob = full
+	wantCode(t, submit(), apigpu.StorageFull, "")
+	_, err = b.Receive(t.Context(), ann(), strings.NewReader("v"))
+	wantCode(t, err, apigpu.StorageFull, "")
+	b.Jobs.Blob = roomy
+	if err := submit(); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	wantCode(t, submit(), apigpu.Unavailable, "")
+	if jobs, _, err := b.List(t.Context(), ann(), httpapi.Filter{Limit: 10}); err != nil || len(jobs) != 1 {
+		t.Errorf("%d jobs were recorded, want 1: %v", len(jobs), err)
+	}
+}
+
 func TestUploadIsReceivedAndDiscarded(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

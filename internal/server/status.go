@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/fleet"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
@@ -19,6 +20,7 @@ import (
 type Status struct {
 	Queue    *queue.Queue
 	Fleet    *fleet.Fleet
+	Jobs     *Jobs
 	Provider string
 	Version  string
 	Began    time.Time
@@ -73,6 +75,9 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		h.Status, status = "degraded", http.StatusServiceUnavailable
 		h.Warnings = append(h.Warnings, "the database does not answer")
+	}
+	if full := s.Jobs.accepts(); apigpu.CodeOf(full) == apigpu.StorageFull {
+		h.Warnings = append(h.Warnings, "the storage is full: new work is refused")
 	}
 	httpapi.WriteJSON(w, status, h)
 }

@@ -27,7 +27,7 @@ func newStatus(t *testing.T, b *bench) (*Status, func(context.Context) error) {
 		DB: b.db, Queue: b.Queue, Provider: provider, Identity: identity, Log: b.Log, Now: b.now,
 		Policy: fleet.Policy{MaxGPUs: 1, Lease: time.Minute, BootTimeout: time.Minute, Silence: time.Minute, Traits: provider.Traits()},
 	})
-	return &Status{Queue: b.Queue, Fleet: f, Provider: "static", Version: "v1", Began: b.now(), Now: b.now, Warnings: []string{"careful"}}, f.Run
+	return &Status{Queue: b.Queue, Fleet: f, Jobs: b.Jobs, Provider: "static", Version: "v1", Began: b.now(), Now: b.now, Warnings: []string{"careful"}}, f.Run
 }
 
 func TestHealthAndMetrics(t *testing.T) {

@@ -120,6 +120,38 @@ func TestAssignedJob(t *testing.T) {
 	}
 }
 
+// Cues after the end are left out and counted; a file of nothing else is
+// refused, and a character that no font has is told of.
+func TestCuesThatCannotBeShown(t *testing.T) {
+	t.Parallel()
+	need.FFmpeg(t)
+	b := realBench(t, nil)
+	caption := func(srt string) (apigpu.Job, error) {
+		return b.client.Caption(t.Context(), client.Request{
+			Video:    &client.File{Name: "a.mp4", Content: bytes.NewReader(black(t))},
+			Subtitle: &client.File{Name: "a.srt", Content: strings.NewReader(srt)},
+			Wait:     time.Minute,
+		})
+	}
+	const late = "2\n00:10:00,000 --> 00:10:01,000\ntoo late\n"
+	job, err := caption(oneCue + "\n" + late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if job.Captions.CuesIn != 2 || job.Captions.CuesUsed != 1 || len(job.Warnings) != 1 {
+		t.Errorf("%+v, warnings %v", job.Captions, job.Warnings)
+	}
+	_, err = caption(late)
+	wantCode(t, err, apigpu.SubtitleEmpty)
+	// U+E83A is for private use: no font of a system has it.
+	if job, err = caption("1\n00:00:00,000 --> 00:00:01,000\na \ue83a b\n"); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(job.Warnings, func(w apigpu.Warning) bool { return w.Code == "glyph_missing" && w.Count == 1 }) {
+		t.Errorf("warnings %v, want glyph_missing", job.Warnings)
+	}
+}
+
 func TestManifestTiles(t *testing.T) {
 	t.Parallel()
 	for _, length := range []int{1, apigpu.MaxChunk - 1, apigpu.MaxChunk, apigpu.MaxChunk + 1, 2 * apigpu.MaxChunk} {

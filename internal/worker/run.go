@@ -158,6 +158,9 @@ func (w *Worker) writeScript(ctx context.Context, j *job, p ffmpeg.Probe, f font
 		return err
 	}
 	cues, late := caption.Within(j.document.Cues, end(p, times))
+	if len(cues) == 0 {
+		return apigpu.E(apigpu.SubtitleEmpty, nil, "All %d cues begin after the end of the video.", len(j.document.Cues))
+	}
 	cues = caption.Snap(cues, frameClock(times, p))
 	width, height := p.Display()
 	style := caption.DefaultStyle()
