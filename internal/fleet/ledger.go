@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/db"
 )
 
 const instanceColumns = `label, provider, provider_id, state, reason, ambiguous, permanent, address, slots, hourly_usd, worker,
@@ -181,18 +182,19 @@ func (f *Fleet) fenced(ctx context.Context, do func(tx *sql.Tx) error) error {
 	})
 }
 
+// millis is how a time is stored here: never is 0.
 func millis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
-	return t.UnixMilli()
+	return db.Millis(t)
 }
 
 func at(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
 	}
-	return time.UnixMilli(ms).UTC()
+	return db.Time(ms)
 }
 
 func flag(b bool) int {

@@ -23,7 +23,7 @@ func (q *Queue) Claim(ctx context.Context, id, instance string, slot int) (Job, 
 			instance = $4, slot = $5, started_at = $6, running_until = $6 + run_for, revision = revision + 1
 		WHERE id = $7 AND status = 'queued' AND cancel_requested = 0 AND waiting_until > $6
 		RETURNING id`,
-		apigpu.Downloading, owner, millis(now.Add(LeaseFor)), instance, slot, millis(now), id)
+		apigpu.Downloading, owner, db.Millis(now.Add(LeaseFor)), instance, slot, db.Millis(now), id)
 	if db.IsUnique(err) {
 		return Job{}, apigpu.E(apigpu.Conflict, err, "Slot %d of %s is taken.", slot, instance)
 	}
@@ -55,7 +55,7 @@ func (q *Queue) TakeOver(ctx context.Context, id string) (Job, error) {
 	ids, err := q.change(ctx, `
 		UPDATE jobs SET owner = $1, lease_until = $2, revision = revision + 1
 		WHERE id = $3 AND status = 'running' AND lease_until <= $4
-		RETURNING id`, owner, millis(now.Add(LeaseFor)), id, millis(now))
+		RETURNING id`, owner, db.Millis(now.Add(LeaseFor)), id, db.Millis(now))
 	if err != nil {
 		return Job{}, fmt.Errorf("take over job: %w", err)
 	}
@@ -67,13 +67,13 @@ func (q *Queue) TakeOver(ctx context.Context, id string) (Job, error) {
 
 // Heartbeat renews a lease. It is no news to anybody.
 func (q *Queue) Heartbeat(ctx context.Context, l Lease) error {
-	return q.fenced(ctx, l, "renew lease", `lease_until = $4`, millis(q.now().Add(LeaseFor)))
+	return q.fenced(ctx, l, "renew lease", `lease_until = $4`, db.Millis(q.now().Add(LeaseFor)))
 }
 
 // Release ends a lease early, so that the next process takes the job over at
 // once: the last word of a driver that is told to stop.
 func (q *Queue) Release(ctx context.Context, l Lease) error {
-	return q.announced(l, q.fenced(ctx, l, "release lease", `lease_until = $4`, millis(q.now())))
+	return q.announced(l, q.fenced(ctx, l, "release lease", `lease_until = $4`, db.Millis(q.now())))
 }
 
 // Progress is how far a running job is.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/db"
 )
 
 // idle clears what only a running job has.
@@ -37,21 +38,21 @@ func (q *Queue) Complete(ctx context.Context, l Lease, o Outcome) error {
 	}
 	return q.announced(l, q.fenced(ctx, l, "complete job", `status = 'succeeded', phase = $4, phase_note = '', progress = 100, video = $5, stats = $6, warnings = $7,
 		captions = $8, result = $9, finished_at = $10, expires_at = $10 + keep_for, `+idle,
-		apigpu.Done, encode(o.Video), encode(o.Stats), encode(append(j.Warnings, o.Warnings...)), encode(o.Captions), o.Result, millis(now)))
+		apigpu.Done, encode(o.Video), encode(o.Stats), encode(append(j.Warnings, o.Warnings...)), encode(o.Captions), o.Result, db.Millis(now)))
 }
 
 // Fail ends a job badly.
 func (q *Queue) Fail(ctx context.Context, l Lease, why *apigpu.Error) error {
 	now := q.now()
 	return q.announced(l, q.fenced(ctx, l, "fail job", `status = 'failed', phase = $4, phase_note = '', error = $5, finished_at = $6, expires_at = $6 + keep_for, `+idle,
-		apigpu.Done, encode(why), millis(now)))
+		apigpu.Done, encode(why), db.Millis(now)))
 }
 
 // Cancelled ends a running job whose cancel reached the worker.
 func (q *Queue) Cancelled(ctx context.Context, l Lease) error {
 	now := q.now()
 	return q.announced(l, q.fenced(ctx, l, "cancel job", `status = 'canceled', phase = $4, phase_note = '', error = $5, finished_at = $6, expires_at = $6 + keep_for, `+idle,
-		apigpu.Done, encode(canceled()), millis(now)))
+		apigpu.Done, encode(canceled()), db.Millis(now)))
 }
 
 // Setback is why an attempt came to nothing though the job may still succeed.
@@ -98,7 +99,7 @@ func (q *Queue) requeue(ctx context.Context, l Lease, s Setback) error {
 		expires_at = CASE WHEN cancel_requested = 1 THEN $8 + keep_for ELSE expires_at END,
 		waiting_until = waiting_until + CASE WHEN $8 > started_at THEN $8 - started_at ELSE 0 END,
 		progress = 0, started_at = CASE WHEN cancel_requested = 1 THEN started_at END, blamed = blamed + $9, push = CASE WHEN $10 = 1 THEN 1 ELSE push END, `+idle,
-		apigpu.Done, apigpu.WaitingGPU, s.Why.Message, encode(canceled()), millis(q.now()), flag(s.Blamed), flag(s.Push))
+		apigpu.Done, apigpu.WaitingGPU, s.Why.Message, encode(canceled()), db.Millis(q.now()), flag(s.Blamed), flag(s.Push))
 	return q.announced(l, err)
 }
 
@@ -128,7 +129,7 @@ func (q *Queue) Cancel(ctx context.Context, id string) (Job, error) {
 			finished_at = CASE WHEN status = 'queued' THEN $3 ELSE finished_at END,
 			expires_at = CASE WHEN status = 'queued' THEN $3 + keep_for ELSE expires_at END
 		WHERE id = $4 AND status IN ('queued', 'running') RETURNING id`,
-		apigpu.Done, encode(canceled()), millis(now), id)
+		apigpu.Done, encode(canceled()), db.Millis(now), id)
 	if err != nil {
 		return Job{}, fmt.Errorf("cancel job: %w", err)
 	}
@@ -145,7 +146,7 @@ func (q *Queue) Expire(ctx context.Context) error {
 	why := apigpu.E(apigpu.QueueExpired, nil, "No machine was free before the job's waiting time was over.").
 		WithHint("Send it again, or raise QUEUE_TTL.")
 	_, err := q.change(ctx, `UPDATE jobs SET status = 'expired', phase = $1, error = $2, finished_at = $3, expires_at = $3 + keep_for, revision = revision + 1
-		WHERE status = 'queued' AND waiting_until <= $3 RETURNING id`, apigpu.Done, encode(why), millis(now))
+		WHERE status = 'queued' AND waiting_until <= $3 RETURNING id`, apigpu.Done, encode(why), db.Millis(now))
 	return err
 }
 
@@ -179,14 +180,14 @@ func (q *Queue) Prune(ctx context.Context) (keys []string, err error) {
 		spentUpload = `upload <> '' AND status NOT IN ('queued', 'running')`
 	)
 	err = q.db.Tx(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `SELECT result FROM jobs WHERE `+spentResult+` UNION SELECT upload FROM jobs WHERE `+spentUpload, millis(now))
+		rows, err := tx.QueryContext(ctx, `SELECT result FROM jobs WHERE `+spentResult+` UNION SELECT upload FROM jobs WHERE `+spentUpload, db.Millis(now))
 		if err != nil {
 			return err
 		}
 		if keys, err = collect(rows); err != nil || len(keys) == 0 {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE jobs SET result = '', revision = revision + 1 WHERE `+spentResult, millis(now))
+		_, err = tx.ExecContext(ctx, `UPDATE jobs SET result = '', revision = revision + 1 WHERE `+spentResult, db.Millis(now))
 		if err != nil {
 			return err
 		}
@@ -196,7 +197,7 @@ func (q *Queue) Prune(ctx context.Context) (keys []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("prune results: %w", err)
 	}
-	if _, err = q.change(ctx, `DELETE FROM jobs WHERE finished_at < $1 AND result = '' RETURNING id`, millis(now.Add(-historyFor))); err != nil {
+	if _, err = q.change(ctx, `DELETE FROM jobs WHERE finished_at < $1 AND result = '' RETURNING id`, db.Millis(now.Add(-historyFor))); err != nil {
 		err = fmt.Errorf("prune jobs: %w", err)
 	}
 	return keys, err

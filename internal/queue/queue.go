@@ -105,8 +105,8 @@ func (q *Queue) Submit(ctx context.Context, d Draft) (Job, error) {
 		VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, '{}', $11, $12, $13, $14, $15, $15)
 		RETURNING id`,
 		id, d.Client, apigpu.CaptionOperation, apigpu.WaitingGPU, string(spec), d.Subtitle, d.Upload, flag(d.Push),
-		encode(d.Captions), encode(d.Warnings), millis(now), millis(waiting), d.RunFor.Milliseconds(),
-		d.KeepFor.Milliseconds(), millis(end))
+		encode(d.Captions), encode(d.Warnings), db.Millis(now), db.Millis(waiting), d.RunFor.Milliseconds(),
+		d.KeepFor.Milliseconds(), db.Millis(end))
 	if err != nil {
 		return Job{}, fmt.Errorf("record job: %w", err)
 	}
@@ -125,7 +125,7 @@ func (q *Queue) Job(ctx context.Context, id string) (Job, error) {
 	if j.Status == apigpu.Queued {
 		var ahead int
 		err := q.db.Read().QueryRowContext(ctx, `SELECT count(*) FROM jobs WHERE status = 'queued'
-			AND (created_at < $1 OR created_at = $1 AND id < $2)`, millis(j.CreatedAt), id).Scan(&ahead)
+			AND (created_at < $1 OR created_at = $1 AND id < $2)`, db.Millis(j.CreatedAt), id).Scan(&ahead)
 		if err != nil {
 			return Job{}, fmt.Errorf("count jobs ahead: %w", err)
 		}
@@ -168,7 +168,7 @@ func (q *Queue) List(ctx context.Context, f Filter) ([]Job, error) {
 		add("status = $%d", f.Status)
 	}
 	if !f.Since.IsZero() {
-		add("created_at >= $%d", millis(f.Since))
+		add("created_at >= $%d", db.Millis(f.Since))
 	}
 	if f.Before != "" {
 		add("id < $%d", f.Before)
@@ -196,7 +196,7 @@ func (q *Queue) Counts(ctx context.Context) (queued, running int, err error) {
 func (q *Queue) Load(ctx context.Context) (waiting int, busy map[string]int, err error) {
 	rows, err := q.db.Read().QueryContext(ctx, `
 		SELECT '', count(*) FROM jobs WHERE status = 'queued' AND cancel_requested = 0 AND waiting_until > $1
-		UNION ALL SELECT instance, count(*) FROM jobs WHERE status = 'running' GROUP BY instance`, millis(q.now()))
+		UNION ALL SELECT instance, count(*) FROM jobs WHERE status = 'running' GROUP BY instance`, db.Millis(q.now()))
 	if err != nil {
 		return 0, nil, fmt.Errorf("read load: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/db"
 )
 
 // columns are read in this order by scan.
@@ -50,11 +51,11 @@ func (q *Queue) scan(row scanner) (Job, error) {
 	j.Object, j.Filename = "job", j.Spec.Output.Filename
 	j.Push, j.CancelRequested = push != 0, cancel != 0
 	j.Owner, j.Instance, j.Slot = owner.String, instance.String, int(slot.Int64)
-	j.CreatedAt, j.WaitingUntil, j.ExpiresAt, j.LinkUntil = at(created), at(waiting), at(expires), at(link)
+	j.CreatedAt, j.WaitingUntil, j.ExpiresAt, j.LinkUntil = db.Time(created), db.Time(waiting), db.Time(expires), db.Time(link)
 	j.RunFor, j.KeepFor = time.Duration(runFor)*time.Millisecond, time.Duration(keepFor)*time.Millisecond
 	j.StartedAt, j.FinishedAt = maybe(started), maybe(finished)
 	if runningUntil.Valid {
-		j.RunningUntil, j.LeaseUntil = at(runningUntil.Int64), at(leaseEnd.Int64)
+		j.RunningUntil, j.LeaseUntil = db.Time(runningUntil.Int64), db.Time(leaseEnd.Int64)
 	}
 	j.ETASeconds = eta(j.Job, q.now())
 	return j, nil
@@ -80,14 +81,11 @@ func encode(v any) string {
 	return string(b)
 }
 
-func millis(t time.Time) int64 { return t.UnixMilli() }
-func at(ms int64) time.Time    { return time.UnixMilli(ms).UTC() }
-
 func maybe(ms sql.NullInt64) *time.Time {
 	if !ms.Valid {
 		return nil
 	}
-	t := at(ms.Int64)
+	t := db.Time(ms.Int64)
 	return &t
 }
 
