@@ -99,7 +99,7 @@ func TestFailure(t *testing.T) {
 		{"no index", "[mov,mp4 @ 0x1] [error] moov atom not found\n[error] input: Invalid data found when processing input", apigpu.MediaUndecodable, false, "decoded"},
 		{"no frame, 7.1", "[dec:vp9 @ 0x1] [fatal] Decode error rate 1 exceeds maximum 0.666667", apigpu.MediaUndecodable, false, "decoded"},
 		{"too many pixels", "[error] Picture size 9999x9999 exceeds specified max pixel count 100", apigpu.MediaTooBig, false, "pixels"},
-		{"a fault that decoding survives", "[error] Error while decoding stream #0:0: Invalid data found when processing input\n[libx264 @ 0x1] [error] odd thing at /work/jobs/1/output.mp4",
+		{"a fault that decoding survives", "[error] Error while decoding stream #0:0: Invalid data found when processing input\n[libx264 @ 0x1] [error] odd thing at /srv/jobs/1/output.mp4",
 			apigpu.EncoderFailed, false, "odd thing at …"},
 		{"silence", "", apigpu.EncoderFailed, false, "could not write the result."},
 	} {

@@ -114,6 +114,7 @@ func (s *server) kill() {
 func (s *server) end() {
 	if cmd := s.cmd; cmd != nil {
 		s.cmd = nil
+		s.leads() // only the leader ends workers, and a kill leaves its lease behind
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		done := make(chan struct{})
 		go func() { _ = cmd.Wait(); close(done) }()
@@ -136,6 +137,19 @@ func (s *server) end() {
 		raw, _ := os.ReadFile(s.log.Name())
 		s.t.Logf("log of the orchestrator:\n%s", tail(raw, 12000))
 	}
+}
+
+// leads waits until the orchestrator holds the fleet lease.
+func (s *server) leads() {
+	eventually(s.t, 30*time.Second, "the orchestrator leads", func() bool {
+		var h struct{ Role string }
+		resp, err := http.Get(s.url + "/health")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		return json.NewDecoder(resp.Body).Decode(&h) == nil && h.Role == "leader"
+	})
 }
 
 func (s *server) client() *client.Client {

@@ -63,29 +63,24 @@ func (s *server) wants(job apigpu.Job) {
 func TestKillOrchestrator(t *testing.T) {
 	need.Long(t)
 	t.Parallel()
-	media := t.TempDir()
-	longVideo(t, media)
-	for _, at := range moments {
-		t.Run(fmt.Sprint(at), func(t *testing.T) {
-			t.Parallel()
-			base := files(t, media, 500*time.Millisecond)
-			s := start(t)
-			job := s.submit(base+"/v.mp4", base+"/s.srt")
-			time.Sleep(at) // the moment itself is what is tested
-			s.kill()
-			s.run()
-			done := s.final(job.ID, 3*time.Minute)
-			s.wants(done)
-			if done.Attempt != 1 {
-				t.Errorf("attempt %d: the worker lived, so the first should have gone on", done.Attempt)
-			}
-		})
-	}
+	atMoments(t, func(s *server) {
+		s.kill()
+		s.run()
+	}, func(t *testing.T, done apigpu.Job) {
+		if done.Attempt != 1 {
+			t.Errorf("attempt %d: the worker lived, so the first should have gone on", done.Attempt)
+		}
+	})
 }
 
 func TestKillWorker(t *testing.T) {
 	need.Long(t)
 	t.Parallel()
+	atMoments(t, (*server).killWorkers, func(*testing.T, apigpu.Job) {})
+}
+
+// atMoments runs one job for each moment, kills then, and checks the end.
+func atMoments(t *testing.T, kill func(*server), check func(*testing.T, apigpu.Job)) {
 	media := t.TempDir()
 	longVideo(t, media)
 	for _, at := range moments {
@@ -95,8 +90,10 @@ func TestKillWorker(t *testing.T) {
 			s := start(t)
 			job := s.submit(base+"/v.mp4", base+"/s.srt")
 			time.Sleep(at) // the moment itself is what is tested
-			s.killWorkers()
-			s.wants(s.final(job.ID, 3*time.Minute))
+			kill(s)
+			done := s.final(job.ID, 3*time.Minute)
+			s.wants(done)
+			check(t, done)
 		})
 	}
 }
@@ -121,7 +118,7 @@ func TestKillWorkerAgain(t *testing.T) {
 	s.wants(s.final(job.ID, 3*time.Minute))
 }
 
-// killWorkers ends the workers at once, and checks that FFmpeg dies with them.
+// killWorkers ends the workers at once, and waits for FFmpeg to die with them.
 func (s *server) killWorkers() {
 	s.t.Helper()
 	for _, p := range processes(s.dir) {
@@ -129,4 +126,22 @@ func (s *server) killWorkers() {
 			_ = syscall.Kill(p.pid, syscall.SIGKILL)
 		}
 	}
+	eventually(s.t, 5*time.Second, "FFmpeg dies with its worker", func() bool {
+		for _, p := range processes(s.dir) {
+			if p.name == "ffmpeg" && orphan(p.pid) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// orphan reports whether a process lives and its parent is gone.
+func orphan(pid int) bool {
+	stat, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), "stat"))
+	if err != nil {
+		return false
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	return len(fields) > 1 && fields[0] != "Z" && fields[1] == "1"
 }
