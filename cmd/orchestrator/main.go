@@ -4,7 +4,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
+	"os"
 
 	"github.com/alecthomas/kong"
 	"github.com/joho/godotenv"
@@ -13,7 +17,12 @@ import (
 )
 
 func main() {
-	_ = godotenv.Load() // a missing .env is no error; a set variable wins over it
+	// A missing .env is no error, and a set variable wins over it. A broken one
+	// must not start a server without its key.
+	if err := godotenv.Load(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintln(os.Stderr, "orchestrator: .env cannot be read: each line must be NAME=value")
+		os.Exit(1)
+	}
 	program.Main("orchestrator", run)
 }
 

@@ -108,7 +108,7 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 		Policy: fleet.Policy{
 			MaxGPUs: c.MaxGPUs, IdleTimeout: idle, BootTimeout: c.BootTimeout, Lease: c.Lease, Silence: silence, Traits: provider.Traits(),
 		},
-		Env: c.workerEnv(), DestroyAtEnd: c.Shutdown != "keep", Log: log, Now: time.Now,
+		Env: c.workerEnv(), HasRoom: func() bool { return store.Roomy() == nil }, DestroyAtEnd: c.Shutdown != "keep", Log: log, Now: time.Now,
 	})
 	o.dispatch = dispatch.New(dispatch.Config{
 		Queue: o.queue, Fleet: o.fleet, Blob: store, Fetch: o.fetch, RequireGPU: c.RequireGPU, ResultGrace: c.ResultGrace, Log: log, Now: time.Now,

@@ -47,6 +47,18 @@ func (s *Store) Reserve(n int64) (release func(), err error) {
 	}, nil
 }
 
+// MinRoom is what a small result takes, in bytes.
+const MinRoom = 16 << 20
+
+// Roomy says why not even a small result would fit: StorageFull.
+func (s *Store) Roomy() error {
+	release, err := s.Reserve(MinRoom)
+	if err == nil {
+		release()
+	}
+	return err
+}
+
 // fits decides whether n more bytes may be promised. All figures are bytes
 // and not negative; it only subtracts, so that none overflows.
 func fits(n, reserved, used, free int64, opts Options) bool {

@@ -26,10 +26,6 @@ const (
 	settleIn = 30 * time.Second
 )
 
-// minRoom is how much must be free before a job is started, in bytes: what a
-// small result takes. The result itself reserves its own length.
-const minRoom = 16 << 20
-
 // Config says what the dispatcher works with. All fields are required.
 type Config struct {
 	Queue *queue.Queue
@@ -124,15 +120,13 @@ func (d *Dispatcher) round(ctx context.Context) error {
 // hasRoom reports whether a result could be kept: one that cannot must not be
 // rendered, again and again. It is told once, until there is room again.
 func (d *Dispatcher) hasRoom(ctx context.Context) bool {
-	release, err := d.cfg.Blob.Reserve(minRoom)
-	if err != nil {
+	if err := d.cfg.Blob.Roomy(); err != nil {
 		if !d.full {
 			d.cfg.Log.WarnContext(ctx, "no job is started", "error", err)
 		}
 		d.full = true
 		return false
 	}
-	release()
 	d.full = false
 	return true
 }

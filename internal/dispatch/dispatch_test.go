@@ -8,8 +8,10 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/blob"
+	"github.com/api-gpu/api-gpu/internal/httpapi"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
@@ -157,7 +160,7 @@ func TestManifestLies(t *testing.T) {
 // then goes. The job is not blamed, and runs again once there is room.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	store, err := blob.Open(t.TempDir(), blob.Options{MaxBytes: 2 * minRoom})
+	store, err := blob.Open(t.TempDir(), blob.Options{MaxBytes: 2 * blob.MinRoom})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +170,7 @@ func TestFullDisk(t *testing.T) {
 	b.start()
 	job := b.submit(nil)
 	b.until(job.ID, func(j queue.Job) bool { return j.Progress > 0 })
-	release, err := store.Reserve(2 * minRoom)
+	release, err := store.Reserve(2 * blob.MinRoom)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,6 +274,52 @@ func TestTakeOver(t *testing.T) {
 			t.Errorf("it was assigned %d times", len(b.worker.assignments))
 		}
 	})
+}
+
+// A job that ended well on its worker while the orchestrator was away, past its
+// running deadline, is brought home and not failed.
+func TestTakeOverAfterDeadline(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	job := b.submit(func(d *queue.Draft) { d.RunFor = time.Second })
+	claimed, err := b.queue.Claim(t.Context(), job.ID, b.instance(), 0) // by the process that dies
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := b.fleet.Client(t.Context(), claimed.Instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Assign(t.Context(), job.ID, assignment(claimed, []byte(subtitle), false, false, time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	b.shift.Add(int64(2 * queue.LeaseFor))
+	b.start()
+	b.wantResult(b.final(job.ID))
+}
+
+// A worker that ends a job before it has its video takes no more of it: the
+// job's own error is what counts.
+func TestPushToEndedJob(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	key := b.upload([]byte("a video"))
+	b.worker.set(func() { b.worker.hold = true })
+	b.worker.onRequest(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, "/input") {
+			return false
+		}
+		if j := b.worker.held(path.Base(path.Dir(r.URL.Path))); j != nil {
+			b.worker.finish(j, apigpu.Failed, apigpu.E(apigpu.NoVideoStream, nil, "There is no video."))
+		}
+		httpapi.WriteError(w, apigpu.E(apigpu.Conflict, nil, "The job has ended."))
+		return true
+	})
+	b.start()
+	j := b.final(b.submit(func(d *queue.Draft) { d.Spec.URLVideo, d.Upload = "", key }).ID)
+	if j.Status != apigpu.Failed || j.Error.Code != apigpu.NoVideoStream {
+		t.Errorf("%s %v, want the worker's own no_video_stream", j.Status, j.Error)
+	}
 }
 
 // A cancel that nobody was alive to hear is heard after the take-over.

@@ -69,7 +69,7 @@ func (d *driver) drive(ctx context.Context, how beginning) {
 	var outcome queue.Outcome
 	if err == nil {
 		watched := make(chan struct{})
-		go func() { defer close(watched); d.watch(run, stop, worker) }()
+		go func() { defer close(watched); d.watch(run, stop, worker, how) }()
 		outcome, err = d.run(run, worker, how)
 		cause := context.Cause(run)
 		stop(nil)
@@ -77,6 +77,8 @@ func (d *driver) drive(ctx context.Context, how beginning) {
 		if cause != nil {
 			err = cause
 		}
+	} else if ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
 	// What became of it must be recorded though the process is told to stop.
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
@@ -156,7 +158,6 @@ func (d *driver) push() bool {
 func (d *driver) follow(ctx context.Context, worker *client.Client) (done apigpu.Job, err error) {
 	err = d.retryFor(ctx, 0, func(ctx context.Context) error {
 		done, err = worker.Follow(ctx, d.job.ID, func(j apigpu.Job) {
-			d.heard()
 			d.report.worker(ctx, j)
 		})
 		return lostIfUnknown(err)
@@ -166,8 +167,12 @@ func (d *driver) follow(ctx context.Context, worker *client.Client) (done apigpu
 
 // watch keeps the lease and stops the run when it must: cancel, deadline, a
 // lease that is no longer ours, or a machine that is gone.
-func (d *driver) watch(ctx context.Context, stop context.CancelCauseFunc, worker *client.Client) {
-	deadline := time.AfterFunc(d.job.RunningUntil.Sub(d.cfg.Now()), func() { stop(errDeadline) })
+func (d *driver) watch(ctx context.Context, stop context.CancelCauseFunc, worker *client.Client, how beginning) {
+	left := d.job.RunningUntil.Sub(d.cfg.Now())
+	if how == attached { // it may have ended well while nobody was here to see
+		left = max(left, settleIn)
+	}
+	deadline := time.AfterFunc(left, func() { stop(errDeadline) })
 	defer deadline.Stop()
 	var row sync.WaitGroup
 	row.Go(func() { d.watchRow(ctx, stop) })

@@ -110,6 +110,13 @@ func (f *fakeWorker) onRequest(fault func(http.ResponseWriter, *http.Request) bo
 // onEnd decides how jobs end.
 func (f *fakeWorker) onEnd(end func(apigpu.Assignment) *apigpu.Error) { f.set(func() { f.end = end }) }
 
+// held returns a job that the worker has, or nil.
+func (f *fakeWorker) held(id string) *fakeJob {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.jobs[id]
+}
+
 func (f *fakeWorker) find(w http.ResponseWriter, r *http.Request) *fakeJob {
 	f.mu.Lock()
 	defer f.mu.Unlock()

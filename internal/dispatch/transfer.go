@@ -30,11 +30,23 @@ func (d *driver) pushVideo(ctx context.Context, worker *client.Client) error {
 		if err == nil || ctx.Err() != nil || try == maxPushes || !pushAgain(err) {
 			return err
 		}
+		if apigpu.CodeOf(err) == apigpu.Conflict && d.endedThere(ctx, worker) {
+			return nil // follow learns how
+		}
 		d.log.DebugContext(ctx, "push cut", "error", err)
 		if !pause(ctx, min(retryMin<<try, retryMax)) {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// endedThere reports whether the worker has ended the job: it takes no more of
+// its video then.
+func (d *driver) endedThere(ctx context.Context, worker *client.Client) bool {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	held, err := worker.Job(ctx, d.job.ID, 0)
+	return err == nil && held.Status.Final()
 }
 
 // pushAgain reports whether a push failed on the way and not at its source.
@@ -65,7 +77,7 @@ func (d *driver) pushOnce(ctx context.Context, worker *client.Client, version *f
 		return from, err
 	}
 	defer source.Close()
-	counted := &watchedReader{r: source, on: func(int) { d.heard() }}
+	counted := &watchedReader{r: source}
 	_, err = worker.PushInput(ctx, d.job.ID, d.job.Attempt, state.Received, size, counted)
 	if counted.err != nil { // the source's fault, whatever the call says
 		return from, counted.err
@@ -100,18 +112,14 @@ func (d *driver) openVideo(ctx context.Context, offset int64, version *fetch.Inf
 	return file, object.Size, nil
 }
 
-// watchedReader tells of every read, and keeps an error that is not the end.
+// watchedReader keeps an error that is not the end.
 type watchedReader struct {
 	r   io.Reader
-	on  func(n int)
 	err error
 }
 
 func (w *watchedReader) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
-	if n > 0 {
-		w.on(n)
-	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		w.err = err
 	}

@@ -81,7 +81,7 @@ func (f *Fleet) contact(ctx context.Context, in Instance) {
 	switch {
 	case err != nil:
 		f.cfg.Log.WarnContext(ctx, "worker's answer not recorded", "instance", in.Label, "error", err)
-	case news:
+	case news && reply.Ready:
 		f.cfg.Log.InfoContext(ctx, "worker is ready", "instance", in.Label, "encoder", reply.Worker.Encoder, "gpu", reply.Worker.GPU)
 		poke(f.wake)
 	case !reply.Ready:

@@ -38,6 +38,9 @@ type Config struct {
 	Credentials *link.Credentials
 	// Env is given to every instance on top of its credentials. Optional.
 	Env map[string]string
+	// HasRoom reports whether another result could be kept: while it cannot,
+	// nothing is rented for the jobs that wait. Optional.
+	HasRoom func() bool
 	// DestroyAtEnd ends every instance of ours when Run ends.
 	DestroyAtEnd bool
 	Log          *slog.Logger
@@ -114,7 +117,7 @@ func (f *Fleet) Client(ctx context.Context, label string) (*client.Client, error
 	if err != nil {
 		return nil, err
 	}
-	if in.State != gpu.Ready {
+	if in.State != gpu.Ready || in.Provider != f.cfg.Provider.Name() {
 		return nil, apigpu.E(apigpu.GPULost, nil, "The machine is gone: %s.", in.Reason)
 	}
 	return f.clientOf(in)

@@ -36,6 +36,9 @@ type World struct {
 	Instances []Instance
 	// Waiting counts queued jobs.
 	Waiting int
+	// NoRoom says that no result could be kept: then waiting jobs are no
+	// reason to have an instance.
+	NoRoom bool
 	// Busy counts the running jobs of each instance, by label.
 	Busy map[string]int
 	// Exited are the labels whose machines are listed and do not work.
@@ -90,6 +93,9 @@ type Action struct {
 // ready: get one; nothing waits and one is idle: let it go. Whatever has
 // lasted too long, or no longer works, goes.
 func Plan(p Policy, w World, now time.Time) (actions []Action, wake time.Time) {
+	if w.NoRoom {
+		w.Waiting = 0
+	}
 	wake = now.Add(time.Hour)
 	soon := func(t time.Time) {
 		if t.After(now) && t.Before(wake) {

@@ -270,6 +270,7 @@ func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error)
 	if w.Waiting, w.Busy, err = f.cfg.Queue.Load(ctx); err != nil {
 		return World{}, err
 	}
+	w.NoRoom = w.Waiting > 0 && f.cfg.HasRoom != nil && !f.cfg.HasRoom()
 	if err := f.noteIdle(ctx, rows, w.Busy); err != nil {
 		return World{}, err
 	}
@@ -327,6 +328,9 @@ func (f *Fleet) explain(ctx context.Context, w World) error {
 
 // waitingFor says what the queued jobs wait for.
 func waitingFor(w World) string {
+	if w.NoRoom {
+		return "the storage of the server is full"
+	}
 	for _, in := range w.Instances {
 		switch in.State {
 		case gpu.Ready:

@@ -62,21 +62,12 @@ func (s *Jobs) Receive(ctx context.Context, _ httpapi.Caller, r io.Reader) (stri
 	return key, nil
 }
 
-// minRoom is how much must be free for a request to be accepted, in bytes:
-// what a small result takes.
-const minRoom = 16 << 20
-
 // accepts says why no new work is taken: a full disk, or a stop under way.
 func (s *Jobs) accepts() error {
 	if s.closed.Load() {
 		return apigpu.E(apigpu.Unavailable, nil, "The server is about to stop.").WithHint("Send it again in a minute.")
 	}
-	release, err := s.Blob.Reserve(minRoom)
-	if err != nil {
-		return err
-	}
-	release()
-	return nil
+	return s.Blob.Roomy()
 }
 
 // Close refuses new work from now on. Everything else is served.

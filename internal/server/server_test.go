@@ -361,7 +361,7 @@ func TestNewWorkIsRefused(t *testing.T) {
 		return err
 	}
 	roomy := b.Jobs.Blob
-	full, err := blob.Open(t.TempDir(), blob.Options{MaxBytes: minRoom - 1})
+	full, err := blob.Open(t.TempDir(), blob.Options{MaxBytes: blob.MinRoom - 1})
 	if err != nil {
 		t.Fatal(err)
 	}

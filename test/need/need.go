@@ -1,6 +1,6 @@
 // Package need says what a test needs of the machine, and names what it had
 // to skip. Where STRICT=1 (make test, CI) a need that is not met fails the
-// test, unless test/skips.txt allows it.
+// test, unless skips.txt beside this file allows it.
 package need
 
 import (
