@@ -5,19 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
-func TestUnstalled(t *testing.T) {
-	t.Parallel()
-	const idle = 300 * time.Millisecond
-	ended := make(chan error, 1)
-	s := httptest.NewServer(unstalled(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// stallServer serves with the given limit on a silent body, and returns how to
+// open a connection with a request's head and how each request's body ended.
+func stallServer(t *testing.T, idle time.Duration) (open func(head string) net.Conn, ended <-chan error) {
+	t.Helper()
+	ends := make(chan error, 1)
+	s := NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/refuse" {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
@@ -30,47 +32,77 @@ func TestUnstalled(t *testing.T) {
 				err = r.Context().Err()
 			}
 		}
-		ended <- err
-	}), idle))
-	t.Cleanup(s.Close)
-	dial := func(head string) net.Conn {
-		conn, err := net.Dial("tcp", s.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
+		ends <- err
+	}), idle, slog.New(slog.DiscardHandler))
+	l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+	served := make(chan struct{})
+	go func() { defer close(served); _ = s.Serve(l) }()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
 		}
-		t.Cleanup(func() { conn.Close() })
-		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(conn, "%s\r\nHost: x\r\n", head)
-		return conn
-	}
+		<-served
+	})
+	return func(head string) net.Conn {
+		near, far := net.Pipe()
+		l.conns <- far
+		t.Cleanup(func() { near.Close() })
+		fmt.Fprintf(near, "%s\r\nHost: x\r\n", head)
+		return near
+	}, ends
+}
 
-	conn := dial("POST / HTTP/1.1") // a body that stops
-	fmt.Fprint(conn, "Content-Length: 100\r\n\r\nsome")
-	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("a body that stops ended with %v", err)
-	}
-
-	conn = dial("POST / HTTP/1.1") // a slow one takes longer than idle in all, and is fine
-	fmt.Fprint(conn, "Content-Length: 8\r\n\r\n")
-	for range 8 {
-		time.Sleep(idle / 5)
-		fmt.Fprint(conn, "x")
-	}
-	if err := <-ended; err != nil {
-		t.Errorf("a slow body ended with %v", err)
-	}
-
-	conn = dial("POST /wait HTTP/1.1") // the deadline ends with the body
-	fmt.Fprint(conn, "Content-Length: 4\r\n\r\nbody")
-	if err := <-ended; err != nil {
-		t.Errorf("a request that waits ended with %v", err)
-	}
-
-	conn = dial("POST /refuse HTTP/1.1") // a body that nobody reads holds nothing
-	fmt.Fprint(conn, "Content-Length: 100\r\n\r\n")
-	if _, err := io.Copy(io.Discard, bufio.NewReader(conn)); err != nil {
-		t.Errorf("the connection of a refused request stays open: %v", err)
-	}
+func TestUnstalled(t *testing.T) {
+	const idle = 30 * time.Second
+	t.Run("a body that stops is given up", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			open, ended := stallServer(t, idle)
+			began := time.Now()
+			fmt.Fprint(open("POST / HTTP/1.1"), "Content-Length: 100\r\n\r\nsome")
+			if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("it ended with %v", err)
+			}
+			if took := time.Since(began); took != idle {
+				t.Errorf("it was given up after %s, want %s", took, idle)
+			}
+		})
+	})
+	t.Run("a slow body takes longer than idle in all, and is fine", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			open, ended := stallServer(t, idle)
+			conn := open("POST / HTTP/1.1")
+			fmt.Fprint(conn, "Content-Length: 8\r\n\r\n")
+			for range 8 {
+				time.Sleep(idle - time.Second)
+				fmt.Fprint(conn, "x")
+			}
+			if err := <-ended; err != nil {
+				t.Errorf("it ended with %v", err)
+			}
+		})
+	})
+	t.Run("the deadline ends with the body", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			open, ended := stallServer(t, idle)
+			conn := open("POST /wait HTTP/1.1")
+			fmt.Fprint(conn, "Content-Length: 4\r\n\r\nbody")
+			if err := <-ended; err != nil {
+				t.Errorf("it ended with %v", err)
+			}
+		})
+	})
+	t.Run("a body that nobody reads holds nothing", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			open, _ := stallServer(t, idle)
+			conn := open("POST /refuse HTTP/1.1")
+			fmt.Fprint(conn, "Content-Length: 100\r\n\r\n")
+			began := time.Now()
+			if _, err := io.Copy(io.Discard, bufio.NewReader(conn)); err != nil {
+				t.Errorf("its connection ended with %v", err)
+			}
+			if took := time.Since(began); took > 2*idle {
+				t.Errorf("its connection was held for %s", took)
+			}
+		})
+	})
 }
