@@ -12,6 +12,10 @@ import (
 	_ "embed"
 )
 
+// Slack multiplies a bound on time that holds on an idle machine, for tests that
+// share two cores with others and run under the race detector.
+const Slack = 4
+
 // FFmpeg skips the test unless ffmpeg and ffprobe are installed.
 func FFmpeg(t testing.TB) {
 	t.Helper()
