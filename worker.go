@@ -1,5 +1,7 @@
 package apigpu
 
+import "time"
+
 // Assignment gives a job to a worker: the body of PUT /jobs/{id}. It is sent
 // again, unchanged, to re-attach: a worker that has this attempt answers with
 // the job as it is.
@@ -55,6 +57,9 @@ type LeaseRequest struct {
 	// TTLSeconds is how long the worker may live without another renewal.
 	TTLSeconds float64 `json:"ttl_seconds"`
 }
+
+// MaxLease bounds a renewal: no orchestrator may let a machine live for ever.
+const MaxLease = 24 * time.Hour
 
 // LeaseReply is a worker's account of itself, and its proof of life.
 type LeaseReply struct {

@@ -19,6 +19,11 @@ import (
 	"github.com/api-gpu/api-gpu"
 )
 
+// ErrForeign is the cause of an error that was not made by a server of
+// api-gpu: something on the way answered, or something else at its address.
+// Its message names the host.
+var ErrForeign = errors.New("not an answer of api-gpu")
+
 // Options say who asks, and how.
 type Options struct {
 	// Key is sent as X-API-Key; empty for a server that asks for none.

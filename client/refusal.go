@@ -53,7 +53,7 @@ func problemIn(body []byte) (*apigpu.Error, bool) {
 
 // foreign is the error of an answer that is not in our words.
 func foreign(host string, status int, header http.Header) *apigpu.Error {
-	e := apigpu.E(foreignCode(status), nil, "%s answers %d %s, and not in the words of api-gpu.", host, status, http.StatusText(status))
+	e := apigpu.E(foreignCode(status), ErrForeign, "%s answers %d %s, and not in the words of api-gpu.", host, status, http.StatusText(status))
 	switch {
 	case status/100 == 3:
 		return e.WithHint("It points to %s: use the address of the server itself.", header.Get("Location"))

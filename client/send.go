@@ -121,12 +121,12 @@ func (c *Client) ask(ctx context.Context, k call, into any) error {
 	case err != nil:
 		return c.lost(ctx, err)
 	case len(raw) > maxJSON:
-		return apigpu.E(apigpu.Internal, nil, "The answer of %s is longer than %d bytes.", c.host(), maxJSON)
+		return apigpu.E(apigpu.Internal, ErrForeign, "The answer of %s is longer than %d bytes.", c.host(), maxJSON)
 	case into == nil:
 		return nil
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
-		return apigpu.E(apigpu.Internal, err, "The answer of %s is not in the words of api-gpu.", c.host()).
+		return apigpu.E(apigpu.Internal, errors.Join(ErrForeign, err), "The answer of %s is not in the words of api-gpu.", c.host()).
 			WithHint("Compare the address of the server, and the versions on both sides.")
 	}
 	return nil

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/program"
 )
 
@@ -28,14 +28,14 @@ type Config struct {
 	QueueTTL   time.Duration `name:"queue-ttl" env:"QUEUE_TTL" default:"24h" group:"Jobs" help:"How long a job may wait for a worker."`
 	JobTimeout time.Duration `env:"JOB_TIMEOUT" group:"Jobs" help:"How long one run may take. Default: from the length of the video."`
 	ResultTTL  time.Duration `name:"result-ttl" env:"RESULT_TTL" default:"24h" group:"Jobs" help:"How long a result is kept."`
-	MaxUpload  Bytes         `env:"MAX_UPLOAD" default:"2GiB" group:"Jobs" help:"Largest video that is accepted."`
+	MaxUpload  program.Bytes `env:"MAX_UPLOAD" default:"2GiB" group:"Jobs" help:"Largest video that is accepted."`
 
-	DatabaseURL string `name:"database-url" env:"DATABASE_URL" default:"sqlite:data/api-gpu.db" group:"State" help:"Where jobs and the ledger are."`
-	StorageURL  string `name:"storage-url" env:"STORAGE_URL" default:"file:data/files" group:"State" help:"Where results are."`
-	StorageMax  Bytes  `env:"STORAGE_MAX" group:"State" help:"Most that results may take. Default: 60 % of the volume."`
-	DiskFreeMin Bytes  `env:"DISK_FREE_MIN" default:"1GiB" group:"State" help:"Room on the volume that is left alone."`
-	Fleet       string `env:"FLEET" group:"State" help:"Name of the fleet. Default: made, and kept in the database."`
-	GPUAPIKey   string `name:"gpu-api-key" env:"GPU_API_KEY" group:"State" help:"Root secret from which workers' keys derive. Default: made, and kept in the database."`
+	DatabaseURL string        `name:"database-url" env:"DATABASE_URL" default:"sqlite:data/api-gpu.db" group:"State" help:"Where jobs and the ledger are."`
+	StorageURL  string        `name:"storage-url" env:"STORAGE_URL" default:"file:data/files" group:"State" help:"Where results are."`
+	StorageMax  program.Bytes `env:"STORAGE_MAX" group:"State" help:"Most that results may take. Default: 60 % of the volume."`
+	DiskFreeMin program.Bytes `env:"DISK_FREE_MIN" default:"1GiB" group:"State" help:"Room on the volume that is left alone."`
+	Fleet       string        `env:"FLEET" group:"State" help:"Name of the fleet. Default: made, and kept in the database."`
+	GPUAPIKey   string        `name:"gpu-api-key" env:"GPU_API_KEY" group:"State" help:"Root secret from which workers' keys derive. Default: made, and kept in the database."`
 
 	Provider    string        `env:"PROVIDER" group:"Workers" help:"Where workers come from: local (this machine) or static (WORKER_URL). Default in development: static with WORKER_URL, else local."`
 	WorkerURL   []string      `name:"worker-url" env:"WORKER_URL" sep:"," group:"Workers" help:"Base URLs of workers that already run (static)."`
@@ -44,7 +44,7 @@ type Config struct {
 	WorkerBin   string        `env:"WORKER_BIN" group:"Workers" help:"The worker program (local). Default: worker, beside this program."`
 	LocalDir    string        `env:"LOCAL_DIR" default:"data/local" group:"Workers" help:"Where local workers work."`
 	RequireGPU  bool          `name:"require-gpu" env:"REQUIRE_GPU" default:"false" group:"Workers" help:"Fail a job rather than encode it on a CPU."`
-	MaxGPUs     int           `name:"max-gpus" env:"MAX_GPUS" default:"3" group:"Workers" help:"Most workers at once."`
+	MaxGPUs     int           `name:"max-gpus" env:"MAX_GPUS" default:"3" group:"Workers" help:"Most workers at once. A further one is started when none is ready or starting."`
 	IdleTimeout string        `env:"IDLE_TIMEOUT" default:"auto" group:"Workers" help:"How long a worker without work is kept. auto: 5m where time costs nothing."`
 	BootTimeout time.Duration `env:"BOOT_TIMEOUT" default:"10m" group:"Workers" help:"How long a worker may take to be ready."`
 	Lease       time.Duration `env:"LEASE" default:"10m" group:"Workers" help:"How long a worker lives without word from here."`
@@ -112,6 +112,9 @@ func (c *Config) check() error {
 	if c.Lease < time.Minute {
 		fault("LEASE=%s is too short: it is renewed every 15s, use 1m or more", c.Lease)
 	}
+	if c.Lease > apigpu.MaxLease {
+		fault("LEASE=%s is too long: workers accept %s at most", c.Lease, apigpu.MaxLease)
+	}
 	if c.JobTimeout < 0 {
 		fault("JOB_TIMEOUT must be above 0")
 	}
@@ -143,33 +146,4 @@ func (c *Config) idleTimeout() (time.Duration, error) {
 		err = errors.New("negative")
 	}
 	return d, err
-}
-
-// Bytes is a size as people write it: 512MiB, 2GiB, 1000000.
-type Bytes int64
-
-var byteUnits = []struct {
-	suffix string
-	factor int64
-}{
-	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
-	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"kB", 1e3}, {"B", 1}, {"", 1},
-}
-
-// UnmarshalText reads a size.
-func (b *Bytes) UnmarshalText(text []byte) error {
-	s := strings.TrimSpace(string(text))
-	for _, u := range byteUnits {
-		number, ok := strings.CutSuffix(s, u.suffix)
-		if !ok {
-			continue
-		}
-		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || !(n >= 0 && n*float64(u.factor) <= 1<<60) { // NaN is no size either
-			return fmt.Errorf("%q is not a size such as 512MiB or 2GiB", s)
-		}
-		*b = Bytes(n * float64(u.factor))
-		return nil
-	}
-	return nil
 }

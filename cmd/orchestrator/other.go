@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,13 +18,19 @@ import (
 
 // healthCmd is the health check of a container: it needs no shell and no curl.
 type healthCmd struct {
-	Port int `env:"PORT" default:"3000" help:"Port of the orchestrator."`
+	Port int    `env:"PORT" default:"3000" help:"Port of the orchestrator."`
+	Host string `env:"HOST" help:"Address that the orchestrator listens on. Default: loopback."`
 }
 
 func (c *healthCmd) Run(ctx context.Context, out program.Output) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/health", c.Port), nil)
+	host := c.Host
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() { // on all of them
+		host = "127.0.0.1"
+	}
+	address := "http://" + net.JoinHostPort(host, strconv.Itoa(c.Port)) + "/health"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err
 	}

@@ -162,7 +162,7 @@ func (c *serveCmd) provider(log *slog.Logger) (gpu.Provider, *link.Credentials, 
 
 // workerEnv is what local workers are told beside their credentials.
 func (c *serveCmd) workerEnv() map[string]string {
-	env := map[string]string{"LOG_LEVEL": c.LogLevel}
+	env := map[string]string{"LOG_LEVEL": c.LogLevel, "MAX_INPUT": strconv.FormatInt(int64(c.MaxUpload), 10)}
 	if len(c.AllowPrivateHosts) > 0 {
 		env["ALLOW_PRIVATE_HOSTS"] = strings.Join(c.AllowPrivateHosts, ",")
 	}

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // cleanEnv makes the test see no setting of the machine it runs on.
 func cleanEnv(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{"PORT", "HOST", "SESSION_TOKEN", "ALLOWED_IPS", "X_API_KEY", "LEASE", "BOOT_TIMEOUT", "MAX_WORKER_JOBS",
+	for _, name := range []string{"PORT", "HOST", "SESSION_TOKEN", "ALLOWED_IPS", "X_API_KEY", "LEASE", "BOOT_TIMEOUT", "MAX_WORKER_JOBS", "MAX_INPUT",
 		"ALLOW_PRIVATE_HOSTS", "WORK_DIR", "PORT_FILE", "LOG_LEVEL", "APP_ENV", "NODE_ENV"} {
 		t.Setenv(name, "")
 	}
@@ -40,14 +40,15 @@ func TestCheck(t *testing.T) {
 		host string
 		want string // in the error; empty for none
 	}{
-		{"development", serveCmd{MaxWorkerJobs: 1}, "127.0.0.1", ""},
-		{"on another loopback address", serveCmd{Host: "::1", MaxWorkerJobs: 1}, "::1", ""},
-		{"with both", serveCmd{SessionToken: "t", APIKey: "k", MaxWorkerJobs: 1}, "", ""},
-		{"open to all", serveCmd{Host: "0.0.0.0", MaxWorkerJobs: 1}, "0.0.0.0", "SESSION_TOKEN and X_API_KEY"},
-		{"with a key alone", serveCmd{Host: "0.0.0.0", APIKey: "k", MaxWorkerJobs: 1}, "0.0.0.0", "SESSION_TOKEN and X_API_KEY"},
-		{"production without", serveCmd{AppEnv: "production", MaxWorkerJobs: 1}, "127.0.0.1", "SESSION_TOKEN and X_API_KEY"},
-		{"no job at once", serveCmd{}, "127.0.0.1", "MAX_WORKER_JOBS"},
-		{"a negative lease", serveCmd{MaxWorkerJobs: 1, Lease: -1}, "127.0.0.1", "LEASE"},
+		{"development", serveCmd{MaxInput: 1, MaxWorkerJobs: 1}, "127.0.0.1", ""},
+		{"on another loopback address", serveCmd{Host: "::1", MaxInput: 1, MaxWorkerJobs: 1}, "::1", ""},
+		{"with both", serveCmd{SessionToken: "t", APIKey: "k", MaxInput: 1, MaxWorkerJobs: 1}, "", ""},
+		{"open to all", serveCmd{Host: "0.0.0.0", MaxInput: 1, MaxWorkerJobs: 1}, "0.0.0.0", "SESSION_TOKEN and X_API_KEY"},
+		{"with a key alone", serveCmd{Host: "0.0.0.0", APIKey: "k", MaxInput: 1, MaxWorkerJobs: 1}, "0.0.0.0", "SESSION_TOKEN and X_API_KEY"},
+		{"production without", serveCmd{AppEnv: "production", MaxInput: 1, MaxWorkerJobs: 1}, "127.0.0.1", "SESSION_TOKEN and X_API_KEY"},
+		{"no job at once", serveCmd{MaxInput: 1}, "127.0.0.1", "MAX_WORKER_JOBS"},
+		{"no video at all", serveCmd{MaxWorkerJobs: 1}, "127.0.0.1", "MAX_INPUT"},
+		{"a negative lease", serveCmd{MaxInput: 1, MaxWorkerJobs: 1, Lease: -1}, "127.0.0.1", "LEASE"},
 	} {
 		err := c.cmd.check()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) || c.cmd.Host != c.host {

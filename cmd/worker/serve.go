@@ -22,11 +22,13 @@ import (
 )
 
 const (
-	maxInput     = 2 << 30 // bytes of a video
 	syncWait     = 90 * time.Second
 	proveTimeout = 2 * time.Minute
 	stopTimeout  = 5 * time.Second // docker stop gives ten
-	bodyIdle     = 2 * time.Minute // for the next byte of a request: a pushed video pauses with its source
+	// bodyIdle is how long a request may bring no byte. A pushed video pauses
+	// while the orchestrator asks its source again: package fetch makes up to
+	// six tries of 30 s, with pauses of 15 s in all.
+	bodyIdle = 4 * time.Minute
 )
 
 // errLeaseOver ends the program: whoever rented this machine is gone.
@@ -41,6 +43,7 @@ type serveCmd struct {
 	Lease             time.Duration `env:"LEASE" help:"Exit unless renewed within this time. Default: never."`
 	BootTimeout       time.Duration `env:"BOOT_TIMEOUT" default:"10m" help:"Added to the first lease."`
 	MaxWorkerJobs     int           `env:"MAX_WORKER_JOBS" default:"1" help:"Jobs at once."`
+	MaxInput          program.Bytes `env:"MAX_INPUT" default:"2GiB" help:"Largest video that is accepted."`
 	AllowPrivateHosts []string      `env:"ALLOW_PRIVATE_HOSTS" sep:"," help:"Hosts that URLs may name though they are private."`
 	WorkDir           string        `env:"WORK_DIR" help:"Folder for jobs. Default: a temporary one."`
 	PortFile          string        `env:"PORT_FILE" help:"Write the port here once listening."`
@@ -58,6 +61,8 @@ func (c *serveCmd) check() error {
 	switch {
 	case open && (c.AppEnv == "production" || !program.Loopback(c.Host)):
 		return errors.New("SESSION_TOKEN and X_API_KEY must be set, but for a worker on loopback in development")
+	case c.MaxInput <= 0:
+		return errors.New("MAX_INPUT must be above 0")
 	case c.MaxWorkerJobs < 1:
 		return errors.New("MAX_WORKER_JOBS must be at least 1")
 	case c.Lease < 0 || c.BootTimeout < 0:
@@ -109,7 +114,7 @@ func (c *serveCmd) newWorker(dir string, f *fetch.Client, log *slog.Logger) (*wo
 	}
 	return worker.New(worker.Config{
 		Tools: tools, Fetch: f, Guard: worker.Guard{Allowed: allowed, Token: c.SessionToken, Keys: keys}, WorkDir: dir,
-		Slots: c.MaxWorkerJobs, Limits: ffmpeg.DefaultLimits(), MaxInput: maxInput, SyncWait: syncWait,
+		Slots: c.MaxWorkerJobs, Limits: ffmpeg.DefaultLimits(), MaxInput: int64(c.MaxInput), SyncWait: syncWait,
 		Lease: c.Lease, BootTimeout: c.BootTimeout, Version: apigpu.Version(), Log: log, Now: time.Now,
 	})
 }
@@ -206,7 +211,7 @@ func (*selftestCmd) Run(ctx context.Context, out program.Output) (err error) {
 	defer func() { err = errors.Join(err, cleanUp()) }()
 	f := fetch.New(fetch.Options{})
 	defer f.Close()
-	c := serveCmd{MaxWorkerJobs: 1}
+	c := serveCmd{MaxWorkerJobs: 1, MaxInput: 1}
 	w, err := c.newWorker(dir, f, program.Log(out.Stderr, "warn", false))
 	if err != nil {
 		return err

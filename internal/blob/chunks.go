@@ -87,9 +87,9 @@ func isSum(s string) bool {
 	return err == nil && len(s) == hexSum
 }
 
-// checkManifest tells whether m describes a file: not empty, with a digest,
+// CheckManifest tells whether m describes a file: not empty, with a digest,
 // and with chunks that tile it without a gap or an overlap.
-func checkManifest(m apigpu.Manifest) error {
+func CheckManifest(m apigpu.Manifest) error {
 	if m.Length <= 0 || !isSum(m.SHA256) || len(m.Chunks) > maxChunks {
 		return apigpu.E(apigpu.InvalidRequest, nil, "The manifest describes no file.")
 	}

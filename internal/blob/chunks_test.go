@@ -80,7 +80,7 @@ func TestCheckManifest(t *testing.T) {
 		if tc.ok {
 			want = ""
 		}
-		if got := apigpu.CodeOf(checkManifest(tc.m)); got != want {
+		if got := apigpu.CodeOf(CheckManifest(tc.m)); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}

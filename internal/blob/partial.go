@@ -143,7 +143,7 @@ func (p *Partial) Commit(ctx context.Context, m apigpu.Manifest, as string) (Obj
 	if err := check(ctx, as); err != nil {
 		return Object{}, err
 	}
-	if err := checkManifest(m); err != nil {
+	if err := CheckManifest(m); err != nil {
 		return Object{}, err
 	}
 	sum := strings.ToLower(m.SHA256)

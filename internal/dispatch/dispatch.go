@@ -48,14 +48,11 @@ type Dispatcher struct {
 	drivers sync.WaitGroup
 	full    bool // the last round found no room for a result; used by Run only
 	rests   rests
-
-	mu      sync.Mutex
-	driving map[queue.Lease]bool
 }
 
 // New returns a dispatcher that does nothing before Run.
 func New(cfg Config) *Dispatcher {
-	return &Dispatcher{cfg: cfg, started: cfg.Now(), driving: map[queue.Lease]bool{}}
+	return &Dispatcher{cfg: cfg, started: cfg.Now()}
 }
 
 // Run drives jobs until ctx ends. Then it hands the running ones back, so
@@ -83,10 +80,11 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 
 // round starts what can be started now. Each part runs though another failed.
 func (d *Dispatcher) round(ctx context.Context) error {
-	open, err := d.cfg.Queue.Open(ctx)
+	all, err := d.cfg.Queue.Open(ctx)
 	if err != nil {
 		return err
 	}
+	open, err := d.condemn(ctx, all)
 	for _, j := range open {
 		if j.Status == apigpu.Running && !j.LeaseUntil.After(d.cfg.Now()) {
 			err = errors.Join(err, d.takeOver(ctx, j))
@@ -115,6 +113,19 @@ func (d *Dispatcher) round(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// condemn ends the jobs whose rows nobody can read, and returns the others.
+func (d *Dispatcher) condemn(ctx context.Context, jobs []queue.Job) (sound []queue.Job, err error) {
+	for _, j := range jobs {
+		if j.Damaged == nil {
+			sound = append(sound, j)
+			continue
+		}
+		d.cfg.Log.ErrorContext(ctx, "job condemned", "job", j.ID, "error", j.Damaged)
+		err = errors.Join(err, d.cfg.Queue.Condemn(ctx, j.ID))
+	}
+	return sound, err
 }
 
 // hasRoom reports whether a result could be kept: one that cannot must not be
@@ -159,22 +170,5 @@ func (d *Dispatcher) takeOver(ctx context.Context, j queue.Job) error {
 // start drives a job in a goroutine of its own: one that hangs holds up
 // nobody.
 func (d *Dispatcher) start(ctx context.Context, j queue.Job, how beginning) {
-	d.mu.Lock()
-	d.driving[j.Lease()] = true
-	d.mu.Unlock()
-	d.drivers.Go(func() {
-		defer func() {
-			d.mu.Lock()
-			delete(d.driving, j.Lease())
-			d.mu.Unlock()
-		}()
-		newDriver(d.cfg, j, &d.rests).drive(ctx, how)
-	})
-}
-
-// Driving returns how many jobs this process drives.
-func (d *Dispatcher) Driving() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.driving)
+	d.drivers.Go(func() { newDriver(d.cfg, j, &d.rests).drive(ctx, how) })
 }

@@ -39,6 +39,9 @@ var (
 	errCancel   = errors.New("cancel was asked for")
 	errDeadline = errors.New("the running deadline has passed")
 	errStale    = errors.New("another drives this attempt")
+	// errOurs marks a fault of this process or its database: nothing about
+	// the job is wrong, and no machine.
+	errOurs = errors.New("this server could not go on")
 )
 
 // driver drives one attempt of one job.
@@ -79,6 +82,8 @@ func (d *driver) drive(ctx context.Context, how beginning) {
 		}
 	} else if ctx.Err() != nil {
 		err = context.Cause(ctx)
+	} else if apigpu.CodeOf(err) != apigpu.GPULost {
+		err = errors.Join(errOurs, err)
 	}
 	// What became of it must be recorded though the process is told to stop.
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
@@ -125,7 +130,7 @@ func (d *driver) begin(ctx context.Context, worker *client.Client, how beginning
 	}
 	subtitle, err := d.cfg.Queue.Subtitle(ctx, d.job.ID)
 	if err != nil {
-		return err
+		return errors.Join(errOurs, err)
 	}
 	a := assignment(d.job, subtitle, d.push(), d.cfg.RequireGPU, d.job.RunningUntil.Sub(d.cfg.Now()))
 	return d.retry(ctx, func(ctx context.Context) error {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/client"
 	"github.com/api-gpu/api-gpu/internal/fleet"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
@@ -17,6 +18,7 @@ import (
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	e := func(code apigpu.Code) error { return apigpu.E(code, nil, "at 203.0.113.7:3334") }
+	foreign := func(code apigpu.Code) error { return apigpu.E(code, client.ErrForeign, "at 203.0.113.7:3334") }
 	for _, c := range []struct {
 		err     error
 		pushed  bool
@@ -51,7 +53,11 @@ func TestJudge(t *testing.T) {
 		{e(apigpu.EncoderFailed), false, Requeue, true, false, apigpu.EncoderFailed},
 		{e(apigpu.RenderStalled), false, Requeue, true, false, apigpu.RenderStalled},
 		{e(apigpu.NoEncoder), false, Requeue, true, false, apigpu.NoEncoder},
-		{e(apigpu.StorageFull), false, Requeue, true, false, apigpu.StorageFull},
+		{e(apigpu.StorageFull), false, Requeue, false, false, apigpu.StorageFull},
+		{foreign(apigpu.Internal), false, Requeue, false, false, apigpu.GPULost},
+		{foreign(apigpu.InvalidRequest), false, Requeue, false, false, apigpu.GPULost},
+		{foreign(apigpu.TooLarge), false, Requeue, false, false, apigpu.GPULost},
+		{errors.Join(errOurs, errors.New("database is locked")), false, Requeue, false, false, apigpu.Internal},
 
 		{e(apigpu.MediaUndecodable), false, Fail, false, false, apigpu.MediaUndecodable},
 		{e(apigpu.NoVideoStream), true, Fail, false, false, apigpu.NoVideoStream},
@@ -64,9 +70,12 @@ func TestJudge(t *testing.T) {
 			t.Errorf("%v, pushed %v: %s %+v", c.err, c.pushed, verdict, s)
 		}
 	}
-	// What the client says of a machine that is silent names its address.
-	if _, s := Judge(e(apigpu.Unavailable), false); strings.Contains(s.Why.Message, "203.0.113.7") {
-		t.Errorf("a stranger is told %q", s.Why.Message)
+	// What the client says of a machine that is silent, or of whoever answers
+	// in its place, names its address.
+	for _, err := range []error{e(apigpu.Unavailable), foreign(apigpu.Internal), foreign(apigpu.InvalidRequest)} {
+		if _, s := Judge(err, false); strings.Contains(s.Why.Message, "203.0.113.7") {
+			t.Errorf("a stranger is told %q", s.Why.Message)
+		}
 	}
 }
 

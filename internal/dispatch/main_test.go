@@ -14,6 +14,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/blob"
+	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/db/dbtest"
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/fleet"
@@ -31,6 +32,7 @@ const subtitle = "1\n00:00:00,000 --> 00:00:01,000\nHello\n"
 // fleet, and a worker that the test scripts.
 type bench struct {
 	t      *testing.T
+	db     *db.DB
 	worker *fakeWorker
 	queue  *queue.Queue
 	blob   *blob.Store
@@ -48,7 +50,7 @@ func newBench(t *testing.T, edit func(*Config)) *bench {
 	t.Helper()
 	b := &bench{t: t, worker: newFakeWorker(t), log: &lockedBuffer{}}
 	d := dbtest.SQLite(t)
-	b.queue = queue.New(d, b.now)
+	b.db, b.queue = d, queue.New(d, b.now)
 	store, err := blob.Open(t.TempDir(), blob.Options{})
 	if err != nil {
 		t.Fatal(err)

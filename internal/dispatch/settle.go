@@ -39,6 +39,10 @@ func Judge(err error, pushed bool) (Verdict, queue.Setback) {
 			WithHint("Send a shorter video, or raise JOB_TIMEOUT.")}
 	case errors.Is(err, context.Canceled): // the process is told to stop
 		return Release, queue.Setback{}
+	case errors.Is(err, client.ErrForeign): // its message names the address of the machine
+		return Requeue, queue.Setback{Why: apigpu.E(apigpu.GPULost, err, "The machine does not answer us.")}
+	case errors.Is(err, errOurs):
+		return Requeue, queue.Setback{Why: apigpu.E(apigpu.Internal, err, "Something went wrong on our side.")}
 	}
 	switch e.Code {
 	case apigpu.SourceUnreachable, apigpu.BlockedAddress:
@@ -46,9 +50,7 @@ func Judge(err error, pushed bool) (Verdict, queue.Setback) {
 			return Requeue, queue.Setback{Why: e, Push: true}
 		}
 		return Fail, queue.Setback{Why: e}
-	case apigpu.GPULost:
-		return Requeue, queue.Setback{Why: e}
-	case apigpu.ResultLost:
+	case apigpu.GPULost, apigpu.ResultLost, apigpu.StorageFull: // the machine's fault, or its disk's
 		return Requeue, queue.Setback{Why: e}
 	case apigpu.Unavailable, apigpu.QueueExpired, apigpu.NotFound, apigpu.RateLimited:
 		// The message may name the address of the machine.
@@ -58,7 +60,7 @@ func Judge(err error, pushed bool) (Verdict, queue.Setback) {
 		return Requeue, queue.Setback{Why: apigpu.E(apigpu.GPULost, err, "The machine does not answer us.")}
 	case apigpu.Canceled: // the worker was stopped: not what the user asked for
 		return Requeue, queue.Setback{Why: apigpu.E(apigpu.GPULost, err, "The worker stopped the job.")}
-	case apigpu.Internal, apigpu.EncoderFailed, apigpu.RenderStalled, apigpu.NoEncoder, apigpu.StorageFull:
+	case apigpu.Internal, apigpu.EncoderFailed, apigpu.RenderStalled, apigpu.NoEncoder:
 		return Requeue, queue.Setback{Why: e, Blamed: true}
 	}
 	return Fail, queue.Setback{Why: e}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/blob"
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
@@ -138,6 +139,9 @@ func (d *driver) bringHome(ctx context.Context, worker *client.Client, done apig
 	if err != nil {
 		return queue.Outcome{}, err
 	}
+	if err := believable(manifest); err != nil {
+		return queue.Outcome{}, err
+	}
 	if err := d.store(ctx, worker, manifest); err != nil {
 		return queue.Outcome{}, err
 	}
@@ -149,6 +153,23 @@ func (d *driver) bringHome(ctx context.Context, worker *client.Client, done apig
 	}
 	video.Bytes, video.SHA256 = manifest.Length, manifest.SHA256
 	return queue.Outcome{Video: video, Captions: done.Captions, Stats: stats, Warnings: done.Warnings, Result: d.resultKey()}, nil
+}
+
+// maxResult bounds a result, in bytes: what a worker's FFmpeg stops at
+// (ffmpeg.DefaultLimits), and room for the index before it.
+const maxResult = 9 << 30
+
+// believable refuses a manifest before its bytes are fetched: room is
+// reserved for the length that it names, and its chunks must not be more.
+func believable(m apigpu.Manifest) error {
+	err := blob.CheckManifest(m)
+	if err == nil && m.Length > maxResult {
+		err = fmt.Errorf("a result of %d bytes", m.Length)
+	}
+	if err != nil {
+		return apigpu.E(apigpu.ResultLost, err, "The result is not what its worker described.")
+	}
+	return nil
 }
 
 // The keys hold the attempt: what an earlier one left is never mixed in.

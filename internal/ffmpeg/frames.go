@@ -3,8 +3,10 @@ package ffmpeg
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/big"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,20 +28,36 @@ const discontinuity = 10 * time.Second
 //
 // It reads the index and the packets, and decodes nothing: 0.8 s for 27,000
 // frames (measured). nil without an error means that the file does not tell
-// (AVI, timestamps that jump, more than a million frames): cues can then be
-// placed by time alone.
+// (AVI, timestamps that jump, more than a million frames), or not in time:
+// cues can then be placed by time alone.
 func (t Tools) FrameTimes(ctx context.Context, path string, p Probe) ([]int64, error) {
-	out, err := output(ctx, probeTimeout, t.FFprobe,
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read frame times: %w", err)
+	}
+	out, err := output(ctx, packetsTimeout(info.Size()), t.FFprobe,
 		"-hide_banner", "-v", "error", "-max_alloc", maxAlloc,
 		"-protocol_whitelist", protocols, "-format_whitelist", formats,
 		"-select_streams", strconv.Itoa(p.Video.Index),
 		"-show_entries", "packet=pts,flags", "-of", "csv=p=0",
 		"-read_intervals", fmt.Sprintf("%%+#%d", maxFrames+1),
 		"-i", "file:"+path)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read frame times: %w", err)
 	}
 	return frameTimes(out, p), nil
+}
+
+// slowestDisk is the least rate at which a volume is taken to read, in bytes
+// a second: a network disk that others use too.
+const slowestDisk = 10 << 20
+
+// packetsTimeout bounds the reading of every packet of a file of n bytes.
+func packetsTimeout(n int64) time.Duration {
+	return probeTimeout + time.Duration(n/slowestDisk)*time.Second
 }
 
 // frameTimes turns lines of "pts,flags" into times.

@@ -29,7 +29,8 @@ type Probe struct {
 	// Duration is what the headers promise for the streams that are kept, 0
 	// where they promise nothing.
 	// Headers have been seen to be wrong by a factor of 100,000: good for an
-	// estimate and for a percentage that is clamped, for nothing else.
+	// estimate, for a percentage that is clamped, and for refusing a file,
+	// but never for believing that it is short enough.
 	Duration time.Duration
 	// Start is the timestamp in the file that becomes 0 in the result.
 	Start   time.Duration
@@ -132,24 +133,6 @@ func (v Video) Wide() bool {
 func (v Video) VFR() bool {
 	rate, avg := v.Rate.Float(), v.AvgRate.Float()
 	return avg > 0 && math.Abs(rate-avg)/avg > 0.01
-}
-
-// Bits returns the bits of a component, by the name of the pixel format.
-func (v Video) Bits() int {
-	name := strings.TrimSuffix(strings.TrimSuffix(v.PixFmt, "le"), "be")
-	switch {
-	case strings.HasPrefix(name, "nv"): // nv12, nv16: the number counts bits of a pixel
-		return 8
-	case strings.HasSuffix(name, "48"), strings.HasSuffix(name, "64"), strings.HasSuffix(name, "16"):
-		return 16
-	case strings.HasSuffix(name, "14"):
-		return 14
-	case strings.HasSuffix(name, "p12"), strings.HasSuffix(name, "y12"), strings.HasSuffix(name, "012"):
-		return 12
-	case strings.HasSuffix(name, "10"):
-		return 10
-	}
-	return 8
 }
 
 // alpha reports whether the pixel format may hold transparency.

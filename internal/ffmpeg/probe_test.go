@@ -57,17 +57,6 @@ func TestOrientation(t *testing.T) {
 	}
 }
 
-func TestBits(t *testing.T) {
-	for format, want := range map[string]int{
-		"yuv420p": 8, "yuvj420p": 8, "nv12": 8, "nv16": 8, "yuv410p": 8, "yuv420p10le": 10, "p010le": 10,
-		"yuv422p12be": 12, "gray12le": 12, "gbrp14le": 14, "rgb48be": 16, "yuva444p16le": 16, "rgb24": 8,
-	} {
-		if got := (Video{PixFmt: format}).Bits(); got != want {
-			t.Errorf("%s: %d bits, want %d", format, got, want)
-		}
-	}
-}
-
 func TestParseProbe(t *testing.T) {
 	const video = `{"index":1,"codec_type":"video","codec_name":"h264","pix_fmt":"yuv420p","width":64,"height":48,"time_base":"1/90000","start_pts":900000,"duration":"2.000000"`
 	const sound = `{"index":0,"codec_type":"audio","codec_name":"aac","channels":2,"sample_rate":"48000","time_base":"1/48000","start_pts":475200,"duration":"2.000000"}`

@@ -122,13 +122,33 @@ func answered(row Instance, reply apigpu.LeaseReply, now time.Time) Instance {
 	return row
 }
 
+// tell logs why a contact failed. A worker that answers and refuses will do so
+// until somebody mends the settings: that is said aloud, once.
+func (f *Fleet) tell(ctx context.Context, in Instance, cause error) {
+	code := apigpu.CodeOf(cause)
+	switch code {
+	case apigpu.Unauthorized, apigpu.Forbidden, apigpu.InvalidSession, apigpu.AddressNotAllowed, apigpu.InvalidRequest:
+	default:
+		code = ""
+	}
+	f.mu.Lock()
+	known := f.refused[in.Label] == code
+	f.refused[in.Label] = code
+	f.mu.Unlock()
+	if code != "" && !known {
+		f.cfg.Log.WarnContext(ctx, "worker refuses us", "instance", in.Label, "error", cause)
+		return
+	}
+	f.cfg.Log.DebugContext(ctx, "worker did not answer", "instance", in.Label, "error", cause)
+}
+
 // silent notes that a worker did not answer. One that is permanent goes back
 // to booting, and gets no job until it answers; Plan ends the others.
 func (f *Fleet) silent(ctx context.Context, in Instance, cause error) {
 	if ctx.Err() != nil {
 		return
 	}
-	f.cfg.Log.DebugContext(ctx, "worker did not answer", "instance", in.Label, "error", cause)
+	f.tell(ctx, in, cause)
 	f.mu.Lock()
 	since := f.since
 	f.mu.Unlock()

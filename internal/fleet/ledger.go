@@ -81,7 +81,12 @@ func scanInstance(rows *sql.Rows) (Instance, error) {
 	in.Ambiguous, in.Permanent = ambiguous != 0, permanent != 0
 	in.CreatedAt, in.StateSince, in.Deadline, in.AskedAt = at(created), at(since), at(deadline), at(asked)
 	in.EndAskedAt, in.ReadyAt, in.ContactAt, in.IdleSince, in.AbsentSince = at(endAsked), at(ready), at(contact), at(idleSince), at(absence)
-	return in, json.Unmarshal([]byte(worker), &in.Worker)
+	if err := json.Unmarshal([]byte(worker), &in.Worker); err != nil {
+		// Another version wrote it. The worker's next answer says it anew, and
+		// until then no other row is held up by this one.
+		in.Worker = apigpu.WorkerInfo{}
+	}
+	return in, nil
 }
 
 // save writes rows in full, under the fleet lease: rows that nobody else

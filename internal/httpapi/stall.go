@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -40,17 +41,41 @@ type livelyBody struct {
 	io.ReadCloser
 	idle     time.Duration
 	deadline func(time.Time) error
+
+	mu  sync.Mutex
+	cut bool
 }
 
 // extend sets the deadline anew. A connection that has none, as in a test, is
 // no worse off than before.
-func (b *livelyBody) extend() { _ = b.deadline(time.Now().Add(b.idle)) }
+func (b *livelyBody) extend() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.cut {
+		_ = b.deadline(time.Now().Add(b.idle))
+	}
+}
+
+// Cut implements Cutter.
+func (b *livelyBody) Cut() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cut = true
+	_ = b.deadline(time.Unix(1, 0))
+}
+
+// Cutter is a body that can be given up: a read that waits fails, and so does
+// any other. The bodies of requests that NewServer's servers receive are some.
+// It may be called from any goroutine while the request is handled.
+type Cutter interface{ Cut() }
 
 // Read implements io.Reader.
 func (b *livelyBody) Read(p []byte) (int, error) {
 	b.extend()
 	n, err := b.ReadCloser.Read(p)
 	if errors.Is(err, io.EOF) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		_ = b.deadline(time.Time{})
 	}
 	return n, err

@@ -48,6 +48,20 @@ func (q *Queue) Fail(ctx context.Context, l Lease, why *apigpu.Error) error {
 		apigpu.Done, encode(why), db.Millis(now)))
 }
 
+// Condemn fails a job whose row is damaged, whoever drives it: nobody could
+// run it, and it must neither hold a machine nor hold up other jobs. Nothing
+// happens to one that has ended.
+func (q *Queue) Condemn(ctx context.Context, id string) error {
+	now := q.now()
+	why := apigpu.E(apigpu.Internal, nil, "The record of this job cannot be read.")
+	_, err := q.change(ctx, `UPDATE jobs SET status = 'failed', phase = $1, phase_note = '', error = $2, finished_at = $3, expires_at = $3 + keep_for, `+idle+`
+		WHERE id = $4 AND status IN ('queued', 'running') RETURNING id`, apigpu.Done, encode(why), db.Millis(now), id)
+	if err != nil {
+		return fmt.Errorf("condemn job: %w", err)
+	}
+	return nil
+}
+
 // Cancelled ends a running job whose cancel reached the worker.
 func (q *Queue) Cancelled(ctx context.Context, l Lease) error {
 	now := q.now()
@@ -231,6 +245,16 @@ func (q *Queue) Files(ctx context.Context) (map[string]bool, error) {
 		keys[key] = true
 	}
 	return keys, err
+}
+
+// Needs reports whether a job that has not ended needs this upload.
+func (q *Queue) Needs(ctx context.Context, upload string) (bool, error) {
+	var needed bool
+	err := q.db.Read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE upload = $1 AND status IN ('queued', 'running'))`, upload).Scan(&needed)
+	if err != nil {
+		return false, fmt.Errorf("look for upload: %w", err)
+	}
+	return needed, nil
 }
 
 func canceled() *apigpu.Error {

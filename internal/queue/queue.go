@@ -61,6 +61,9 @@ type Job struct {
 	Slot            int
 	CancelRequested bool
 	Result          string // blob key; empty before success and after its end
+	// Damaged says which values of the row cannot be read, as after a step
+	// back to an older program. They are missing here.
+	Damaged error
 }
 
 // Lease names one driver of one attempt: the fence of its writes.
@@ -99,14 +102,17 @@ func (q *Queue) Submit(ctx context.Context, d Draft) (Job, error) {
 	id := "job_" + ulid.MustNew(ulid.Timestamp(now), rand.Reader).String()
 	waiting := now.Add(d.WaitFor)
 	end := waiting.Add(d.RunFor).Add(d.KeepFor)
+	// The link is signed now, and must outlive every run that the job may
+	// take: what it leads to is removed by expires_at.
+	link := end.Add((maxAttempts - 1) * d.RunFor)
 	_, err = q.change(ctx, `
 		INSERT INTO jobs (id, client, operation, status, phase, spec, subtitle, upload, push, captions, warnings, stats,
 			created_at, waiting_until, run_for, keep_for, expires_at, link_until)
-		VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, '{}', $11, $12, $13, $14, $15, $15)
+		VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, '{}', $11, $12, $13, $14, $15, $16)
 		RETURNING id`,
 		id, d.Client, apigpu.CaptionOperation, apigpu.WaitingGPU, string(spec), d.Subtitle, d.Upload, flag(d.Push),
 		encode(d.Captions), encode(d.Warnings), db.Millis(now), db.Millis(waiting), d.RunFor.Milliseconds(),
-		d.KeepFor.Milliseconds(), db.Millis(end))
+		d.KeepFor.Milliseconds(), db.Millis(end), db.Millis(link))
 	if err != nil {
 		return Job{}, fmt.Errorf("record job: %w", err)
 	}

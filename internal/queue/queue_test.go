@@ -148,6 +148,7 @@ func exercise(t *testing.T, e engine) {
 		{"note", note},
 		{"survives reopening", survives},
 		{"impossible rows", impossibleRows},
+		{"damaged rows", damagedRows},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -170,7 +171,7 @@ func submitAndRead(b *bench) {
 		Job: apigpu.Job{
 			ID: j.ID, Object: "job", Operation: apigpu.CaptionOperation, Status: apigpu.Queued, Phase: apigpu.WaitingGPU,
 			QueuePosition: &position, Revision: 1, CreatedAt: noon, Filename: "a.mp4",
-			ExpiresAt: noon.Add(waitFor + runFor + keepFor), LinkUntil: noon.Add(waitFor + runFor + keepFor),
+			ExpiresAt: noon.Add(waitFor + runFor + keepFor), LinkUntil: noon.Add(waitFor + 10*runFor + keepFor), // ten attempts
 			Captions: &apigpu.Captions{Format: "srt", CuesIn: 1, CuesUsed: 1},
 			Warnings: []apigpu.Warning{{Code: "mended", Message: "a line end"}},
 		},
@@ -302,6 +303,35 @@ func survives(b *bench) {
 		b.Errorf("after reopening:\n%s", d)
 	}
 	b.ok(again.Complete(b.Context(), j.Lease(), outcome(j.ID)))
+}
+
+// damagedRows: a row that cannot be read holds up no other, and can be ended.
+func damagedRows(b *bench) {
+	waiting, running, sound := b.submit(), b.running(), b.submit()
+	b.ok(b.db.Tx(b.Context(), func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(b.Context(), `UPDATE jobs SET spec = '{"url_video": 1}', warnings = '?' WHERE id IN ($1, $2)`, waiting.ID, running.ID)
+		return err
+	}))
+	open, err := b.Open(b.Context())
+	if b.ok(err); len(open) != 3 {
+		b.Fatalf("%d jobs are open", len(open))
+	}
+	for _, j := range open {
+		if damaged := j.ID != sound.ID; damaged != (j.Damaged != nil) {
+			b.Errorf("%s is damaged: %v", j.ID, j.Damaged)
+		}
+		if j.Damaged != nil {
+			b.ok(b.Condemn(b.Context(), j.ID))
+		}
+	}
+	for _, id := range []string{waiting.ID, running.ID} {
+		if j := b.get(id); j.Status != apigpu.Failed || j.Error.Code != apigpu.Internal || j.Damaged == nil {
+			b.Errorf("%s is %s, %v", id, j.Status, j.Error)
+		}
+	}
+	b.want(b.Heartbeat(b.Context(), running.Lease()), apigpu.StaleAttempt)
+	b.ok(b.Condemn(b.Context(), waiting.ID)) // again
+	b.claim(sound.ID)
 }
 
 // impossibleRows: the table itself refuses what no code may write.

@@ -3,6 +3,7 @@ package queue
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -45,7 +46,7 @@ func (q *Queue) scan(row scanner) (Job, error) {
 			continue
 		}
 		if err := json.Unmarshal([]byte(field.raw), field.into); err != nil {
-			return Job{}, fmt.Errorf("job %s: %w", j.ID, err)
+			j.Damaged = errors.Join(j.Damaged, fmt.Errorf("read row: %w", err))
 		}
 	}
 	j.Object, j.Filename = "job", j.Spec.Output.Filename

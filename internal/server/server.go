@@ -80,8 +80,8 @@ func (s *Jobs) Discard(upload string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	needed, err := s.Queue.Files(ctx)
-	if err == nil && !needed[upload] {
+	needed, err := s.Queue.Needs(ctx, upload)
+	if err == nil && !needed {
 		err = s.Blob.Delete(ctx, upload)
 	}
 	if err != nil { // the sweep removes it later

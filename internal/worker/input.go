@@ -88,7 +88,7 @@ func (in *input) appended(end, size int64, err error) (apigpu.InputState, error)
 	case tooLong:
 		return state, apigpu.E(apigpu.TooLarge, nil, "The video is longer than it may be.")
 	case state.Received < state.Size:
-		return state, apigpu.E(apigpu.InvalidRequest, nil, "The piece ended at %d of %d bytes.", state.Received, state.Size)
+		return state, apigpu.E(apigpu.Unavailable, nil, "The piece ended at %d of %d bytes.", state.Received, state.Size)
 	}
 	close(in.whole)
 	return state, nil

@@ -16,7 +16,7 @@ import (
 )
 
 func body(r io.Reader) *pushBody {
-	return &pushBody{r: r, deadline: func(time.Time) error { return nil }}
+	return &pushBody{r: r}
 }
 
 func TestInput(t *testing.T) {
@@ -35,11 +35,11 @@ func TestInput(t *testing.T) {
 	for name, pieces := range map[string][]piece{
 		"in one":                  {{0, 10, strings.NewReader(video), "", state(10, 10)}},
 		"of unknown size":         {{0, -1, strings.NewReader(video), "", state(10, 10)}},
-		"cut and resumed":         {{0, 10, cut("0123"), apigpu.InvalidRequest, state(4, 10)}, {4, 10, strings.NewReader("456789"), "", state(10, 10)}},
-		"unknown, cut, resumed":   {{0, -1, cut("0123"), apigpu.InvalidRequest, state(4, -1)}, {4, -1, strings.NewReader("456789"), "", state(10, 10)}},
-		"ended too early":         {{0, 10, strings.NewReader("0123"), apigpu.InvalidRequest, state(4, 10)}, {4, 10, strings.NewReader("456789"), "", state(10, 10)}},
-		"begun again":             {{0, 10, cut("xxxxxxx"), apigpu.InvalidRequest, state(7, 10)}, {0, 10, strings.NewReader(video), "", state(10, 10)}},
-		"at a wrong offset":       {{0, 10, cut("0123"), apigpu.InvalidRequest, state(4, 10)}, {5, 10, strings.NewReader("x"), apigpu.Conflict, state(4, 10)}, {4, 10, strings.NewReader("456789"), "", state(10, 10)}},
+		"cut and resumed":         {{0, 10, cut("0123"), apigpu.Unavailable, state(4, 10)}, {4, 10, strings.NewReader("456789"), "", state(10, 10)}},
+		"unknown, cut, resumed":   {{0, -1, cut("0123"), apigpu.Unavailable, state(4, -1)}, {4, -1, strings.NewReader("456789"), "", state(10, 10)}},
+		"ended too early":         {{0, 10, strings.NewReader("0123"), apigpu.Unavailable, state(4, 10)}, {4, 10, strings.NewReader("456789"), "", state(10, 10)}},
+		"begun again":             {{0, 10, cut("xxxxxxx"), apigpu.Unavailable, state(7, 10)}, {0, 10, strings.NewReader(video), "", state(10, 10)}},
+		"at a wrong offset":       {{0, 10, cut("0123"), apigpu.Unavailable, state(4, 10)}, {5, 10, strings.NewReader("x"), apigpu.Conflict, state(4, 10)}, {4, 10, strings.NewReader("456789"), "", state(10, 10)}},
 		"longer than it said":     {{0, 4, strings.NewReader(video), apigpu.TooLarge, state(0, -1)}, {0, 10, strings.NewReader(video), "", state(10, 10)}},
 		"longer than is accepted": {{0, 17, strings.NewReader(video), apigpu.TooLarge, state(0, -1)}, {0, -1, strings.NewReader(video + video), apigpu.TooLarge, state(0, -1)}, {0, 10, strings.NewReader(video), "", state(10, 10)}},
 		"again after its end":     {{0, 10, strings.NewReader(video), "", state(10, 10)}, {0, 10, strings.NewReader("xxxxxxxxxx"), "", state(10, 10)}},

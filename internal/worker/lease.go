@@ -7,9 +7,6 @@ import (
 	"github.com/api-gpu/api-gpu"
 )
 
-// maxTTL bounds a renewal: no orchestrator may let a machine live for ever.
-const maxTTL = 24 * time.Hour
-
 // lease is the dead man's switch: unless it is renewed in time, expired is
 // closed. It runs on the monotonic clock. Without a first allowance there is
 // no switch, and only epochs are fenced.
@@ -38,8 +35,8 @@ func (l *lease) renew(r apigpu.LeaseRequest) error {
 	switch {
 	case r.Epoch < l.epoch:
 		return apigpu.E(apigpu.StaleEpoch, nil, "Epoch %d is over: this worker follows epoch %d.", r.Epoch, l.epoch)
-	case ttl <= 0 || ttl > maxTTL:
-		return apigpu.E(apigpu.InvalidRequest, nil, "ttl_seconds must be above 0 and at most %d.", int(maxTTL.Seconds())).WithField("ttl_seconds")
+	case ttl <= 0 || ttl > apigpu.MaxLease:
+		return apigpu.E(apigpu.InvalidRequest, nil, "ttl_seconds must be above 0 and at most %d.", int(apigpu.MaxLease.Seconds())).WithField("ttl_seconds")
 	}
 	if l.timer != nil {
 		if !l.timer.Stop() { // it has fired, or the worker is closed: this machine ends

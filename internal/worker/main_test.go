@@ -20,6 +20,7 @@ import (
 	"github.com/api-gpu/api-gpu/client"
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
+	"github.com/api-gpu/api-gpu/internal/httpapi"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -53,7 +54,10 @@ func newBench(t *testing.T, edit func(*Config)) *bench {
 	}
 	w.proven, w.unfit = true, ""
 	w.abilities = ffmpeg.Abilities{Encoder: ffmpeg.X264, Version: "test", Threads: 1}
-	server := httptest.NewServer(w.Handler())
+	// As the program serves it: a push is cut through the server's own bodies.
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = httpapi.NewServer(w.Handler(), time.Minute, slog.New(slog.DiscardHandler))
+	server.Start()
 	c, err := client.New(server.URL, client.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -5,61 +5,58 @@ import (
 	"io"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/httpapi"
 )
-
-// pushIdle is how long a push may bring no byte. It is longer than a source
-// may pause while the orchestrator asks it again (package fetch: 30 s for a
-// byte, then 15 s of tries).
-const pushIdle = 2 * time.Minute
 
 // errCut ends a push that nobody needs any more.
 var errCut = errors.New("another push has begun, or the job has ended")
 
-// pushBody is the body of a push. A read that brings nothing for pushIdle
-// fails, and so does one that is under way when the push is cut: a server has
-// no time limit for bodies of any length.
+// pushBody is the body of a push. Reading fails once the push is cut, a read
+// that is under way too where the server can do that.
 type pushBody struct {
 	r io.Reader
-	// deadline sets the time limit of the connection's reads.
-	deadline func(time.Time) error
 
 	mu   sync.Mutex
 	over bool  // cut or finished: the connection is no longer ours
+	cuts bool  // it is over because it was cut
 	err  error // of the last read, unless it was the end
 }
 
 // Read implements io.Reader.
 func (b *pushBody) Read(p []byte) (int, error) {
-	b.mu.Lock()
-	if b.over {
-		b.err = errCut
-		b.mu.Unlock()
-		return 0, errCut
+	n, err := 0, error(nil)
+	if !b.isCut() {
+		n, err = b.r.Read(p)
 	}
-	_ = b.deadline(time.Now().Add(pushIdle)) // a connection that has none is no worse than before
-	b.mu.Unlock()
-	n, err := b.r.Read(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.cuts {
+		err = errCut
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if b.over {
-			err = errCut
-		}
 		b.err = err
 	}
 	return n, err
+}
+
+func (b *pushBody) isCut() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.cuts
 }
 
 // cut ends the push; a read that waits returns.
 func (b *pushBody) cut() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.over {
-		b.over = true
-		_ = b.deadline(time.Unix(1, 0))
+	if b.over {
+		return
+	}
+	b.over, b.cuts = true, true
+	if c, ok := b.r.(httpapi.Cutter); ok {
+		c.Cut()
 	}
 }
 
@@ -67,13 +64,11 @@ func (b *pushBody) cut() {
 func (b *pushBody) finish() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.over {
-		b.over = true
-		_ = b.deadline(time.Time{})
-	}
+	b.over = true
 }
 
-// explain says whose fault it is that the body could not be stored.
+// explain says whose fault it is that the body could not be stored. A piece
+// that broke off is nobody's: the rest of it is asked for again.
 func (b *pushBody) explain(err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -83,7 +78,7 @@ func (b *pushBody) explain(err error) error {
 	case errors.Is(b.err, errCut):
 		return apigpu.E(apigpu.Conflict, b.err, "Another push has begun, or the job has ended.")
 	case b.err != nil:
-		return apigpu.E(apigpu.InvalidRequest, b.err, "The piece broke off.")
+		return apigpu.E(apigpu.Unavailable, b.err, "The piece broke off.")
 	case errors.Is(err, syscall.ENOSPC):
 		return apigpu.E(apigpu.StorageFull, err, "The disk of this worker is full.")
 	}

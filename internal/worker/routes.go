@@ -170,7 +170,7 @@ func (w *Worker) pushInput(rw http.ResponseWriter, r *http.Request) (any, error)
 	case j.public().Status.Final():
 		return nil, apigpu.E(apigpu.Conflict, nil, "The job has ended.")
 	}
-	body := &pushBody{r: r.Body, deadline: http.NewResponseController(rw).SetReadDeadline}
+	body := &pushBody{r: r.Body}
 	defer context.AfterFunc(j.ctx, body.cut)()
 	return j.input.write(r.Context(), offset, size, body)
 }
