@@ -19,6 +19,7 @@ const (
 type Spec struct {
 	Quality apigpu.Quality // empty is balanced
 	Limits  Limits
+	Frames  Frames // of the source
 }
 
 // Abilities are what a machine proved it can do; see Tools.Prove.
@@ -80,7 +81,7 @@ func Args(s Spec, p Probe, a Abilities) []string {
 
 	add("-vf", strings.Join(filters(p, a), ","))
 	add(encoder(EncoderFor(p, a), s.Quality, a.Threads)...)
-	add(timing(p.Video)...)
+	add(timing(p.Video, s.Frames)...)
 	for i, track := range p.Audio {
 		add(sound(i, track)...)
 	}
@@ -146,12 +147,27 @@ func encoder(name string, quality apigpu.Quality, threads int) []string {
 // the encoder would round timestamps to 1/r_frame_rate. With one, vfr never
 // repeats a frame; of two frames with the same time it moves the second by a
 // tick, where passthrough would make a file that is not valid.
-func timing(v Video) []string {
+//
+// An encoder passes on no length of a frame (FFmpeg before 6.1). The muxer
+// takes it from the next frame in the order of the file, and makes the last
+// one as long as the one before. Where frames are uneven that is wrong by as
+// much as they differ: a slide that stands for 30 s would stand for 30 s more.
+// So the length of the last frame is said, and frames are not reordered, since
+// only then is the last in the file the last that is shown.
+func timing(v Video, f Frames) []string {
 	base := v.TimeBase
 	if base.Num <= 0 || base.Den <= 0 || base.Den/base.Num > 1_000_000 {
 		base = Rational{1, 90000} // 11 µs: finer than any eye, and fits the boxes of MP4
 	}
-	return []string{"-fps_mode", "vfr", "-enc_time_base:v", fmt.Sprintf("%d/%d", base.Num, base.Den)}
+	args := []string{"-fps_mode", "vfr", "-enc_time_base:v", fmt.Sprintf("%d/%d", base.Num, base.Den)}
+	if f.Uneven && f.End > f.Last {
+		// Half the last frame's length is less than any distance to the one
+		// before it, and more than rounding.
+		from := f.Last - min((f.End-f.Last)/2, time.Millisecond)
+		args = append(args, "-bf", "0", "-bsf:v",
+			fmt.Sprintf("setts=pts=PTS:dts=DTS:duration=if(gte(PTS*TB\\,%.6f)\\,%.6f/TB-PTS\\,DURATION)", from.Seconds(), f.End.Seconds()))
+	}
+	return args
 }
 
 // sound returns the options of the audio track that comes out as number i.

@@ -40,45 +40,47 @@ func TestArgsGolden(t *testing.T) {
 		probe   Probe
 		able    Abilities
 		quality apigpu.Quality
+		frames  Frames
 	}{
-		{"plain", plain(), cpu, apigpu.Balanced},
-		{"draft", plain(), cpu, apigpu.Draft},
-		{"high", plain(), cpu, apigpu.High},
-		{"max", plain(), cpu, apigpu.Max},
-		{"nvenc", plain(), gpu, apigpu.Balanced},
-		{"nvenc_max", plain(), gpu, apigpu.Max},
-		{"nvenc_too_small", with(func(p *Probe) { p.Video.Width, p.Video.Height = 128, 96 }), gpu, ""},
-		{"threads_unknown", plain(), Abilities{Encoder: X264}, ""},
-		{"rotated", with(func(p *Probe) { p.Video.Rotation = 90 }), cpu, ""},
-		{"sar_2x1", with(func(p *Probe) { p.Video.Width, p.Video.SAR = 960, Rational{2, 1} }), cpu, ""},
+		{"plain", plain(), cpu, apigpu.Balanced, Frames{}},
+		{"draft", plain(), cpu, apigpu.Draft, Frames{}},
+		{"high", plain(), cpu, apigpu.High, Frames{}},
+		{"max", plain(), cpu, apigpu.Max, Frames{}},
+		{"nvenc", plain(), gpu, apigpu.Balanced, Frames{}},
+		{"nvenc_max", plain(), gpu, apigpu.Max, Frames{}},
+		{"nvenc_too_small", with(func(p *Probe) { p.Video.Width, p.Video.Height = 128, 96 }), gpu, "", Frames{}},
+		{"threads_unknown", plain(), Abilities{Encoder: X264}, "", Frames{}},
+		{"rotated", with(func(p *Probe) { p.Video.Rotation = 90 }), cpu, "", Frames{}},
+		{"sar_2x1", with(func(p *Probe) { p.Video.Width, p.Video.SAR = 960, Rational{2, 1} }), cpu, "", Frames{}},
 		{"odd_vp9", with(func(p *Probe) {
 			p.Format = "matroska,webm"
 			p.Video.Codec, p.Video.Width, p.Video.Height, p.Video.TimeBase = "vp9", 161, 121, Rational{1, 1000}
 			p.Audio = []Audio{{Index: 1, Codec: "vorbis", Channels: 1, SampleRate: 44100}}
-		}), cpu, ""},
-		{"silent", with(func(p *Probe) { p.Audio = nil }), cpu, ""},
-		{"pcm", audio("pcm_s16le", 2, 48000), cpu, ""},
-		{"opus_5.1", audio("opus", 6, 48000), cpu, ""},
-		{"pcm_quad", audio("pcm_s16le", 4, 48000), cpu, ""},
-		{"mp3", audio("mp3", 2, 44100), cpu, ""},
-		{"mp3_low_rate", audio("mp3", 1, 11025), cpu, ""},
-		{"hdr_pq", with(hdr("smpte2084")), cpu, ""},
-		{"hdr_hlg", with(hdr("arib-std-b67")), cpu, ""},
-		{"hdr_no_zscale", with(hdr("smpte2084")), Abilities{Encoder: X264, Threads: 2}, ""},
-		{"bt2020_sdr", with(hdr("bt2020-10")), cpu, ""},
-		{"interlaced", with(func(p *Probe) { p.Video.FieldOrder = "tt" }), cpu, ""},
-		{"full_range", with(func(p *Probe) { p.Video.Range, p.Video.PixFmt = "pc", "yuvj420p" }), cpu, ""},
-		{"rgb_alpha", with(func(p *Probe) { p.Video.Codec, p.Video.PixFmt, p.Video.Space = "qtrle", "argb", "gbr" }), cpu, ""},
+		}), cpu, "", Frames{}},
+		{"silent", with(func(p *Probe) { p.Audio = nil }), cpu, "", Frames{}},
+		{"pcm", audio("pcm_s16le", 2, 48000), cpu, "", Frames{}},
+		{"opus_5.1", audio("opus", 6, 48000), cpu, "", Frames{}},
+		{"pcm_quad", audio("pcm_s16le", 4, 48000), cpu, "", Frames{}},
+		{"mp3", audio("mp3", 2, 44100), cpu, "", Frames{}},
+		{"mp3_low_rate", audio("mp3", 1, 11025), cpu, "", Frames{}},
+		{"hdr_pq", with(hdr("smpte2084")), cpu, "", Frames{}},
+		{"hdr_hlg", with(hdr("arib-std-b67")), cpu, "", Frames{}},
+		{"hdr_no_zscale", with(hdr("smpte2084")), Abilities{Encoder: X264, Threads: 2}, "", Frames{}},
+		{"bt2020_sdr", with(hdr("bt2020-10")), cpu, "", Frames{}},
+		{"interlaced", with(func(p *Probe) { p.Video.FieldOrder = "tt" }), cpu, "", Frames{}},
+		{"full_range", with(func(p *Probe) { p.Video.Range, p.Video.PixFmt = "pc", "yuvj420p" }), cpu, "", Frames{}},
+		{"rgb_alpha", with(func(p *Probe) { p.Video.Codec, p.Video.PixFmt, p.Video.Space = "qtrle", "argb", "gbr" }), cpu, "", Frames{}},
 		{"second_video_two_audio", with(func(p *Probe) {
 			p.Video.Index = 2
 			p.Audio = []Audio{{Index: 1, Codec: "aac", Channels: 2}, {Index: 4, Codec: "ac3", Channels: 6}}
-		}), cpu, ""},
-		{"vfr_nanoseconds", with(func(p *Probe) { p.Video.Rate, p.Video.TimeBase = Rational{57600, 1}, Rational{1, 1_000_000_000} }), cpu, ""},
+		}), cpu, "", Frames{}},
+		{"vfr_nanoseconds", with(func(p *Probe) { p.Video.Rate, p.Video.TimeBase = Rational{57600, 1}, Rational{1, 1_000_000_000} }), cpu, "", Frames{}},
+		{"uneven", plain(), cpu, "", Frames{Times: []int64{0, 33}, Last: 33 * time.Millisecond, End: 30 * time.Second, Uneven: true}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got := strings.Join(Args(Spec{Quality: c.quality, Limits: DefaultLimits()}, c.probe, c.able), "\n") + "\n"
+			got := strings.Join(Args(Spec{Quality: c.quality, Limits: DefaultLimits(), Frames: c.frames}, c.probe, c.able), "\n") + "\n"
 			path := filepath.Join("testdata", c.name+".args")
 			if *update {
 				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -173,23 +174,57 @@ func TestProbeRefuses(t *testing.T) {
 	}
 }
 
-func TestFrameTimesParse(t *testing.T) {
-	p := Probe{Start: 100 * time.Millisecond, Video: Video{TimeBase: Rational{1, 1000}}}
+func TestFramesOf(t *testing.T) {
+	const ms = time.Millisecond
+	p := Probe{Start: 100 * ms, Video: Video{TimeBase: Rational{1, 1000}, AvgRate: Rational{50, 1}}}
 	for _, c := range []struct {
 		name, packets string
 		format        string
-		want          []int64
+		want          Frames
 	}{
-		{"sorted and shifted", "140,__\n100,K_\n120,__\n", "", []int64{0, 20, 40}},
-		{"not shown", "60,KD_\n100,K__\n", "", []int64{0}},
-		{"no timestamps", "N/A,K_\n", "", nil},
-		{"nothing", "", "", []int64{}},
-		{"a jump in MP4 is a pause", "100,K_\n30100,K_\n", "mov,mp4", []int64{0, 30000}},
-		{"a jump in MPEG-TS is moved by FFmpeg", "100,K_\n30100,K_\n", "mpegts", nil},
+		{"sorted and shifted", "140,20,__\n100,20,K_\n120,20,__\n", "", Frames{[]int64{0, 20, 40}, 40 * ms, 60 * ms, false}},
+		{"not shown", "60,20,KD_\n100,20,K__\n", "", Frames{[]int64{0}, 0, 20 * ms, false}},
+		{"a length that is not told", "100,N/A,K__\n120,N/A,___\n", "", Frames{[]int64{0, 20}, 20 * ms, 40 * ms, false}},
+		{"rounded to ticks", "100,33,K__\n133,34,___\n167,33,___\n", "", Frames{[]int64{0, 33, 67}, 67 * ms, 100 * ms, false}},
+		{"a slide at the end", "100,20,K_\n120,980,__\n", "", Frames{[]int64{0, 20}, 20 * ms, 1000 * ms, true}},
+		{"a slide before the end", "100,980,K_\n1080,20,__\n", "", Frames{[]int64{0, 980}, 980 * ms, 1000 * ms, true}},
+		{"no timestamps", "N/A,20,K_\n", "", Frames{}},
+		{"nothing", "", "", Frames{}},
+		{"a jump in MP4 is a pause", "100,30000,K_\n30100,30000,K_\n", "mov,mp4", Frames{[]int64{0, 30000}, 30 * time.Second, time.Minute, false}},
+		{"a jump in MPEG-TS is moved by FFmpeg", "100,20,K_\n30100,20,K_\n", "mpegts", Frames{}},
 	} {
 		p.Format = c.format
-		if diff := cmp.Diff(c.want, frameTimes([]byte(c.packets), p)); diff != "" {
+		if diff := cmp.Diff(c.want, framesOf([]byte(c.packets), p)); diff != "" {
 			t.Errorf("%s: %s", c.name, diff)
+		}
+	}
+}
+
+// A pause in the middle costs nothing: only the ends decide.
+func TestUneven(t *testing.T) {
+	even := make([]shown, 100)
+	for i := range even {
+		even[i] = shown{int64(i) * 20, 20}
+	}
+	p := Probe{Video: Video{TimeBase: Rational{1, 1000}}}
+	for _, c := range []struct {
+		name      string
+		pauseAt   int
+		last      time.Duration
+		wantMoved bool
+	}{
+		{"even", 100, 20 * time.Millisecond, false},
+		{"a pause in the middle", 50, 20 * time.Millisecond, false},
+		{"a pause at the start", 1, 20 * time.Millisecond, true},
+		{"a pause before the end", 99, 20 * time.Millisecond, true},
+		{"a long last frame", 100, time.Second, true},
+	} {
+		list := slices.Clone(even)
+		for i := c.pauseAt; i < len(list); i++ {
+			list[i].at += 500
+		}
+		if got := uneven(list, time.Millisecond, c.last, p); got != c.wantMoved {
+			t.Errorf("%s: %t", c.name, got)
 		}
 	}
 }

@@ -58,6 +58,14 @@ func clips() []clip {
 			make: []string{"-f|lavfi|-i|testsrc=s=161x121:r=10:d=1|-f|lavfi|-i|sine=d=1|-c:v|libvpx-vp9|-cpu-used|8|-deadline|realtime|-c:a|libopus"}},
 		{name: "irregular", ext: "mp4", w: 160, h: 120,
 			make: []string{"-f|lavfi|-i|testsrc2=s=160x120:r=30:d=1,select=not(between(n\\,5\\,12)),settb=1/57600,setpts=(N*0.03+0.01*mod(N*3\\,7))/TB|-fps_mode|passthrough|-enc_time_base|1/57600|-video_track_timescale|57600|" + x264}},
+		{name: "slides", ext: "mp4", w: 160, h: 120, // a second, then two pictures of ten
+			make: []string{"-f|lavfi|-i|testsrc2=s=160x120:r=10:d=20.2,select=lt(n\\,10)+eq(n\\,100)+eq(n\\,200)|-fps_mode|vfr|" + x264}},
+		{name: "two slides", ext: "mp4", w: 160, h: 120,
+			make: []string{"-f|lavfi|-i|testsrc2=s=160x120:r=10:d=31,select=eq(n\\,0)+eq(n\\,300)|-fps_mode|vfr|" + x264}},
+		{name: "slides in mkv", long: true, ext: "mkv", w: 160, h: 120, sound: []string{"=aac"},
+			make: []string{"-f|lavfi|-i|testsrc2=s=160x120:r=30:d=20,select=lt(n\\,30)+not(mod(n\\,75))|-f|lavfi|-i|sine=d=20|-fps_mode|vfr|" + x264 + "|-c:a|aac"}},
+		{name: "mildly irregular", long: true, ext: "mp4", w: 160, h: 120,
+			make: []string{"-f|lavfi|-i|testsrc2=s=160x120:r=30:d=4,select=lt(n\\,30)+not(mod(n\\,3))|-fps_mode|vfr|" + x264}},
 		{name: "high bit depth", long: true, ext: "mkv", w: 160, h: 120, sound: []string{"aac", "=mp3"}, notes: []string{"audio_converted"},
 			make: []string{"-f|lavfi|-i|" + bars + "|-f|lavfi|-i|sine=d=1|-f|lavfi|-i|sine=d=1:f=900|-map|0|-map|1|-map|2|-pix_fmt|yuv422p10le|-c:v|ffv1|-c:a:0|pcm_s16le|-c:a:1|libmp3lame"}},
 		{name: "interlaced", long: true, ext: "ts", w: 160, h: 120, notes: []string{"deinterlaced"},
@@ -149,8 +157,12 @@ func TestRender(t *testing.T) {
 			writeScript(t, dir, c.w, c.h)
 
 			limits := DefaultLimits()
+			frames, err := tools.Frames(t.Context(), input, in)
+			if err != nil {
+				t.Fatal(err)
+			}
 			var log bytes.Buffer
-			report, err := tools.Run(t.Context(), Render{Dir: dir, Args: Args(Spec{Quality: apigpu.High, Limits: limits}, in, able), Limits: limits, Log: &log})
+			report, err := tools.Run(t.Context(), Render{Dir: dir, Args: Args(Spec{Quality: apigpu.High, Limits: limits, Frames: frames}, in, able), Limits: limits, Log: &log})
 			if err != nil {
 				t.Fatalf("%v\n%s", err, &log)
 			}
@@ -159,7 +171,7 @@ func TestRender(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			compareTimes(t, tools, input, in, result, out)
+			compareTimes(t, tools, frames, in, result, out)
 			compareSound(t, dir, in, out, c.sound)
 			first := firstFrame(t, result, c.w, c.h)
 			compareBox(t, first, c.w, c.h)
@@ -181,28 +193,31 @@ func compareNotes(t *testing.T, notes []apigpu.Warning, want []string) {
 	}
 }
 
-// compareTimes checks that every frame is there, at its own time: FrameTimes
-// of the source, on the clock of the result, are the times in the result.
-func compareTimes(t *testing.T, tools Tools, input string, in Probe, result string, out Probe) {
+// compareTimes checks that every frame is there, at its own time: the times of
+// the source, on the clock of the result, are those in the result; and that
+// the end is the same within the shortest frame.
+func compareTimes(t *testing.T, tools Tools, source Frames, in Probe, result string, out Probe) {
 	t.Helper()
-	want, err := tools.FrameTimes(t.Context(), input, in)
+	frames, err := tools.Frames(t.Context(), result, out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := tools.FrameTimes(t.Context(), result, out)
-	if err != nil {
-		t.Fatal(err)
-	}
+	want, got := source.Times, frames.Times
 	if len(want) == 0 || len(got) != len(want) {
 		t.Fatalf("%d frames of %d", len(got), len(want))
 	}
+	shortest := source.End - source.Last
 	for i := range want {
 		if d := got[i] - want[i]; d < -1 || d > 1 {
 			t.Fatalf("frame %d at %d ms, want %d (all: %d, want %d)", i, got[i], want[i], got, want)
 		}
+		if i > 0 {
+			shortest = min(shortest, time.Duration(want[i]-want[i-1])*time.Millisecond)
+		}
 	}
-	if v := in.Video; v.Duration > 0 && (out.Video.Duration-v.Duration).Abs() > time.Duration(1.01e9/v.AvgRate.Float()) {
-		t.Errorf("lasts %s, want %s within a frame", out.Video.Duration, v.Duration)
+	end := time.Duration(got[0])*time.Millisecond + out.Video.Duration
+	if shortest += time.Millisecond; (end - source.End).Abs() > shortest {
+		t.Errorf("ends at %s, want %s within %s", end, source.End, shortest)
 	}
 }
 

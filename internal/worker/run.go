@@ -128,13 +128,17 @@ func (w *Worker) caption(ctx context.Context, j *job) (err error) {
 	if err == nil {
 		err = w.cfg.Limits.Check(probe)
 	}
-	if err == nil {
-		err = w.writeScript(ctx, j, probe, font)
-	}
 	if err != nil {
 		return err
 	}
-	report, used, err := w.render(ctx, j, probe, abilities)
+	frames, err := w.cfg.Tools.Frames(ctx, filepath.Join(j.dir, ffmpeg.InputFile), probe)
+	if err != nil {
+		return err
+	}
+	if err := w.writeScript(j, probe, frames.Times, font); err != nil {
+		return err
+	}
+	report, used, err := w.render(ctx, j, probe, frames, abilities)
 	if err != nil {
 		return err
 	}
@@ -152,11 +156,7 @@ func (w *Worker) begin(j *job) {
 
 // writeScript turns the cues into the script that libass draws, on the frames
 // of this very video.
-func (w *Worker) writeScript(ctx context.Context, j *job, p ffmpeg.Probe, f font) error {
-	times, err := w.cfg.Tools.FrameTimes(ctx, filepath.Join(j.dir, ffmpeg.InputFile), p)
-	if err != nil {
-		return err
-	}
+func (w *Worker) writeScript(j *job, p ffmpeg.Probe, times []int64, f font) error {
 	cues, late := caption.Within(j.document.Cues, end(p, times))
 	if len(cues) == 0 {
 		return apigpu.E(apigpu.SubtitleEmpty, nil, "All %d cues begin after the end of the video.", len(j.document.Cues))
@@ -191,27 +191,27 @@ func end(p ffmpeg.Probe, times []int64) time.Duration {
 
 // render runs FFmpeg, and once more on the CPU where the GPU failed and may
 // be done without. It returns the abilities that did it.
-func (w *Worker) render(ctx context.Context, j *job, p ffmpeg.Probe, a ffmpeg.Abilities) (ffmpeg.Report, ffmpeg.Abilities, error) {
+func (w *Worker) render(ctx context.Context, j *job, p ffmpeg.Probe, f ffmpeg.Frames, a ffmpeg.Abilities) (ffmpeg.Report, ffmpeg.Abilities, error) {
 	a.Encoder = ffmpeg.EncoderFor(p, a)
-	report, err := w.renderOnce(ctx, j, p, a)
+	report, err := w.renderOnce(ctx, j, p, f, a)
 	if errors.Is(err, ffmpeg.ErrGPU) && !j.requireGPU && ctx.Err() == nil {
 		w.cfg.Log.Warn("GPU failed, trying the CPU", "job", j.id, "error", err)
 		a.Encoder, a.GPU = ffmpeg.X264, ""
 		j.change(func(shown *apigpu.Job) {
 			shown.Warnings = append(shown.Warnings, apigpu.Warning{Code: "gpu_failed", Message: "The GPU's encoder failed; the CPU did the work."})
 		})
-		report, err = w.renderOnce(ctx, j, p, a)
+		report, err = w.renderOnce(ctx, j, p, f, a)
 	}
 	return report, a, err
 }
 
-func (w *Worker) renderOnce(ctx context.Context, j *job, p ffmpeg.Probe, a ffmpeg.Abilities) (ffmpeg.Report, error) {
+func (w *Worker) renderOnce(ctx context.Context, j *job, p ffmpeg.Probe, f ffmpeg.Frames, a ffmpeg.Abilities) (ffmpeg.Report, error) {
 	began := w.cfg.Now()
 	j.change(func(shown *apigpu.Job) {
 		shown.Phase, shown.Stats.Encoder, shown.Stats.GPU = apigpu.Rendering, a.Encoder, a.GPU
 	})
 	report, err := w.cfg.Tools.Run(ctx, ffmpeg.Render{
-		Dir: j.dir, Args: ffmpeg.Args(ffmpeg.Spec{Quality: j.spec.Output.Quality, Limits: w.cfg.Limits}, p, a), Limits: w.cfg.Limits,
+		Dir: j.dir, Args: ffmpeg.Args(ffmpeg.Spec{Quality: j.spec.Output.Quality, Limits: w.cfg.Limits, Frames: f}, p, a), Limits: w.cfg.Limits,
 		Log: logWriter{w.cfg.Log.With("job", j.id)},
 		OnProgress: func(now ffmpeg.Progress) {
 			percent := downloadShare + renderShare*now.Fraction(p.Duration)
