@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // CaptionOperation is the operation name of a caption job.
@@ -96,7 +98,7 @@ func (s CaptionSpec) Validate(videoUploaded, srtUploaded bool) error {
 	case sources == 0:
 		fault("url_srt", "is required: the http(s) address of the subtitles, or their text as srt, or upload the file as form field srt")
 	case sources > 1:
-		fault("url_srt", "send the subtitles once: as url_srt, as srt, or as an uploaded file")
+		fault("url_srt", "and another source of subtitles were given: send them once, as url_srt, as srt, or as an uploaded file")
 	case s.URLSRT != "":
 		checkURL("url_srt", s.URLSRT, fault)
 	case len(s.SRT) > MaxSubtitle:
@@ -161,8 +163,9 @@ func cleanURL(s string) string {
 	return strings.ReplaceAll(s, " ", "%20")
 }
 
-// cleanFilename keeps letters, digits and the marks that are safe in a path,
-// a header and a shell, and gives the name one .mp4 at its end.
+// cleanFilename keeps letters and digits of every script and the marks that
+// are safe in a path, a header and a shell, and gives the name one .mp4 at
+// its end.
 func cleanFilename(s string) string {
 	s = strings.TrimSpace(s)
 	if low := strings.ToLower(s); strings.HasSuffix(low, ".mp4") {
@@ -175,7 +178,9 @@ func cleanFilename(s string) string {
 			break
 		}
 		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
+		case r == utf8.RuneError:
+			b.WriteByte('_')
+		case unicode.IsLetter(r), unicode.IsDigit(r), unicode.IsMark(r) && b.Len() > 0, r == '-', r == '_':
 			b.WriteRune(r)
 		case r == '.' && b.Len() > 0:
 			b.WriteRune(r)

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -49,14 +50,16 @@ func TestCleanFilename(t *testing.T) {
 		"a\r\nSet-Cookie: x":       "a__Set-Cookie__x.mp4",
 		`a"; filename="b`:          "a___filename__b.mp4",
 		"$(reboot)`x`":             "reboot__x.mp4",
-		"vídeo":                    "v_deo.mp4",
-		"视频":                       "video.mp4",
+		"vídeo é ção":              "vídeo_é_ção.mp4",
+		"视频":                       "视频.mp4",
+		"a\u202egpj":               "a_gpj.mp4",
+		"\u0301a":                  "a.mp4",
 		"a\x00b\x7f":               "a_b.mp4",
 		"\xff\xfe":                 "video.mp4",
 		"a%2f..%2fb":               "a_2f.._2fb.mp4",
 		"v1.2_final-cut":           "v1.2_final-cut.mp4",
 		strings.Repeat("x", 300):   strings.Repeat("x", 100) + ".mp4",
-		strings.Repeat("é", 300):   "video.mp4",
+		strings.Repeat("é", 300):   strings.Repeat("é", 100) + ".mp4",
 		strings.Repeat("x", 1<<16): strings.Repeat("x", 100) + ".mp4",
 	} {
 		if got := (CaptionSpec{Output: Output{Filename: in}}).Clean().Output.Filename; got != want {
@@ -183,8 +186,10 @@ func FuzzClean(f *testing.F) {
 			t.Fatalf("address %q", once.URLVideo)
 		}
 		name, ok := strings.CutSuffix(once.Output.Filename, ".mp4")
-		if !ok || name == "" || len(name) > maxFilename || strings.Trim(name, "._-") != name && name != fallbackName || !utf8.ValidString(name) ||
-			strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" {
+		if !ok || name == "" || utf8.RuneCountInString(name) > maxFilename || strings.Trim(name, "._-") != name && name != fallbackName || !utf8.ValidString(name) ||
+			strings.ContainsFunc(name, func(r rune) bool {
+				return !unicode.In(r, unicode.L, unicode.Nd, unicode.M) && !strings.ContainsRune("-_.", r)
+			}) {
 			t.Fatalf("name %q", once.Output.Filename)
 		}
 		if err := once.Validate(false, false); err == nil && strings.ContainsFunc(once.URLVideo, isControl) {

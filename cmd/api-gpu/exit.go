@@ -70,6 +70,9 @@ func ended(job apigpu.Job) error {
 		e.code = exitCanceled
 	}
 	if job.Error != nil {
+		if exitFor(job.Error.Code) == exitUsage { // found out only by the worker
+			e.code = exitUsage
+		}
 		e.message, e.hint = fmt.Sprintf("%s (%s)", job.Error.Message, job.Error.Code), job.Error.Hint
 	}
 	return e
@@ -129,7 +132,9 @@ func withHint(lines []string, hint string) []string {
 // try later, get a key.
 func exitFor(code apigpu.Code) int {
 	switch code {
-	case apigpu.InvalidRequest, apigpu.TooLarge, apigpu.UnsupportedMediaType:
+	case apigpu.InvalidRequest, apigpu.TooLarge, apigpu.UnsupportedMediaType,
+		apigpu.SubtitleEmpty, apigpu.SubtitleNotText, apigpu.SubtitleUnparseable, apigpu.SubtitleCharset,
+		apigpu.SourceIsHTML, apigpu.BlockedAddress, apigpu.NoVideoStream, apigpu.MediaUndecodable, apigpu.MediaTooLong, apigpu.MediaTooBig:
 		return exitUsage
 	case apigpu.Unavailable, apigpu.RateLimited:
 		return exitUnreachable

@@ -167,7 +167,7 @@ func TestCaptionOfAJobThatEndsBadly(t *testing.T) {
 		code int
 		says string
 	}{
-		{apigpu.Job{Status: apigpu.Failed, Error: failure}, exitFailed,
+		{apigpu.Job{Status: apigpu.Failed, Error: failure}, exitUsage,
 			"api-gpu: The file has [31m no picture. (no_video_stream)\n  Send a video.\n"},
 		{apigpu.Job{Status: apigpu.JobCanceled}, exitCanceled, "api-gpu: The job ended as canceled.\n"},
 		{apigpu.Job{Status: apigpu.JobExpired, Error: apigpu.E(apigpu.QueueExpired, nil, "It waited too long.")}, exitCanceled,
@@ -307,7 +307,7 @@ func TestRefusals(t *testing.T) {
 		{"wrong key", server, []string{"jobs", "--key", "wrong"}, exitUnauthorized,
 			"api-gpu: This API key is not known. (unauthorized)\n  Set API_GPU_KEY, in the environment or in .env, to a key of the server: see its X_API_KEY.\n"},
 		{"no such job", server, []string{"job", "job_x"}, exitFailed, "api-gpu: There is no job job_x. (job_not_found)\n"},
-		{"no captions", server, caption, exitFailed, "api-gpu: There is no caption in the file. (subtitle_empty)\n  Is it the right one?\n"},
+		{"no captions", server, caption, exitUsage, "api-gpu: There is no caption in the file. (subtitle_empty)\n  Is it the right one?\n"},
 		{"two faults", server, []string{"caption", "http:///v", "http:///s", "--no-wait"}, exitUsage,
 			"api-gpu: 2 fields are not right; the first: url_video names no host (invalid_request)\n  url_video: names no host\n  url_srt: names no host\n"},
 		{"no address", server, []string{"jobs", "--server", "example.com"}, exitUsage,

@@ -70,6 +70,7 @@ func (f *Fleet) contact(ctx context.Context, in Instance) {
 		f.silent(ctx, in, err)
 		return
 	}
+	f.refuses(in.Label, nil)
 	now := f.cfg.Now()
 	news := false
 	_, err = f.update(ctx, in.Label, func(row *Instance) bool {
@@ -125,21 +126,34 @@ func answered(row Instance, reply apigpu.LeaseReply, now time.Time) Instance {
 // tell logs why a contact failed. A worker that answers and refuses will do so
 // until somebody mends the settings: that is said aloud, once.
 func (f *Fleet) tell(ctx context.Context, in Instance, cause error) {
-	code := apigpu.CodeOf(cause)
-	switch code {
-	case apigpu.Unauthorized, apigpu.Forbidden, apigpu.InvalidSession, apigpu.AddressNotAllowed, apigpu.InvalidRequest:
-	default:
-		code = ""
-	}
-	f.mu.Lock()
-	known := f.refused[in.Label] == code
-	f.refused[in.Label] = code
-	f.mu.Unlock()
-	if code != "" && !known {
-		f.cfg.Log.WarnContext(ctx, "worker refuses us", "instance", in.Label, "error", cause)
+	if !f.refuses(in.Label, refusalIn(cause)) {
+		f.cfg.Log.DebugContext(ctx, "worker did not answer", "instance", in.Label, "error", cause)
 		return
 	}
-	f.cfg.Log.DebugContext(ctx, "worker did not answer", "instance", in.Label, "error", cause)
+	f.cfg.Log.WarnContext(ctx, "worker refuses us", "instance", in.Label, "error", cause)
+}
+
+// refusalIn returns the refusal that err is, or nil.
+func refusalIn(err error) *apigpu.Error {
+	switch apigpu.CodeOf(err) {
+	case apigpu.Unauthorized, apigpu.Forbidden, apigpu.InvalidSession, apigpu.AddressNotAllowed, apigpu.InvalidRequest:
+		return apigpu.AsError(err)
+	}
+	return nil
+}
+
+// refuses notes how the last contact with a worker ended, why being nil where
+// it was no refusal, and reports whether that is a refusal and news.
+func (f *Fleet) refuses(label string, why *apigpu.Error) (news bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if why == nil {
+		delete(f.refused, label)
+		return false
+	}
+	before := f.refused[label]
+	f.refused[label] = why
+	return before == nil || before.Code != why.Code
 }
 
 // silent notes that a worker did not answer. One that is permanent goes back

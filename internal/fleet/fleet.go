@@ -66,7 +66,7 @@ type Fleet struct {
 	strays    map[string]stray          // provider id → our label without a live row
 	calling   map[string]bool           // label → a contact is under way
 	asked     map[string]time.Time      // label → the last contact began
-	refused   map[string]apigpu.Code    // label → why its worker refused the last contact
+	refused   map[string]*apigpu.Error  // label → why its worker refused the last contact
 	clients   map[string]*client.Client // address and label → client
 
 	contacts sync.WaitGroup
@@ -96,7 +96,7 @@ func New(cfg Config) *Fleet {
 	return &Fleet{
 		cfg: cfg, holder: newHolder(), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		exited: map[string]bool{}, strays: map[string]stray{}, calling: map[string]bool{},
-		asked: map[string]time.Time{}, refused: map[string]apigpu.Code{}, clients: map[string]*client.Client{},
+		asked: map[string]time.Time{}, refused: map[string]*apigpu.Error{}, clients: map[string]*client.Client{},
 	}
 }
 
@@ -158,7 +158,7 @@ func (f *Fleet) forget(rows []Instance) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	maps.DeleteFunc(f.refused, func(label string, _ apigpu.Code) bool { return !live[label] && !f.calling[label] })
+	maps.DeleteFunc(f.refused, func(label string, _ *apigpu.Error) bool { return !live[label] && !f.calling[label] })
 	maps.DeleteFunc(f.asked, func(label string, _ time.Time) bool { return !live[label] && !f.calling[label] })
 	for key, c := range f.clients {
 		if label, _, _ := strings.Cut(key, " "); !live[label] {
@@ -190,6 +190,14 @@ func (f *Fleet) Slots(ctx context.Context) ([]Slot, error) {
 
 // Instances returns the ledger rows that are not gone.
 func (f *Fleet) Instances(ctx context.Context) ([]Instance, error) { return f.live(ctx) }
+
+// Refusals says which workers answer and do not take us for their
+// orchestrator: nothing but another setting will help.
+func (f *Fleet) Refusals() map[string]*apigpu.Error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.refused)
+}
 
 func poke(ch chan struct{}) {
 	select {

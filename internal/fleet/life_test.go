@@ -3,6 +3,7 @@ package fleet
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +55,29 @@ func TestLife(t *testing.T) {
 	r.pass(time.Minute, 10*time.Second)
 	r.calls(providertest.Destroy, asked)
 	r.calls(providertest.Create, 1)
+}
+
+// A worker that refuses us is told of, until it no longer does.
+func TestRefusalIsToldOf(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	lock := func(locked bool) { r.workers.mu.Lock(); defer r.workers.mu.Unlock(); r.workers.locked = locked }
+	lock(true)
+	j := r.submit()
+	r.until("refused", func() bool { return len(r.Refusals()) == 1 })
+	label := r.rows()[0].Label
+	if why := r.Refusals()[label]; why == nil || why.Code != apigpu.Forbidden {
+		t.Errorf("refused with %v", why)
+	}
+	r.tick()
+	if got, err := r.queue.Job(t.Context(), j.ID); err != nil || !strings.Contains(got.PhaseNote, "refuses this server") {
+		t.Errorf("the job is told %q, %v", got.PhaseNote, err)
+	}
+	lock(false)
+	r.until("ready", r.has(gpu.Ready))
+	if left := r.Refusals(); len(left) != 0 {
+		t.Errorf("still refused: %v", left)
+	}
 }
 
 // draftThatExpires waits for a second only.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
@@ -240,8 +241,11 @@ func TestWaitingFor(t *testing.T) {
 		{World{FailedBoots: 2, Instances: []Instance{{State: gpu.Creating}}}, "a worker is starting"},
 		{World{Instances: []Instance{{State: gpu.Booting}}}, "a worker is starting"},
 		{World{Instances: []Instance{{State: gpu.Ready}}}, "a worker is busy with an earlier job"},
+		{World{Instances: []Instance{{State: gpu.Booting, Permanent: true}}}, "no worker answers yet"},
+		{World{Instances: []Instance{{State: gpu.Booting, Label: "proud"}}}, "a worker refuses this server: its operator finds the reason at /health and in the log"},
+		{World{Instances: []Instance{{State: gpu.Booting, Label: "proud"}, {State: gpu.Booting}}}, "a worker is starting"},
 	} {
-		if got := waitingFor(c.world); got != c.want {
+		if got := waitingFor(c.world, map[string]*apigpu.Error{"proud": apigpu.E(apigpu.InvalidSession, nil, "no")}); got != c.want {
 			t.Errorf("%+v: %q, want %q", c.world, got, c.want)
 		}
 	}

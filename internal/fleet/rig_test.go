@@ -38,6 +38,7 @@ type workers struct {
 	silent map[string]bool
 	unfit  map[string]string // label → why
 	heard  map[string]int    // label → renewals
+	locked bool              // nobody is known
 	last   apigpu.LeaseRequest
 	hook   func(label string) // runs before each answer
 }
@@ -57,6 +58,7 @@ func (w *workers) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	creds, err := link.Derive(w.secret, label)
 	known := err == nil && r.Header.Get("X-Session-Token") == creds.Token && r.Header.Get("X-API-Key") == creds.Key
 	w.mu.Lock()
+	known = known && !w.locked
 	silent, unfit, hook := w.silent[label], w.unfit[label], w.hook
 	if known && !silent {
 		w.heard[label]++

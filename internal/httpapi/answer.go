@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/api-gpu/api-gpu"
 )
@@ -247,13 +249,29 @@ func (a *API) serveVideo(w http.ResponseWriter, r *http.Request, who Caller, id 
 	h := w.Header()
 	h.Set("Content-Type", "video/mp4")
 	h.Set("ETag", `"`+video.SHA256+`"`)
-	h.Set("Content-Disposition", fmt.Sprintf("inline; filename=%q", video.Filename))
+	h.Set("Content-Disposition", disposition(video.Filename))
 	h.Set("Cache-Control", "private, max-age=3600")
 	h.Set("X-Job-Id", id)
 	if job, err := a.cfg.Jobs.Job(r.Context(), who, id); err == nil && len(job.Warnings) > 0 {
 		h.Set("X-Job-Warnings", warningCodes(job.Warnings))
 	}
 	http.ServeContent(&rangeWriter{ResponseWriter: w}, r, "", video.ModTime, video.Content)
+}
+
+// disposition names a result to whoever saves it: in ASCII, which every client
+// understands, and beside it as it is (RFC 6266, section 4.3).
+func disposition(filename string) string {
+	plain := strings.Map(func(r rune) rune {
+		if r >= utf8.RuneSelf {
+			return '_'
+		}
+		return r
+	}, filename)
+	header := fmt.Sprintf("inline; filename=%q", plain)
+	if plain != filename {
+		header += "; filename*=UTF-8''" + url.PathEscape(filename)
+	}
+	return header
 }
 
 // rangeWriter turns the one error that http.ServeContent writes by itself

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -409,4 +410,19 @@ func TestLinkMayWait(t *testing.T) {
 			t.Errorf("status %d", res.StatusCode)
 		}
 	})
+}
+
+func TestDisposition(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"video.mp4": `inline; filename="video.mp4"`,
+		"ação.mp4":  `inline; filename="a__o.mp4"; filename*=UTF-8''a%C3%A7%C3%A3o.mp4`,
+	} {
+		if got := disposition(name); got != want {
+			t.Errorf("%s: %s", name, got)
+		}
+		if _, params, err := mime.ParseMediaType(disposition(name)); err != nil || params["filename"] != name {
+			t.Errorf("%s: read back as %q, %v", name, params["filename"], err)
+		}
+	}
 }

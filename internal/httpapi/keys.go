@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/api-gpu/api-gpu"
 )
@@ -100,6 +101,10 @@ func (ks Keys) Caller(r *http.Request) (Caller, error) {
 	return found, nil
 }
 
+// strangersBody is how long a request without a known key may go on sending
+// its body, so that a client that sends first and reads later gets its answer.
+const strangersBody = 2 * time.Second
+
 // Require lets only requests with a known key through to next, which finds
 // the caller by CallerOf.
 func (ks Keys) Require(next http.Handler) http.Handler {
@@ -107,6 +112,12 @@ func (ks Keys) Require(next http.Handler) http.Handler {
 		who, err := ks.Caller(r)
 		if err != nil {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="api-gpu"`)
+			if r.ContentLength != 0 {
+				// Else net/http waits for the body, before it answers and
+				// after: a stranger's, who may never send it.
+				w.Header().Set("Connection", "close")
+				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(strangersBody))
+			}
 			WriteError(w, err)
 			return
 		}

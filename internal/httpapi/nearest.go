@@ -38,12 +38,13 @@ func fieldPaths(t reflect.Type, prefix string) []string {
 // forgiven. The path before a name need not be given.
 func nearest(name string, known []string) string {
 	best, distance := "", 3
+	tail := name[strings.LastIndexByte(name, '.')+1:]
 	for _, k := range known {
 		last := k[strings.LastIndexByte(k, '.')+1:]
-		if w := words(name); w == words(k) || w == words(last) {
+		if words(name) == words(k) || words(tail) == words(last) {
 			return k
 		}
-		if d := editDistance(strings.ToLower(name), last); d < distance {
+		if d := editDistance(strings.ToLower(tail), last); d < distance {
 			best, distance = k, d
 		}
 	}

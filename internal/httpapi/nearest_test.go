@@ -20,7 +20,7 @@ func TestNearest(t *testing.T) {
 		"quality":                 "output.quality",
 		"output_quality":          "output.quality",
 		"fileName":                "output.filename",
-		"output.filname":          "",
+		"output.filname":          "output.filename",
 		"wiat":                    "wait",
 		"style":                   "",
 		"":                        "",

@@ -16,7 +16,7 @@ import (
 type listIn struct {
 	Status apigpu.Status `query:"status" enum:"queued,running,succeeded,failed,canceled,expired" doc:"Only jobs of this status"`
 	Since  time.Time     `query:"since" doc:"Only jobs created at or after this time"`
-	Cursor string        `query:"cursor" maxLength:"64" doc:"next_cursor of the page before"`
+	Cursor string        `query:"cursor" pattern:"^job_[0-9A-Za-z]{1,60}$" doc:"next_cursor of the page before"`
 	Limit  int           `query:"limit" minimum:"1" maximum:"100" default:"20" doc:"Jobs on a page"`
 }
 

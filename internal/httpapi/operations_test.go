@@ -63,6 +63,7 @@ func TestBadParametersAreProblems(t *testing.T) {
 		{"GET", "/jobs?status=done", "status"},
 		{"GET", "/jobs?since=yesterday", "since"},
 		{"GET", "/jobs?cursor=" + long, "cursor"},
+		{"GET", "/jobs?cursor=zzz", "cursor"},
 		{"GET", "/jobs?stauts=queued", "stauts"},
 		{"POST", "/jobs/" + long + "/cancel", "id"},
 		{"DELETE", "/jobs/" + long, "id"},

@@ -48,14 +48,14 @@ func (a *API) readSubmission(w http.ResponseWriter, r *http.Request) (Submission
 	body := bufio.NewReader(r.Body)
 	contentType, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
-	case startsJSON(body):
+	case startsWith(body, '{'):
 		return readJSON(limit(w, r, body, maxJSON))
+	case contentType == "application/json", startsWith(body, '['):
+		return Submission{}, nil, apigpu.E(apigpu.InvalidRequest, nil, "The body is not a JSON object.")
 	case contentType == "multipart/form-data" && params["boundary"] != "":
 		return a.readMultipart(r, multipart.NewReader(limit(w, r, body, a.cfg.MaxUpload+maxJSON), params["boundary"]))
 	case contentType == "application/x-www-form-urlencoded":
 		return readForm(limit(w, r, body, maxJSON))
-	case contentType == "application/json":
-		return Submission{}, nil, apigpu.E(apigpu.InvalidRequest, nil, "The body is not a JSON object.")
 	}
 	return Submission{}, nil, apigpu.E(apigpu.UnsupportedMediaType, nil, "The body is neither JSON nor a form.").
 		WithHint(`Send {"url_video": "…", "url_srt": "…"} or multipart/form-data with the files video and srt.`)
@@ -77,9 +77,9 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 // maxBlank is how much white space may stand before a JSON body, in bytes.
 const maxBlank = 4 << 10
 
-// startsJSON reports whether the first byte of the body that means anything
-// is a brace. It waits for no byte beyond that one.
-func startsJSON(body *bufio.Reader) bool {
+// startsWith reports whether the first byte of the body that means anything
+// is this one. It waits for no byte beyond it.
+func startsWith(body *bufio.Reader, first byte) bool {
 	for n := 1; n <= maxBlank; n++ {
 		head, err := body.Peek(n)
 		if err != nil {
@@ -88,7 +88,7 @@ func startsJSON(body *bufio.Reader) bool {
 		switch last := head[n-1]; last {
 		case ' ', '\t', '\r', '\n', 0xef, 0xbb, 0xbf: // white space, and a byte order mark
 		default:
-			return last == '{'
+			return last == first
 		}
 	}
 	return false
@@ -106,16 +106,25 @@ func readJSON(r io.Reader) (Submission, *float64, error) {
 	return submission(body.CaptionSpec, "", nil), body.Wait, nil
 }
 
-// decodeJSON reads one object that has no unknown field.
+// decodeJSON reads one object that has no unknown field. Names must be exact:
+// encoding/json would also take URL_VIDEO.
 func decodeJSON(raw []byte, into any) error {
 	if !utf8.Valid(raw) { // the decoder would put marks of doubt into captions
 		return apigpu.E(apigpu.InvalidRequest, nil, "The body is not UTF-8, as JSON must be.").
 			WithHint("Upload a subtitle file of another encoding as it is, or name its address as url_srt.")
 	}
-	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(raw, []byte("\ufeff"))))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
-		return jsonFault(err, into)
+	raw = bytes.TrimPrefix(raw, []byte("\ufeff"))
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	var object json.RawMessage
+	err := dec.Decode(&object)
+	if err == nil {
+		err = onlyKnown(object, fieldNames(into), "")
+	}
+	if err == nil {
+		err = json.Unmarshal(object, into)
+	}
+	if err != nil {
+		return jsonFault(err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return apigpu.E(apigpu.InvalidRequest, nil, "There is more after the end of the JSON object.")
@@ -123,12 +132,32 @@ func decodeJSON(raw []byte, into any) error {
 	return nil
 }
 
-func jsonFault(err error, into any) error {
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		if plain, err := strconv.Unquote(name); err == nil {
-			name = plain
+// onlyKnown refuses a name that is none of known, which hold paths such as
+// output.quality. Objects without names of their own below, such as headers,
+// may hold any. What is no object is left to the decoder.
+func onlyKnown(raw json.RawMessage, known []string, path string) error {
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &object); err != nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		full := path + name
+		if !slices.Contains(known, full) || strings.Contains(name, ".") {
+			return unknownField("field", full, known)
 		}
-		return unknownField("field", name, fieldNames(into))
+		below := func(k string) bool { return strings.HasPrefix(k, full+".") }
+		if slices.ContainsFunc(known, below) {
+			if err := onlyKnown(object[name], known, full+"."); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func jsonFault(err error) error {
+	if own, ok := errors.AsType[*apigpu.Error](err); ok {
+		return own
 	}
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		// Go puts the names of embedded structs into the path.
@@ -146,8 +175,11 @@ func jsonFault(err error, into any) error {
 func unknownField(kind, name string, known []string) error {
 	name = echo(name)
 	e := apigpu.E(apigpu.InvalidRequest, nil, "There is no %s %q.", kind, name).WithField(name)
-	if near := nearest(name, known); near != "" {
+	switch near := nearest(name, known); {
+	case near != "" && near != name:
 		return e.WithHint("Did you mean %q?", near)
+	case kind == "form field":
+		return e.WithHint("A form has the fields %s; anything else goes as JSON into the field request.", strings.Join(known, ", "))
 	}
 	return e
 }

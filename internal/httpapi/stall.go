@@ -29,6 +29,8 @@ func unstalled(next http.Handler, idle time.Duration) http.Handler {
 		if r.Body != nil && r.Body != http.NoBody {
 			b := &livelyBody{ReadCloser: r.Body, idle: idle, deadline: http.NewResponseController(w).SetReadDeadline}
 			b.extend()
+			// A copy: by its own body net/http knows what is left of it.
+			r = r.WithContext(r.Context())
 			r.Body = b
 		}
 		next.ServeHTTP(w, r)

@@ -19,9 +19,13 @@ import (
 func stallServer(t *testing.T, idle time.Duration) (open func(head string) net.Conn, ended <-chan error) {
 	t.Helper()
 	ends := make(chan error, 1)
+	keys, err := ParseKeys("secret")
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/refuse" {
-			w.WriteHeader(http.StatusUnauthorized)
+			keys.Require(nil).ServeHTTP(w, r)
 			return
 		}
 		_, err := io.Copy(io.Discard, r.Body)
@@ -91,18 +95,27 @@ func TestUnstalled(t *testing.T) {
 			}
 		})
 	})
-	t.Run("a body that nobody reads holds nothing", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			open, _ := stallServer(t, idle)
-			conn := open("POST /refuse HTTP/1.1")
-			fmt.Fprint(conn, "Content-Length: 100\r\n\r\n")
-			began := time.Now()
-			if _, err := io.Copy(io.Discard, bufio.NewReader(conn)); err != nil {
-				t.Errorf("its connection ended with %v", err)
-			}
-			if took := time.Since(began); took > 2*idle {
-				t.Errorf("its connection was held for %s", took)
-			}
+	for _, length := range []string{"100", "2000000000"} {
+		t.Run("a stranger's body of "+length+" bytes is not waited for", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				open, _ := stallServer(t, idle)
+				conn := open("POST /refuse HTTP/1.1")
+				fmt.Fprintf(conn, "Content-Length: %s\r\n\r\n", length)
+				began := time.Now()
+				res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil || res.StatusCode != http.StatusUnauthorized {
+					t.Fatalf("%+v, %v", res, err)
+				}
+				if took := time.Since(began); took > time.Second {
+					t.Errorf("it was answered after %s", took)
+				}
+				if _, err := io.Copy(io.Discard, conn); err != nil {
+					t.Errorf("its connection ended with %v", err)
+				}
+				if took := time.Since(began); took > 10*time.Second {
+					t.Errorf("its connection was held for %s", took)
+				}
+			})
 		})
-	})
+	}
 }

@@ -2,7 +2,10 @@ package server
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,6 +78,10 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		h.Status, status = "degraded", http.StatusServiceUnavailable
 		h.Warnings = append(h.Warnings, "the database does not answer")
+	}
+	refusals := s.Fleet.Refusals()
+	for _, label := range slices.Sorted(maps.Keys(refusals)) {
+		h.Warnings = append(h.Warnings, fmt.Sprintf("the worker %s refuses this server (%s): %s", label, refusals[label].Code, refusals[label].Message))
 	}
 	if full := s.Jobs.accepts(); apigpu.CodeOf(full) == apigpu.StorageFull {
 		h.Warnings = append(h.Warnings, "the storage is full: new work is refused")

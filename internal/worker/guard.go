@@ -56,7 +56,7 @@ func (g Guard) check(r *http.Request) error {
 		from, err := netip.ParseAddrPort(r.RemoteAddr)
 		if err != nil || !g.allows(from.Addr().Unmap()) {
 			return apigpu.E(apigpu.AddressNotAllowed, err, "This worker does not answer %s.", from.Addr().Unmap()).
-				WithHint("Add the address to ALLOWED_IPS (EGRESS_IPS of the orchestrator).")
+				WithHint("Add the address to ALLOWED_IPS.")
 		}
 	}
 	if g.Token == "" {

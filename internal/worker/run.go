@@ -159,7 +159,7 @@ func (w *Worker) begin(j *job) {
 func (w *Worker) writeScript(j *job, p ffmpeg.Probe, times []int64, f font) error {
 	cues, late := caption.Within(j.document.Cues, end(p, times))
 	if len(cues) == 0 {
-		return apigpu.E(apigpu.SubtitleEmpty, nil, "All %d cues begin after the end of the video.", len(j.document.Cues))
+		return apigpu.E(apigpu.SubtitleEmpty, nil, "No cue begins before the end of the video.")
 	}
 	cues = caption.Snap(cues, frameClock(times, p))
 	width, height := p.Display()
