@@ -128,7 +128,9 @@ func (d *DB) try(ctx context.Context, do func(tx *sql.Tx) error) error {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit transaction: %w", err)
+		// database/sql may have rolled back by itself when ctx ended, and then
+		// knows only that it is over.
+		return fmt.Errorf("commit transaction: %w", errors.Join(ctx.Err(), err))
 	}
 	return nil
 }

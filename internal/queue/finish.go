@@ -111,7 +111,7 @@ func (q *Queue) requeue(ctx context.Context, l Lease, s Setback) error {
 		error = CASE WHEN cancel_requested = 1 THEN $7 ELSE error END,
 		finished_at = CASE WHEN cancel_requested = 1 THEN $8 ELSE finished_at END,
 		expires_at = CASE WHEN cancel_requested = 1 THEN $8 + keep_for ELSE expires_at END,
-		waiting_until = waiting_until + CASE WHEN $8 > started_at THEN $8 - started_at ELSE 0 END,
+		waiting_until = waiting_until + CASE WHEN cancel_requested = 0 AND $8 > started_at THEN $8 - started_at ELSE 0 END,
 		progress = 0, started_at = CASE WHEN cancel_requested = 1 THEN started_at END, blamed = blamed + $9, push = CASE WHEN $10 = 1 THEN 1 ELSE push END, `+idle,
 		apigpu.Done, apigpu.WaitingGPU, s.Why.Message, encode(canceled()), db.Millis(q.now()), flag(s.Blamed), flag(s.Push))
 	return q.announced(l, err)
