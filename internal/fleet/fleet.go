@@ -67,6 +67,8 @@ type Fleet struct {
 	calling   map[string]bool           // label → a contact is under way
 	asked     map[string]time.Time      // label → the last contact began
 	clients   map[string]*client.Client // address and label → client
+	// unrecorded is what the ledger could not be told, by label.
+	unrecorded map[string]unrecorded
 
 	contacts sync.WaitGroup
 }
@@ -96,6 +98,7 @@ func New(cfg Config) *Fleet {
 		cfg: cfg, holder: newHolder(), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		exited: map[string]bool{}, strays: map[string]stray{}, calling: map[string]bool{},
 		asked: map[string]time.Time{}, clients: map[string]*client.Client{},
+		unrecorded: map[string]unrecorded{},
 	}
 }
 
@@ -158,6 +161,7 @@ func (f *Fleet) forget(rows []Instance) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	maps.DeleteFunc(f.asked, func(label string, _ time.Time) bool { return !live[label] && !f.calling[label] })
+	maps.DeleteFunc(f.unrecorded, func(label string, _ unrecorded) bool { return !live[label] })
 	for key, c := range f.clients {
 		if label, _, _ := strings.Cut(key, " "); !live[label] {
 			c.Close()
