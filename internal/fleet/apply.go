@@ -156,7 +156,11 @@ func (f *Fleet) destroyStray(ctx context.Context, a Action) error {
 	}
 	f.mu.Unlock()
 	known := false
-	err := f.fenced(ctx, func(tx *sql.Tx) error {
+	fence := f.fenced
+	if a.Unrecorded {
+		fence = f.ends
+	}
+	err := fence(ctx, func(tx *sql.Tx) error {
 		return tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM instances
 			WHERE label = $1 AND state <> 'gone' AND provider_id IN ($2, ''))`, s.label, a.ID).Scan(&known)
 	})

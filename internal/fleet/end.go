@@ -32,11 +32,13 @@ func (f *Fleet) destroy(ctx context.Context, a Action) error {
 		e, err = f.ending(ctx, tx, a, row, now)
 		return e.due, err
 	}
-	_, err := f.updateIf(ctx, a.Label, decide)
-	unrecorded := err
+	unrecorded := errNoWrites
+	if !a.Unrecorded {
+		_, unrecorded = f.updateIf(ctx, a.Label, decide)
+	}
 	if unrecorded != nil {
-		if errors.Is(err, errStandby) || !f.mayAskAgain(a.Label, now) {
-			return err
+		if errors.Is(unrecorded, errStandby) || !f.mayAskAgain(a.Label, now) {
+			return unrecorded
 		}
 		e = ending{}
 		if err := f.decideOnly(ctx, a.Label, decide); err != nil {
@@ -83,7 +85,7 @@ func (f *Fleet) ending(ctx context.Context, tx *sql.Tx, a Action, row *Instance,
 // decideOnly is updateIf without the write: a transaction that only reads
 // needs no room.
 func (f *Fleet) decideOnly(ctx context.Context, label string, decide func(*sql.Tx, *Instance) (bool, error)) error {
-	return f.fenced(ctx, func(tx *sql.Tx) error {
+	return f.ends(ctx, func(tx *sql.Tx) error {
 		rows, err := query(ctx, tx, selectOne, label)
 		if err != nil || len(rows) == 0 {
 			return err
@@ -116,10 +118,35 @@ type unrecorded struct {
 	idleSince time.Time
 }
 
-// stillOurs reports whether the fleet lease still names this process, though
-// it could not be renewed: who would have taken it must have written that.
-func (f *Fleet) stillOurs(ctx context.Context) bool {
-	return f.fenced(ctx, func(*sql.Tx) error { return nil }) == nil
+// errNoWrites stands in the place of a write that was not tried: the one before
+// it failed.
+var errNoWrites = errors.New("the ledger takes no writes")
+
+// ends runs a transaction that reads, and decides about ends only. Beside the
+// holder of the fleet lease it admits, in a ledger that takes no writes, who
+// finds the lease run out: whoever took it since would have written that. Two
+// that ask for the same end do no harm.
+func (f *Fleet) ends(ctx context.Context, do func(*sql.Tx) error) error {
+	err := f.fenced(ctx, do)
+	if !errors.Is(err, errStandby) {
+		return err
+	}
+	return f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
+		var until int64
+		if err := tx.QueryRowContext(ctx, `SELECT lease_until FROM fleet WHERE one = 1`).Scan(&until); err != nil {
+			return fmt.Errorf("read fleet lease: %w", err)
+		}
+		if until > millis(f.cfg.Now()) {
+			return errStandby
+		}
+		return do(tx)
+	})
+}
+
+// mayEnd reports whether this process may ask for ends though it could not
+// take or renew the fleet lease.
+func (f *Fleet) mayEnd(ctx context.Context) bool {
+	return f.ends(ctx, func(*sql.Tx) error { return nil }) == nil
 }
 
 // endsOnly is a round of a ledger that takes no writes. Nothing is rented, no
@@ -129,6 +156,11 @@ func (f *Fleet) stillOurs(ctx context.Context) bool {
 // its machine, for as long as the lease that it has.
 func (f *Fleet) endsOnly(ctx context.Context, cause error) (time.Time, error) {
 	now := f.cfg.Now()
+	f.mu.Lock()
+	if f.since.IsZero() {
+		f.since = now // a process that never held the lease: silence before is its own
+	}
+	f.mu.Unlock()
 	rows, err := f.live(ctx)
 	if err != nil {
 		return now.Add(tickLive), errors.Join(cause, err)
@@ -143,7 +175,8 @@ func (f *Fleet) endsOnly(ctx context.Context, cause error) (time.Time, error) {
 	if worldErr != nil {
 		return now.Add(tickLive), errors.Join(cause, err, worldErr)
 	}
-	err = errors.Join(cause, err, f.noteIdle(ctx, rows, world.Busy))
+	_ = f.noteIdle(ctx, rows, world.Busy) // in memory: that it cannot be written is known
+	err = errors.Join(cause, err)
 	world.Blind, world.NoRoom = true, true
 	actions, _ := Plan(f.cfg.Policy, world, now)
 	ids := map[string]string{}
@@ -154,6 +187,7 @@ func (f *Fleet) endsOnly(ctx context.Context, cause error) (time.Time, error) {
 		if a.Kind != Destroy || ctx.Err() != nil {
 			continue
 		}
+		a.Unrecorded = true
 		if a.Label != "" {
 			a.ID = ids[a.Label]
 		}

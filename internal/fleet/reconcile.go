@@ -85,7 +85,7 @@ func (f *Fleet) destroyAll(ctx context.Context) error {
 // destroyRound asks for each end that is due, and counts what is left.
 func (f *Fleet) destroyRound(ctx context.Context) (left int, err error) {
 	leading, holdErr := f.hold(ctx)
-	if holdErr == nil && !leading || holdErr != nil && !f.stillOurs(ctx) {
+	if holdErr == nil && !leading || holdErr != nil && !f.mayEnd(ctx) {
 		return 0, holdErr // the new holder goes on with them
 	}
 	err = errors.Join(holdErr, f.observe(ctx))
@@ -97,7 +97,7 @@ func (f *Fleet) destroyRound(ctx context.Context) (left int, err error) {
 		}
 		left++
 		if in.State != gpu.Destroying || f.cfg.Now().Sub(in.EndAskedAt) >= retryDestroy {
-			err = errors.Join(err, f.destroy(ctx, Action{Label: in.Label, Reason: "the orchestrator stops"}))
+			err = errors.Join(err, f.destroy(ctx, Action{Label: in.Label, Reason: "the orchestrator stops", Unrecorded: holdErr != nil}))
 		}
 	}
 	return left, err
@@ -149,7 +149,7 @@ func (f *Fleet) Tick(ctx context.Context) error {
 func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 	now := f.cfg.Now()
 	leading, err := f.hold(ctx)
-	if err != nil && f.stillOurs(ctx) {
+	if err != nil && f.mayEnd(ctx) {
 		return f.endsOnly(ctx, err)
 	}
 	if err != nil || !leading {
