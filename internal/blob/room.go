@@ -262,7 +262,12 @@ type Room struct {
 
 // Room measures, by figures of at most a second ago, and changes nothing.
 func (s *Store) Room(ctx context.Context) (Room, error) {
-	if err := s.readPromises(ctx, time.Now().Add(-promisesFor)); err != nil {
+	return s.room(ctx, time.Now().Add(-promisesFor))
+}
+
+// room is Room by figures of the rows no older than asOf.
+func (s *Store) room(ctx context.Context, asOf time.Time) (Room, error) {
+	if err := s.readPromises(ctx, asOf); err != nil {
 		return Room{}, err
 	}
 	free, err := s.Free()
@@ -286,6 +291,9 @@ func (s *Store) Room(ctx context.Context) (Room, error) {
 // Roomy says why nothing new would fit: StorageFull.
 func (s *Store) Roomy(ctx context.Context) error {
 	room, err := s.Room(ctx)
+	if err == nil && room.Full { // refused by figures that are true now
+		room, err = s.room(ctx, time.Now())
+	}
 	if err == nil && room.Full {
 		err = full(MinRoom)
 	}

@@ -46,8 +46,12 @@ type world struct {
 // volume itself.
 const blind = -1 << 50
 
-func newWorld(t *testing.T, opts blob.Options) *world {
-	w := &world{T: t, volume: need.Volume(t, 8<<20, 400), opts: opts, fetch: fetch.New(fetch.Options{})}
+func newWorld(t *testing.T, opts blob.Options) *world { return newWorldOf(t, opts, 8<<20) }
+
+// newWorldOf is newWorld on a volume of so many bytes.
+func newWorldOf(t *testing.T, opts blob.Options, bytes int64) *world {
+	t.Helper()
+	w := &world{T: t, volume: need.Volume(t, bytes, 400), opts: opts, fetch: fetch.New(fetch.Options{})}
 	t.Cleanup(w.fetch.Close)
 	template, err := os.ReadFile(strings.TrimPrefix(dbtest.URL(t), "sqlite:"))
 	w.ok(err)

@@ -35,7 +35,10 @@ func resultRoom(h Head, q apigpu.Quality) int64 {
 		quarters = growth[apigpu.Balanced]
 	}
 	scaled := func(n int64) int64 { return n/4*quarters + resultHead }
-	seconds := int64((h.Duration + time.Second - 1) / time.Second)
+	seconds := int64(h.Duration / time.Second)
+	if h.Duration%time.Second > 0 {
+		seconds++
+	}
 	switch {
 	case h.Size > 0 && seconds > 0:
 		return scaled(min(h.Size, seconds*mostRate))
