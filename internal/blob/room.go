@@ -229,7 +229,10 @@ func (s *Store) readPromises(ctx context.Context, asOf time.Time) error {
 // where there are as many. Their rows know nothing of them any more before the
 // files go; a file that cannot be removed is the sweep's.
 func (s *Store) evict(ctx context.Context, need int64) (removed int, err error) {
-	if s.opts.Evict == nil {
+	s.mu.Lock()
+	spare := s.promises.Spare
+	s.mu.Unlock()
+	if s.opts.Evict == nil || spare == 0 { // the rows say that nothing may go
 		return 0, nil
 	}
 	keys, err := s.opts.Evict(ctx, need, s.isRead)

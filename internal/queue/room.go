@@ -51,9 +51,16 @@ func (q *Queue) Evict(ctx context.Context, need int64, busy func(key string) boo
 			if busy(r.key) {
 				continue
 			}
-			_, err := tx.ExecContext(ctx, `UPDATE jobs SET result = '', evicted = 1, expires_at = $1, revision = revision + 1 WHERE id = $2`, now, r.id)
+			done, err := tx.ExecContext(ctx, `UPDATE jobs SET result = '', evicted = 1, expires_at = $1, revision = revision + 1
+				WHERE id = $2 AND result = $3`, now, r.id, r.key)
 			if err != nil {
 				return err
+			}
+			if n, err := done.RowsAffected(); err != nil || n == 0 { // another process was faster
+				if err != nil {
+					return err
+				}
+				continue
 			}
 			ids, keys, need = append(ids, r.id), append(keys, r.key), need-max(r.room, 1)
 		}
