@@ -27,13 +27,13 @@ type Config struct {
 
 	QueueTTL   time.Duration `name:"queue-ttl" env:"QUEUE_TTL" default:"24h" group:"Jobs" help:"How long a job may wait for a worker."`
 	JobTimeout time.Duration `env:"JOB_TIMEOUT" group:"Jobs" help:"How long one run may take. Default: from the length of the video."`
-	ResultTTL  time.Duration `name:"result-ttl" env:"RESULT_TTL" default:"24h" group:"Jobs" help:"How long a result is kept."`
+	ResultTTL  time.Duration `name:"result-ttl" env:"RESULT_TTL" default:"24h" group:"Jobs" help:"How long a result is kept: half of it always, then until its room is needed."`
 	MaxUpload  program.Bytes `env:"MAX_UPLOAD" default:"2GiB" group:"Jobs" help:"Largest video that is accepted."`
 
 	DatabaseURL string        `name:"database-url" env:"DATABASE_URL" default:"sqlite:data/api-gpu.db" group:"State" help:"Where jobs and the ledger are."`
 	StorageURL  string        `name:"storage-url" env:"STORAGE_URL" default:"file:data/files" group:"State" help:"Where results are."`
-	StorageMax  program.Bytes `env:"STORAGE_MAX" group:"State" help:"Most that results may take. Default: 60 % of the volume."`
-	DiskFreeMin program.Bytes `env:"DISK_FREE_MIN" default:"1GiB" group:"State" help:"Room on the volume that is left alone."`
+	StorageMax  program.Bytes `env:"STORAGE_MAX" group:"State" help:"Most that results and uploads may take, what open jobs were promised included. Default: 60 % of the volume."`
+	DiskFreeMin program.Bytes `env:"DISK_FREE_MIN" default:"1GiB" group:"State" help:"Room on the volume that results and uploads leave alone: the database lives of it."`
 	Fleet       string        `env:"FLEET" group:"State" help:"Name of the fleet. Default: made, and kept in the database."`
 	GPUAPIKey   string        `name:"gpu-api-key" env:"GPU_API_KEY" group:"State" help:"Root secret from which workers' keys derive. Default: made, and kept in the database."`
 

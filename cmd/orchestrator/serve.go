@@ -85,7 +85,8 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 	if o.db, err = db.Open(ctx, c.DatabaseURL, db.Options{Log: log}); err != nil {
 		return nil, err
 	}
-	store, err := c.openStore()
+	o.queue = queue.New(o.db, time.Now)
+	store, err := c.openStore(o.queue)
 	if err != nil {
 		return nil, err
 	}
@@ -102,13 +103,12 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 		return nil, err
 	}
 	o.fetch = fetch.New(fetch.Options{AllowHosts: c.AllowPrivateHosts})
-	o.queue = queue.New(o.db, time.Now)
 	o.fleet = fleet.New(fleet.Config{
 		DB: o.db, Queue: o.queue, Provider: provider, Identity: identity, Credentials: credentials,
 		Policy: fleet.Policy{
 			MaxGPUs: c.MaxGPUs, IdleTimeout: idle, BootTimeout: c.BootTimeout, Lease: c.Lease, Silence: silence, Traits: provider.Traits(),
 		},
-		Env: c.workerEnv(), HasRoom: func() bool { return store.Roomy() == nil }, DestroyAtEnd: c.Shutdown != "keep", Log: log, Now: time.Now,
+		Env: c.workerEnv(), HasRoom: func() bool { return hasRoom(ctx, store) }, DestroyAtEnd: c.Shutdown != "keep", Log: log, Now: time.Now,
 	})
 	o.dispatch = dispatch.New(dispatch.Config{
 		Queue: o.queue, Fleet: o.fleet, Blob: store, Fetch: o.fetch, RequireGPU: c.RequireGPU, ResultGrace: c.ResultGrace, Log: log, Now: time.Now,
@@ -124,7 +124,16 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 	return o, o.listen(identity, provider)
 }
 
-func (c *serveCmd) openStore() (*blob.Store, error) {
+// hasRoom reports whether any job that waits could start. Where that cannot be
+// told, nothing is rented.
+func hasRoom(ctx context.Context, store *blob.Store) bool {
+	room, err := store.Room(context.WithoutCancel(ctx))
+	return err == nil && !room.Stuck
+}
+
+// openStore opens the folder of results. What jobs were promised of it stands
+// in their rows.
+func (c *serveCmd) openStore(q *queue.Queue) (*blob.Store, error) {
 	dir := strings.TrimPrefix(c.StorageURL, "file:")
 	limit := int64(c.StorageMax)
 	if limit == 0 {
@@ -138,7 +147,7 @@ func (c *serveCmd) openStore() (*blob.Store, error) {
 		}
 		limit = capacity / 10 * 6
 	}
-	return blob.Open(dir, blob.Options{MaxBytes: limit, MinFree: int64(c.DiskFreeMin)})
+	return blob.Open(dir, blob.Options{MaxBytes: limit, MinFree: int64(c.DiskFreeMin), Promised: q.Promised, Evict: q.Evict})
 }
 
 // provider makes the place where workers come from. The credentials are those

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -185,19 +184,6 @@ func writePort(path string, addr net.Addr) error {
 		return fmt.Errorf("write port: %w", err)
 	}
 	return os.Rename(temp, path)
-}
-
-// workDir returns the folder for jobs and how to remove it, if it is ours.
-func workDir(configured string) (string, func() error, error) {
-	if configured != "" {
-		dir, err := filepath.Abs(configured)
-		return dir, func() error { return nil }, err
-	}
-	dir, err := os.MkdirTemp("", "api-gpu-worker-*")
-	if err != nil {
-		return "", nil, fmt.Errorf("make work folder: %w", err)
-	}
-	return dir, func() error { return os.RemoveAll(dir) }, nil
 }
 
 // selftestCmd proves what this machine can do and prints it.

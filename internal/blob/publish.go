@@ -35,6 +35,7 @@ func (s *Store) publish(ctx context.Context, from, key string, size int64, sum s
 	if err != nil {
 		return Object{}, storeError("publish object", err)
 	}
+	s.count(size)
 	return s.Stat(ctx, key)
 }
 

@@ -50,11 +50,19 @@ const (
 
 // Options bound a Store. The zero value bounds nothing.
 type Options struct {
-	// MaxBytes bounds all objects together with what Reserve has promised.
+	// MaxBytes bounds all objects together with what was promised.
 	// 0 means no bound.
 	MaxBytes int64
-	// MinFree is how many bytes of the volume Reserve leaves alone.
+	// MinFree is how many bytes of the volume Reserve leaves alone: the
+	// database lives of them.
 	MinFree int64
+	// Promised says what jobs were promised; nil where nobody promises.
+	Promised func(ctx context.Context) (Promises, error)
+	// Evict takes the results of need bytes, or of as many as there are, from
+	// jobs that had them for long enough, and returns their keys: no row names
+	// them any more, and their files are to go. It passes over those that busy
+	// says are in use. nil evicts nothing.
+	Evict func(ctx context.Context, need int64, busy func(key string) bool) (keys []string, err error)
 }
 
 // Store is a folder of objects. Its methods are safe for concurrent use.
@@ -69,9 +77,24 @@ type Store struct {
 	// publishing keeps an object and the file that describes it in step.
 	publishing sync.Mutex
 
-	mu       sync.Mutex          // guards what follows
-	writing  map[string]struct{} // partials that have a writer in this process
-	reserved int64               // bytes promised by Reserve
+	reading   sync.Mutex // one asks the rows at a time
+	measuring sync.Mutex // one walks at a time
+	evicting  sync.Mutex // one makes room at a time
+
+	mu      sync.Mutex          // guards what follows
+	writing map[string]struct{} // partials that have a writer in this process
+	readers map[string]int      // objects that this process reads
+
+	// In bytes; see room.go and measure.go.
+	used       int64 // by objects, as far as this process knows
+	added      int64 // to them since the last measurement began
+	measuredAt time.Time
+	reserved   int64 // by holds, the settled ones included
+	settled    int64 // of that: promised by rows that were not read yet
+	written    int64 // of what is held: on the volume already
+	promises   Promises
+	readAt     time.Time // when the rows were asked for them
+	evicted    int64     // results
 }
 
 // Object describes a finished file.
@@ -91,7 +114,11 @@ func Open(root string, opts Options) (*Store, error) {
 			return nil, storeError("open store", err)
 		}
 	}
-	return &Store{root: root, opts: opts, writing: map[string]struct{}{}}, nil
+	s := &Store{root: root, opts: opts, writing: map[string]struct{}{}, readers: map[string]int{}}
+	if err := s.Measure(context.Background()); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Open opens an object for reading. The caller closes it. A missing object
@@ -110,7 +137,7 @@ func (s *Store) Open(ctx context.Context, key string) (io.ReadSeekCloser, Object
 	if err != nil {
 		return nil, Object{}, errors.Join(fmt.Errorf("open object: %w", err), file.Close())
 	}
-	return file, s.describe(key, info), nil
+	return s.read(key, file), s.describe(key, info), nil
 }
 
 // Stat describes an object. A missing one is an error that wraps
@@ -135,8 +162,13 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	defer s.publishing.Unlock()
 	// The description goes first: left alone, it could be taken for that of
 	// a later object of the same key.
-	if err := removeAll(s.sumPath(key), s.objectPath(key)); err != nil {
+	path := s.objectPath(key)
+	info, statErr := os.Lstat(path)
+	if err := removeAll(s.sumPath(key), path); err != nil {
 		return fmt.Errorf("delete object: %w", err)
+	}
+	if statErr == nil {
+		s.count(-info.Size())
 	}
 	return nil
 }

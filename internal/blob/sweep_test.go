@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	apigpu "github.com/api-gpu/api-gpu"
 )
 
 // stock fills a store with two of each kind, and one file of a stranger's.
@@ -127,55 +125,5 @@ func TestUsageAndRoom(t *testing.T) {
 	}
 	if capacity, err := s.Capacity(); err != nil || capacity < free {
 		t.Errorf("capacity is %d, %v", capacity, err)
-	}
-}
-
-func TestFits(t *testing.T) {
-	t.Parallel()
-	for name, tc := range map[string]struct {
-		n, reserved, used, free int64
-		opts                    Options
-		want                    bool
-	}{
-		"no bound":           {n: 10, free: 10, want: true},
-		"volume full":        {n: 10, free: 9, want: false},
-		"promised already":   {n: 10, reserved: 1, free: 10, want: false},
-		"leaves enough free": {n: 10, free: 15, opts: Options{MinFree: 5}, want: true},
-		"leaves too little":  {n: 10, free: 15, opts: Options{MinFree: 6}, want: false},
-		"just below the max": {n: 10, used: 5, reserved: 5, free: 99, opts: Options{MaxBytes: 20}, want: true},
-		"above the max":      {n: 10, used: 5, reserved: 6, free: 99, opts: Options{MaxBytes: 20}, want: false},
-		"beyond any number":  {n: 1<<63 - 1, used: 5, reserved: 5, free: 99, opts: Options{MaxBytes: 20}, want: false},
-		"nothing":            {n: 0, free: 1, want: true},
-	} {
-		if got := fits(tc.n, tc.reserved, tc.used, tc.free, tc.opts); got != tc.want {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
-}
-
-func TestReserve(t *testing.T) {
-	t.Parallel()
-	s, err := Open(t.TempDir(), Options{MaxBytes: 100})
-	if err != nil {
-		t.Fatal(err)
-	}
-	release, err := s.Reserve(60)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = s.Reserve(60)
-	wantCode(t, err, apigpu.StorageFull)
-	release()
-	release() // no more than once
-	if _, err := s.Reserve(-1); err == nil {
-		t.Error("reserved less than nothing")
-	}
-	if _, err := s.Receive(t.Context(), "k", strings.NewReader(strings.Repeat("x", 50)), 50); err != nil {
-		t.Fatal(err)
-	}
-	_, err = s.Reserve(60)
-	wantCode(t, err, apigpu.StorageFull)
-	if s.reserved != 0 {
-		t.Errorf("%d bytes are promised to nobody", s.reserved)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -46,7 +45,7 @@ type Dispatcher struct {
 	cfg     Config
 	started time.Time
 	drivers sync.WaitGroup
-	full    bool // the last round found no room for a result; used by Run only
+	full    bool // the last round found no room for some result; used by Run only
 	rests   rests
 }
 
@@ -97,11 +96,12 @@ func (d *Dispatcher) round(ctx context.Context) error {
 	if slotsErr != nil {
 		return errors.Join(err, slotsErr)
 	}
-	waits := slices.ContainsFunc(open, func(j queue.Job) bool { return j.Status == apigpu.Queued })
-	if waits && len(free) > 0 && !d.hasRoom(ctx) {
-		return err
-	}
 	free = d.rests.awake(free, d.cfg.Now())
+	if len(free) > 0 {
+		var release func()
+		open, release = d.haveRoom(ctx, open, len(free))
+		defer release()
+	}
 	for _, a := range fleet.Assign(open, free, d.cfg.Now()) {
 		j, claimErr := d.claim(ctx, a)
 		switch {
@@ -126,20 +126,6 @@ func (d *Dispatcher) condemn(ctx context.Context, jobs []queue.Job) (sound []que
 		err = errors.Join(err, d.cfg.Queue.Condemn(ctx, j.ID))
 	}
 	return sound, err
-}
-
-// hasRoom reports whether a result could be kept: one that cannot must not be
-// rendered, again and again. It is told once, until there is room again.
-func (d *Dispatcher) hasRoom(ctx context.Context) bool {
-	if err := d.cfg.Blob.Roomy(); err != nil {
-		if !d.full {
-			d.cfg.Log.WarnContext(ctx, "no job is started", "error", err)
-		}
-		d.full = true
-		return false
-	}
-	d.full = false
-	return true
 }
 
 // claim is not cut short by a stop: a job that was claimed and has no driver

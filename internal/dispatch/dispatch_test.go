@@ -223,7 +223,7 @@ func TestFullDisk(t *testing.T) {
 	b.start()
 	job := b.submit(nil)
 	b.until(job.ID, func(j queue.Job) bool { return j.Progress > 0 })
-	release, err := store.Reserve(2 * blob.MinRoom)
+	hold, err := store.Reserve(t.Context(), 2*blob.MinRoom)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func TestFullDisk(t *testing.T) {
 	if j, err := b.queue.Job(t.Context(), job.ID); err != nil || j.Attempt != 1 || j.Status != apigpu.Queued {
 		t.Errorf("with a full disk the job is %s, attempt %d: %v", j.Status, j.Attempt, err)
 	}
-	release()
+	hold.Release()
 	j := b.final(job.ID)
 	if b.wantResult(j); j.Blamed != 0 || j.Attempt != 2 {
 		t.Errorf("attempt %d, blamed %d, want 2 and 0", j.Attempt, j.Blamed)

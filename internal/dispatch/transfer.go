@@ -204,11 +204,11 @@ func (d *driver) store(ctx context.Context, worker *client.Client, m apigpu.Mani
 // storeOnce fetches the chunks that are missing, and commits. It reports how
 // many bytes it stored.
 func (d *driver) storeOnce(ctx context.Context, worker *client.Client, m apigpu.Manifest) (stored int64, err error) {
-	release, err := d.cfg.Blob.Reserve(m.Length)
+	hold, err := d.cfg.Blob.ReserveResult(ctx, m.Length, d.job.Room)
 	if err != nil {
 		return 0, err
 	}
-	defer release()
+	defer hold.Release()
 	partial, err := d.cfg.Blob.Partial(ctx, d.partialKey())
 	if err != nil {
 		return 0, err
@@ -220,6 +220,7 @@ func (d *driver) storeOnce(ctx context.Context, worker *client.Client, m apigpu.
 		have[c] = true
 		at += c.Length
 	}
+	hold.Wrote(at)
 	for _, c := range m.Chunks {
 		if have[c] {
 			continue
@@ -231,6 +232,7 @@ func (d *driver) storeOnce(ctx context.Context, worker *client.Client, m apigpu.
 		if err := partial.WriteChunk(ctx, c, data); err != nil {
 			return stored, err
 		}
+		hold.Wrote(c.Length)
 		stored += c.Length
 		d.report.home(ctx, at+stored, m.Length)
 	}

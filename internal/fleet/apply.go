@@ -143,40 +143,6 @@ func (f *Fleet) workerEnv(label string) (map[string]string, error) {
 	return env, nil
 }
 
-// destroy records that an instance must go, and asks for it. It names the id
-// from the ledger and waits for no listing; the loop asks again until
-// complete listings lack it.
-func (f *Fleet) destroy(ctx context.Context, a Action) error {
-	var id string
-	began := false
-	now := f.cfg.Now()
-	changed, err := f.updateIf(ctx, a.Label, func(tx *sql.Tx, row *Instance) (bool, error) {
-		if row.Permanent || row.State == gpu.Gone {
-			return false, nil
-		}
-		if a.IfIdle {
-			if busy, err := f.cfg.Queue.Busy(ctx, tx, a.Label); busy || err != nil {
-				return false, err
-			}
-		}
-		if began = row.State != gpu.Destroying; began {
-			row.State, row.StateSince, row.Reason = gpu.Destroying, now, a.Reason
-		}
-		row.EndAskedAt, id = now, row.ProviderID
-		return true, nil
-	})
-	if err != nil || !changed {
-		return err
-	}
-	if began {
-		f.cfg.Log.InfoContext(ctx, "destroying", "instance", a.Label, "reason", a.Reason)
-	}
-	if id == "" { // the listing that finds it tells its id
-		return nil
-	}
-	return f.callDestroy(ctx, id)
-}
-
 // destroyStray ends an instance that no live row knows. The ledger is asked
 // once more, under the fleet lease: what another process has adopted since the
 // listing is no stray.
@@ -190,7 +156,11 @@ func (f *Fleet) destroyStray(ctx context.Context, a Action) error {
 	}
 	f.mu.Unlock()
 	known := false
-	err := f.fenced(ctx, func(tx *sql.Tx) error {
+	fence := f.fenced
+	if a.Unrecorded {
+		fence = f.ends
+	}
+	err := fence(ctx, func(tx *sql.Tx) error {
 		return tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM instances
 			WHERE label = $1 AND state <> 'gone' AND provider_id IN ($2, ''))`, s.label, a.ID).Scan(&known)
 	})

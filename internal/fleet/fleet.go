@@ -68,6 +68,8 @@ type Fleet struct {
 	asked     map[string]time.Time      // label → the last contact began
 	refused   map[string]*apigpu.Error  // label → why its worker refused the last contact
 	clients   map[string]*client.Client // address and label → client
+	// unrecorded is what the ledger could not be told, by label.
+	unrecorded map[string]unrecorded
 
 	contacts sync.WaitGroup
 }
@@ -97,6 +99,7 @@ func New(cfg Config) *Fleet {
 		cfg: cfg, holder: newHolder(), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		exited: map[string]bool{}, strays: map[string]stray{}, calling: map[string]bool{},
 		asked: map[string]time.Time{}, refused: map[string]*apigpu.Error{}, clients: map[string]*client.Client{},
+		unrecorded: map[string]unrecorded{},
 	}
 }
 
@@ -160,6 +163,7 @@ func (f *Fleet) forget(rows []Instance) {
 	defer f.mu.Unlock()
 	maps.DeleteFunc(f.refused, func(label string, _ *apigpu.Error) bool { return !live[label] && !f.calling[label] })
 	maps.DeleteFunc(f.asked, func(label string, _ time.Time) bool { return !live[label] && !f.calling[label] })
+	maps.DeleteFunc(f.unrecorded, func(label string, _ unrecorded) bool { return !live[label] })
 	for key, c := range f.clients {
 		if label, _, _ := strings.Cut(key, " "); !live[label] {
 			c.Close()

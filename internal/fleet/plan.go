@@ -86,6 +86,8 @@ type Action struct {
 	// IfIdle takes the instance only while no job runs on it: one may have
 	// been claimed since Plan looked.
 	IfIdle bool
+	// Unrecorded is set where the ledger takes no writes: see destroy.
+	Unrecorded bool
 }
 
 // Plan decides what to do now, and when to look again at the latest. It has no

@@ -85,10 +85,11 @@ func (f *Fleet) destroyAll(ctx context.Context) error {
 
 // destroyRound asks for each end that is due, and counts what is left.
 func (f *Fleet) destroyRound(ctx context.Context) (left int, err error) {
-	if leading, err := f.hold(ctx); err != nil || !leading {
-		return 0, err // the new holder goes on with them
+	leading, holdErr := f.hold(ctx)
+	if holdErr == nil && !leading || holdErr != nil && !f.mayEnd(ctx) {
+		return 0, holdErr // the new holder goes on with them
 	}
-	err = f.observe(ctx)
+	err = errors.Join(holdErr, f.observe(ctx))
 	rows, readErr := f.live(ctx)
 	err = errors.Join(err, readErr)
 	for _, in := range rows {
@@ -97,7 +98,7 @@ func (f *Fleet) destroyRound(ctx context.Context) (left int, err error) {
 		}
 		left++
 		if in.State != gpu.Destroying || f.cfg.Now().Sub(in.EndAskedAt) >= retryDestroy {
-			err = errors.Join(err, f.destroy(ctx, Action{Label: in.Label, Reason: "the orchestrator stops"}))
+			err = errors.Join(err, f.destroy(ctx, Action{Label: in.Label, Reason: "the orchestrator stops", Unrecorded: holdErr != nil}))
 		}
 	}
 	return left, err
@@ -149,6 +150,9 @@ func (f *Fleet) Tick(ctx context.Context) error {
 func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 	now := f.cfg.Now()
 	leading, err := f.hold(ctx)
+	if err != nil && f.mayEnd(ctx) {
+		return f.endsOnly(ctx, err)
+	}
 	if err != nil || !leading {
 		return now.Add(tickLive), err
 	}
@@ -163,6 +167,7 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 	if worldErr != nil {
 		return now.Add(tickLive), errors.Join(err, worldErr)
 	}
+	err = errors.Join(err, f.noteIdle(ctx, rows, world.Busy))
 	actions, wake := Plan(f.cfg.Policy, world, f.cfg.Now())
 	for _, a := range actions {
 		if ctx.Err() != nil {
@@ -265,16 +270,13 @@ func (f *Fleet) note(s Sighting, complete bool) {
 	f.strays = next
 }
 
-// world gathers what Plan looks at, and keeps idle_since true.
+// world gathers what Plan looks at.
 func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error) {
 	w.Instances = rows
 	if w.Waiting, w.Busy, err = f.cfg.Queue.Load(ctx); err != nil {
 		return World{}, err
 	}
 	w.NoRoom = w.Waiting > 0 && f.cfg.HasRoom != nil && !f.cfg.HasRoom()
-	if err := f.noteIdle(ctx, rows, w.Busy); err != nil {
-		return World{}, err
-	}
 	if w.FailedBoots, w.LastFailure, err = f.failedBoots(ctx); err != nil {
 		return World{}, err
 	}
@@ -296,8 +298,10 @@ func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error)
 	return w, nil
 }
 
-// noteIdle records since when each ready instance has no job.
-func (f *Fleet) noteIdle(ctx context.Context, rows []Instance, busy map[string]int) error {
+// noteIdle records since when each ready instance has no job, in the ledger and
+// in rows. What the ledger does not take is kept in memory: an instance must
+// not stay because nobody could write down that it is idle.
+func (f *Fleet) noteIdle(ctx context.Context, rows []Instance, busy map[string]int) (err error) {
 	now := f.cfg.Now()
 	for i, in := range rows {
 		next := in.IdleSince
@@ -306,17 +310,39 @@ func (f *Fleet) noteIdle(ctx context.Context, rows []Instance, busy map[string]i
 		case busy[in.Label] > 0:
 			next = time.Time{}
 		case in.IdleSince.IsZero():
-			next = now
+			next = f.idleSince(in.Label, now)
 		}
 		if next.Equal(in.IdleSince) {
 			continue
 		}
 		rows[i].IdleSince = next
-		if _, err := f.update(ctx, in.Label, func(row *Instance) bool { row.IdleSince = next; return true }); err != nil {
-			return err
-		}
+		_, updateErr := f.update(ctx, in.Label, func(row *Instance) bool { row.IdleSince = next; return true })
+		f.keepIdle(in.Label, next, updateErr != nil)
+		err = errors.Join(err, updateErr)
 	}
-	return nil
+	return err
+}
+
+// idleSince is since when an instance is idle that the ledger does not call
+// so.
+func (f *Fleet) idleSince(label string, now time.Time) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if since := f.unrecorded[label].idleSince; !since.IsZero() {
+		return since
+	}
+	return now
+}
+
+// keepIdle remembers, or forgets, what the ledger does not say.
+func (f *Fleet) keepIdle(label string, since time.Time, keep bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	u := f.unrecorded[label]
+	if u.idleSince = since; !keep {
+		u.idleSince = time.Time{}
+	}
+	f.unrecorded[label] = u
 }
 
 // explain tells waiting jobs why they wait.

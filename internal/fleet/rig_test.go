@@ -129,7 +129,13 @@ const (
 
 func newRig(t *testing.T, change ...func(*Config, *providertest.FakeConfig)) *rig {
 	t.Helper()
-	r := &rig{T: t, clock: providertest.NewClock(noon), db: dbtest.SQLite(t)}
+	return newRigOn(t, dbtest.SQLite(t), change...)
+}
+
+// newRigOn is newRig on a database of the test's choice.
+func newRigOn(t *testing.T, d *db.DB, change ...func(*Config, *providertest.FakeConfig)) *rig {
+	t.Helper()
+	r := &rig{T: t, clock: providertest.NewClock(noon), db: d}
 	identity, err := LoadIdentity(t.Context(), r.db, "us", "a root secret")
 	r.ok(err)
 	r.workers = newWorkers(t, identity.Secret)

@@ -220,7 +220,7 @@ func (a *API) readMultipart(r *http.Request, form *multipart.Reader) (s Submissi
 		case name == "video" && upload != "":
 			return Submission{}, nil, apigpu.E(apigpu.InvalidRequest, nil, "More than one video was uploaded.").WithField(name)
 		case name == "video":
-			if upload, err = a.cfg.Jobs.Receive(r.Context(), CallerOf(r.Context()), &bodyReader{part}); err != nil {
+			if upload, err = a.cfg.Jobs.Receive(r.Context(), CallerOf(r.Context()), &bodyReader{part, r.ContentLength}); err != nil {
 				return Submission{}, nil, err
 			}
 		case name == "srt" && subtitle != nil:
@@ -337,7 +337,14 @@ func readPart(part *multipart.Part, limit int64) ([]byte, error) {
 
 // bodyReader tells a body that the client cut short from a store that fails:
 // the former is the client's fault.
-type bodyReader struct{ r io.Reader }
+type bodyReader struct {
+	r    io.Reader
+	size int64 // of the body that it is part of; -1 where the client does not say
+}
+
+// Size is how many bytes it gives at most, so that room can be reserved before
+// they come; -1 where that is not known.
+func (b *bodyReader) Size() int64 { return b.size }
 
 func (b *bodyReader) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)

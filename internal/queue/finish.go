@@ -37,8 +37,8 @@ func (q *Queue) Complete(ctx context.Context, l Lease, o Outcome) error {
 		o.Captions = j.Captions
 	}
 	return q.announced(l, q.fenced(ctx, l, "complete job", `status = 'succeeded', phase = $4, phase_note = '', progress = 100, video = $5, stats = $6, warnings = $7,
-		captions = $8, result = $9, finished_at = $10, expires_at = $10 + keep_for, `+idle,
-		apigpu.Done, encode(o.Video), encode(o.Stats), encode(append(j.Warnings, o.Warnings...)), encode(o.Captions), o.Result, db.Millis(now)))
+		captions = $8, result = $9, finished_at = $10, expires_at = $10 + keep_for, room = $11, `+idle,
+		apigpu.Done, encode(o.Video), encode(o.Stats), encode(append(j.Warnings, o.Warnings...)), encode(o.Captions), o.Result, db.Millis(now), o.Video.Bytes))
 }
 
 // Fail ends a job badly.
@@ -184,17 +184,20 @@ func (q *Queue) Delete(ctx context.Context, id string) (Job, error) {
 // historyFor is how long an ended job is listed.
 const historyFor = 30 * 24 * time.Hour
 
+// What Prune takes, at $1.
+const (
+	spentResult = `result <> '' AND status NOT IN ('queued', 'running') AND expires_at <= $1`
+	spentUpload = `upload <> '' AND status NOT IN ('queued', 'running')`
+	selectSpent = `SELECT result FROM jobs WHERE ` + spentResult + ` UNION SELECT upload FROM jobs WHERE ` + spentUpload
+)
+
 // Prune takes the result from jobs whose time is over and the upload from
 // jobs that have ended, and forgets jobs that ended long ago. It returns the
 // blob keys that nothing needs any more.
 func (q *Queue) Prune(ctx context.Context) (keys []string, err error) {
 	now := q.now()
-	const (
-		spentResult = `result <> '' AND status NOT IN ('queued', 'running') AND expires_at <= $1`
-		spentUpload = `upload <> '' AND status NOT IN ('queued', 'running')`
-	)
 	err = q.db.Tx(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `SELECT result FROM jobs WHERE `+spentResult+` UNION SELECT upload FROM jobs WHERE `+spentUpload, db.Millis(now))
+		rows, err := tx.QueryContext(ctx, selectSpent, db.Millis(now))
 		if err != nil {
 			return err
 		}

@@ -61,6 +61,8 @@ type Job struct {
 	Slot            int
 	CancelRequested bool
 	Result          string // blob key; empty before success and after its end
+	Room            int64  // bytes promised to the result, and once it is there, its own
+	Evicted         bool   // the result went before its time
 	// Damaged says which values of the row cannot be read, as after a step
 	// back to an older program. They are missing here.
 	Damaged error
@@ -88,6 +90,7 @@ type Draft struct {
 	WaitFor  time.Duration // how long it may wait for a worker
 	RunFor   time.Duration // how long one run may take
 	KeepFor  time.Duration // how long its result is kept
+	Room     int64         // bytes promised to its result
 }
 
 // Submit records a job. When it returns nil the job survives a power cut.
@@ -107,12 +110,12 @@ func (q *Queue) Submit(ctx context.Context, d Draft) (Job, error) {
 	link := end.Add((maxAttempts - 1) * d.RunFor)
 	_, err = q.change(ctx, `
 		INSERT INTO jobs (id, client, operation, status, phase, spec, subtitle, upload, push, captions, warnings, stats,
-			created_at, waiting_until, run_for, keep_for, expires_at, link_until)
-		VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, '{}', $11, $12, $13, $14, $15, $16)
+			created_at, waiting_until, run_for, keep_for, expires_at, link_until, room)
+		VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, '{}', $11, $12, $13, $14, $15, $16, $17)
 		RETURNING id`,
 		id, d.Client, apigpu.CaptionOperation, apigpu.WaitingGPU, string(spec), d.Subtitle, d.Upload, flag(d.Push),
 		encode(d.Captions), encode(d.Warnings), db.Millis(now), db.Millis(waiting), d.RunFor.Milliseconds(),
-		d.KeepFor.Milliseconds(), db.Millis(end), db.Millis(link))
+		d.KeepFor.Milliseconds(), db.Millis(end), db.Millis(link), d.Room)
 	if err != nil {
 		return Job{}, fmt.Errorf("record job: %w", err)
 	}

@@ -14,7 +14,7 @@ import (
 // columns are read in this order by scan.
 const columns = `id, client, operation, status, phase, phase_note, progress, revision, spec, upload, push, captions, warnings, stats,
 	video, error, result, created_at, started_at, finished_at, waiting_until, run_for, keep_for, running_until, expires_at, link_until,
-	attempt, blamed, owner, lease_until, instance, slot, cancel_requested`
+	attempt, blamed, owner, lease_until, instance, slot, cancel_requested, room, evicted`
 
 type scanner interface{ Scan(dest ...any) error }
 
@@ -27,11 +27,11 @@ func (q *Queue) scan(row scanner) (Job, error) {
 		expires, link                             int64
 		started, finished, runningUntil, leaseEnd sql.NullInt64
 		slot                                      sql.NullInt64
-		push, cancel                              int
+		push, cancel, evicted                     int
 	)
 	err := row.Scan(&j.ID, &j.Client, &j.Operation, &j.Status, &j.Phase, &j.PhaseNote, &j.Progress, &j.Revision, &spec, &j.Upload, &push,
 		&captions, &warnings, &stats, &video, &failure, &j.Result, &created, &started, &finished, &waiting, &runFor, &keepFor,
-		&runningUntil, &expires, &link, &j.Attempt, &j.Blamed, &owner, &leaseEnd, &instance, &slot, &cancel)
+		&runningUntil, &expires, &link, &j.Attempt, &j.Blamed, &owner, &leaseEnd, &instance, &slot, &cancel, &j.Room, &evicted)
 	if err != nil {
 		return Job{}, err
 	}
@@ -50,7 +50,7 @@ func (q *Queue) scan(row scanner) (Job, error) {
 		}
 	}
 	j.Object, j.Filename = "job", j.Spec.Output.Filename
-	j.Push, j.CancelRequested = push != 0, cancel != 0
+	j.Push, j.CancelRequested, j.Evicted = push != 0, cancel != 0, evicted != 0
 	j.Owner, j.Instance, j.Slot = owner.String, instance.String, int(slot.Int64)
 	j.CreatedAt, j.WaitingUntil, j.ExpiresAt, j.LinkUntil = db.Time(created), db.Time(waiting), db.Time(expires), db.Time(link)
 	j.RunFor, j.KeepFor = time.Duration(runFor)*time.Millisecond, time.Duration(keepFor)*time.Millisecond

@@ -48,6 +48,7 @@ func (t Timer) For(h Head) time.Duration {
 // Head is what is known of a video before it is downloaded.
 type Head struct {
 	Duration time.Duration // 0 where it is not known
+	Size     int64         // of the file, in bytes; 0 where it is not known
 }
 
 // headTimeout bounds the look at a video's head: a few range requests.
@@ -72,7 +73,9 @@ func (s *Jobs) lookAtVideo(ctx context.Context, sub httpapi.Submission) (Head, e
 		return Head{}, apigpu.E(apigpu.TooLarge, nil, "The video has %d bytes; at most %d are accepted.", size, s.Policy.MaxUpload).WithField("url_video")
 	}
 	info, err := mp4.Parse(r, size)
-	return judgeHead(info, err, s.Policy.Limits)
+	head, err := judgeHead(info, err, s.Policy.Limits)
+	head.Size = max(0, size)
+	return head, err
 }
 
 // judgeHead decides what a parsed head means for the job.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/api-gpu/api-gpu"
 )
 
 // Times of housekeeping.
@@ -33,7 +35,7 @@ func (s *Jobs) Keep(ctx context.Context) error {
 
 // KeepOnce is one round of Keep.
 func (s *Jobs) KeepOnce(ctx context.Context) error {
-	spent, err := s.Queue.Prune(ctx)
+	spent, err := s.prune(ctx)
 	for _, key := range spent {
 		err = errors.Join(err, s.Blob.Delete(ctx, key))
 	}
@@ -49,5 +51,24 @@ func (s *Jobs) KeepOnce(ctx context.Context) error {
 	if removed := len(spent) + strays; removed > 0 {
 		s.Log.InfoContext(ctx, "files removed", "spent", len(spent), "strays", strays)
 	}
-	return errors.Join(err, sweepErr)
+	return errors.Join(err, sweepErr, s.Blob.Measure(ctx))
+}
+
+// prune takes spent results from their rows and returns their keys. On a volume
+// without room for that write the files go first, which makes room for it:
+// what is spent is given to nobody, so no row points to what anybody misses.
+func (s *Jobs) prune(ctx context.Context) ([]string, error) {
+	spent, err := s.Queue.Prune(ctx)
+	if apigpu.CodeOf(err) != apigpu.StorageFull || len(spent) > 0 {
+		return spent, err
+	}
+	keys, readErr := s.Queue.Spent(ctx)
+	for _, key := range keys {
+		readErr = errors.Join(readErr, s.Blob.Delete(ctx, key))
+	}
+	if readErr != nil || len(keys) == 0 {
+		return nil, errors.Join(err, readErr)
+	}
+	s.Log.WarnContext(ctx, "spent files removed before their rows: the database has no room", "files", len(keys))
+	return s.Queue.Prune(ctx)
 }

@@ -50,24 +50,25 @@ var _ httpapi.Jobs = (*Jobs)(nil)
 // uploadPrefix begins the keys of uploaded videos.
 const uploadPrefix = "upload-"
 
-// Receive streams an uploaded video into the store.
+// Receive streams an uploaded video into the store, which reserves room as it
+// comes.
 func (s *Jobs) Receive(ctx context.Context, _ httpapi.Caller, r io.Reader) (string, error) {
-	if err := s.accepts(); err != nil {
+	if err := s.accepts(ctx); err != nil {
 		return "", err
 	}
 	key := uploadPrefix + strings.ToLower(rand.Text())
 	if _, err := s.Blob.Receive(ctx, key, r, s.Policy.MaxUpload); err != nil {
-		return "", err
+		return "", refusal(err)
 	}
 	return key, nil
 }
 
 // accepts says why no new work is taken: a full disk, or a stop under way.
-func (s *Jobs) accepts() error {
+func (s *Jobs) accepts(ctx context.Context) error {
 	if s.closed.Load() {
 		return apigpu.E(apigpu.Unavailable, nil, "The server is about to stop.").WithHint("Send it again in a minute.")
 	}
-	return s.Blob.Roomy()
+	return refusal(s.Blob.Roomy(ctx))
 }
 
 // Close refuses new work from now on. Everything else is served.
@@ -90,9 +91,10 @@ func (s *Jobs) Discard(upload string) {
 }
 
 // Submit reads the subtitles, looks at the head of the video, and records the
-// job: a bad file costs no second of a GPU.
+// job: a bad file costs no second of a GPU. A job for whose result there is no
+// room is not recorded.
 func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submission) (apigpu.Job, error) {
-	if err := s.accepts(); err != nil {
+	if err := s.accepts(ctx); err != nil {
 		return apigpu.Job{}, err
 	}
 	subtitle, document, err := s.readSubtitle(ctx, sub)
@@ -107,17 +109,25 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	// send the same request again.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
+	room := resultRoom(head, sub.Spec.Output.Quality)
+	hold, err := s.Blob.Reserve(ctx, room)
+	if err != nil {
+		return apigpu.Job{}, refusal(err)
+	}
+	defer hold.Release()
 	spec := sub.Spec
 	spec.URLSRT, spec.HeadersSRT, spec.SRT = "", nil, ""
 	j, err := s.Queue.Submit(ctx, queue.Draft{
 		Client: who.Name, Spec: spec, Subtitle: subtitle, Upload: sub.Upload,
 		Captions: document.Captions(len(document.Cues)), Warnings: document.Warnings,
 		WaitFor: s.Policy.QueueTTL, RunFor: s.Policy.JobTimer.For(head), KeepFor: s.Policy.ResultTTL,
+		Room: room,
 	})
 	if err != nil {
-		return apigpu.Job{}, err
+		return apigpu.Job{}, refusal(err)
 	}
-	s.Log.InfoContext(ctx, "job queued", "job", j.ID, "client", who.Name, "cues", len(document.Cues), "duration", head.Duration)
+	hold.Settle()
+	s.Log.InfoContext(ctx, "job queued", "job", j.ID, "client", who.Name, "cues", len(document.Cues), "duration", head.Duration, "room", room)
 	return j.Job, nil
 }
 
@@ -232,6 +242,8 @@ func (s *Jobs) Video(ctx context.Context, who httpapi.Caller, id string) (httpap
 		return httpapi.Video{}, err
 	}
 	switch {
+	case j.Evicted:
+		return httpapi.Video{}, evicted()
 	case j.Status == apigpu.Succeeded && (j.Result == "" || !s.Now().Before(j.ExpiresAt)):
 		return httpapi.Video{}, gone(nil)
 	case j.Status == apigpu.Succeeded:
@@ -252,4 +264,10 @@ func (s *Jobs) Video(ctx context.Context, who httpapi.Caller, id string) (httpap
 
 func gone(cause error) error {
 	return apigpu.E(apigpu.Gone, cause, "This video was kept until its end and is gone.")
+}
+
+// evicted is why a result is gone before its time.
+func evicted() error {
+	return apigpu.E(apigpu.Gone, nil, "This video was removed before its time: the server needed the room for newer work.").
+		WithHint("Fetch a result within the first half of RESULT_TTL, for which it is always kept. Its operator can raise STORAGE_MAX.")
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/fleet"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
@@ -42,6 +41,7 @@ type Health struct {
 	Provider  string        `json:"provider"`
 	Workers   HealthWorkers `json:"workers"`
 	Jobs      HealthJobs    `json:"jobs"`
+	Storage   HealthStorage `json:"storage"`
 	Warnings  []string      `json:"warnings"`
 }
 
@@ -83,9 +83,9 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 	for _, label := range slices.Sorted(maps.Keys(refusals)) {
 		h.Warnings = append(h.Warnings, fmt.Sprintf("the worker %s refuses this server (%s): %s", label, refusals[label].Code, refusals[label].Message))
 	}
-	if full := s.Jobs.accepts(); apigpu.CodeOf(full) == apigpu.StorageFull {
-		h.Warnings = append(h.Warnings, "the storage is full: new work is refused")
-	}
+	var warnings []string
+	h.Storage, warnings = s.storage(ctx)
+	h.Warnings = append(h.Warnings, warnings...)
 	httpapi.WriteJSON(w, status, h)
 }
 
@@ -111,6 +111,9 @@ type collector struct {
 	jobs      *prometheus.Desc
 	instances *prometheus.Desc
 	leading   *prometheus.Desc
+	storage   *prometheus.Desc
+	full      *prometheus.Desc
+	evicted   *prometheus.Desc
 }
 
 func (s *Status) collector() *collector {
@@ -119,6 +122,9 @@ func (s *Status) collector() *collector {
 		jobs:      prometheus.NewDesc("api_gpu_jobs", "Jobs that have not ended.", []string{"status"}, nil),
 		instances: prometheus.NewDesc("api_gpu_instances", "Instances that are not gone.", []string{"state"}, nil),
 		leading:   prometheus.NewDesc("api_gpu_leading", "1 for the process that may rent and destroy.", nil, nil),
+		storage:   prometheus.NewDesc("api_gpu_storage_bytes", "Storage: used by files, promised to jobs, free on the volume, and the limit of used and promised.", []string{"kind"}, nil),
+		full:      prometheus.NewDesc("api_gpu_storage_full", "1 while new work is refused for want of room.", nil, nil),
+		evicted:   prometheus.NewDesc("api_gpu_evicted_results_total", "Results removed before their time to make room.", nil, nil),
 	}
 }
 
@@ -127,6 +133,9 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.jobs
 	ch <- c.instances
 	ch <- c.leading
+	ch <- c.storage
+	ch <- c.full
+	ch <- c.evicted
 }
 
 // Collect implements prometheus.Collector.
@@ -141,6 +150,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		leading = 1
 	}
 	gauge(c.leading, leading)
+	c.collectStorage(ctx, ch)
 	queued, running, err := c.status.Queue.Counts(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(c.jobs, err)

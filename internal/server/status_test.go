@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/api-gpu/api-gpu/internal/blob"
 	"github.com/api-gpu/api-gpu/internal/fleet"
 	"github.com/api-gpu/api-gpu/internal/provider/static"
 )
@@ -68,10 +69,19 @@ func TestHealthAndMetrics(t *testing.T) {
 	for _, line := range []string{
 		`api_gpu_jobs{status="queued"} 1`, `api_gpu_jobs{status="running"} 1`, `api_gpu_instances{state="booting"} 1`,
 		`api_gpu_instances{state="ready"} 0`, `api_gpu_leading 1`, "go_goroutines",
+		`api_gpu_storage_bytes{kind="used"} 0`, `api_gpu_storage_bytes{kind="promised"} 0`, `api_gpu_storage_bytes{kind="free"} `,
+		`api_gpu_storage_bytes{kind="limit"} 0`, `api_gpu_storage_full 0`, `api_gpu_evicted_results_total 0`,
 	} {
 		if rec.Code != 200 || !strings.Contains(rec.Body.String(), line) {
 			t.Errorf("status %d, no line %s", rec.Code, line)
 		}
+	}
+	if _, h := health(); h.Storage.Free <= 0 || h.Storage.Full || len(h.Warnings) != 1 {
+		t.Errorf("with room: %+v", h)
+	}
+	b.withRoom(t, blob.Options{MaxBytes: blob.MinRoom - 1})
+	if code, h := health(); code != 200 || !h.Storage.Full || h.Storage.Limit != blob.MinRoom-1 || len(h.Warnings) != 2 {
+		t.Errorf("without room: %d %+v", code, h)
 	}
 	cancel()
 	if err := <-done; err != nil {
