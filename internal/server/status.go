@@ -26,6 +26,8 @@ type Status struct {
 	Began    time.Time
 	Now      func() time.Time
 	Warnings []string // settings that should be changed
+	// Metrics of other parts, shown beside our own.
+	More []prometheus.Collector
 }
 
 // Health is the body of GET /health.
@@ -95,6 +97,7 @@ func count(rows []fleet.Instance, state gpu.State) (n int) {
 func (s *Status) Metrics() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(s.collector(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(s.More...)
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }
 
@@ -104,6 +107,7 @@ type collector struct {
 	jobs      *prometheus.Desc
 	instances *prometheus.Desc
 	leading   *prometheus.Desc
+	webhooks  *prometheus.Desc
 }
 
 func (s *Status) collector() *collector {
@@ -112,6 +116,7 @@ func (s *Status) collector() *collector {
 		jobs:      prometheus.NewDesc("api_gpu_jobs", "Jobs that have not ended.", []string{"status"}, nil),
 		instances: prometheus.NewDesc("api_gpu_instances", "Instances that are not gone.", []string{"state"}, nil),
 		leading:   prometheus.NewDesc("api_gpu_leading", "1 for the process that may rent and destroy.", nil, nil),
+		webhooks:  prometheus.NewDesc("api_gpu_webhooks_pending", "Webhooks of ended jobs that nobody took yet.", nil, nil),
 	}
 }
 
@@ -120,6 +125,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.jobs
 	ch <- c.instances
 	ch <- c.leading
+	ch <- c.webhooks
 }
 
 // Collect implements prometheus.Collector.
@@ -141,6 +147,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(c.jobs, float64(queued), "queued")
 	gauge(c.jobs, float64(running), "running")
+	pending, err := c.status.Queue.PendingWebhooks(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(c.webhooks, err)
+		return
+	}
+	gauge(c.webhooks, float64(pending))
 	rows, err := c.status.Fleet.Instances(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(c.instances, err)
