@@ -48,6 +48,46 @@ func TestCaptionByAddress(t *testing.T) {
 	}
 }
 
+// With a key a request is repeated until the server is there; without one, or
+// with a file, it is not.
+func TestCaptionIsRepeatedWithAKey(t *testing.T) {
+	t.Parallel()
+	var keys, bodies []string
+	c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
+		raw, _ := io.ReadAll(r.Body)
+		keys, bodies = append(keys, r.Header.Get("Idempotency-Key")), append(bodies, string(raw))
+		switch len(keys) {
+		case 1:
+			panic(http.ErrAbortHandler)
+		case 2:
+			writeProblem(w, http.StatusServiceUnavailable, apigpu.Unavailable)
+		default:
+			writeJSON(w, http.StatusAccepted, apigpu.Result{Job: apigpu.Job{ID: "job_1", Status: apigpu.Queued}})
+		}
+	})
+	r := Request{Spec: apigpu.CaptionSpec{URLVideo: "http://a/v.mp4"}, WebhookURL: "https://n8n/x?a=1&b=2", IdempotencyKey: "order 7"}
+	job, err := c.Caption(t.Context(), r)
+	if err != nil || job.ID != "job_1" {
+		t.Fatal(job, err)
+	}
+	equal(t, keys, []string{"order 7", "order 7", "order 7"})
+	for _, body := range bodies {
+		if body != `{"url_video":"http://a/v.mp4","webhook_url":"https://n8n/x?a=1\u0026b=2"}` {
+			t.Errorf("body %s", body)
+		}
+	}
+	keys = nil
+	r.IdempotencyKey = ""
+	if _, err := c.Caption(t.Context(), r); apigpu.CodeOf(err) != apigpu.Unavailable || len(keys) != 1 {
+		t.Errorf("without a key: %v after %d requests", err, len(keys))
+	}
+	keys = nil
+	r.IdempotencyKey, r.Subtitle = "order 7", &File{Name: "s.srt", Content: strings.NewReader("1")}
+	if _, err := c.Caption(t.Context(), r); apigpu.CodeOf(err) != apigpu.Unavailable || len(keys) != 1 {
+		t.Errorf("with a file: %v after %d requests", err, len(keys))
+	}
+}
+
 func TestCaptionUploads(t *testing.T) {
 	t.Parallel()
 	// More than any buffer on the way holds.

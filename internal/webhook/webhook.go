@@ -52,12 +52,13 @@ type Config struct {
 type Sender struct {
 	cfg     Config
 	tries   *prometheus.CounterVec
-	timeout time.Duration // sendTimeout, but for tests
+	timeout time.Duration // sendTimeout and pollGap, but for tests
+	poll    time.Duration
 }
 
 // New makes a sender. Nothing is sent before Run.
 func New(cfg Config) *Sender {
-	s := &Sender{cfg: cfg, timeout: sendTimeout, tries: prometheus.NewCounterVec(prometheus.CounterOpts{
+	s := &Sender{cfg: cfg, timeout: sendTimeout, poll: pollGap, tries: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "api_gpu_webhook_tries_total", Help: "Tries to deliver a webhook, by what became of it.",
 	}, []string{"outcome"})}
 	for _, outcome := range []apigpu.WebhookStatus{apigpu.WebhookPending, apigpu.WebhookDelivered, apigpu.WebhookFailed} {
@@ -84,7 +85,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	busy := map[string]int{}         // tries under way, by host
 	free := slots
 	for ctx.Err() == nil {
-		wait := pollGap
+		wait := s.poll
 		if free > 0 {
 			d, next, err := s.claim(ctx, full(busy))
 			if err != nil && ctx.Err() == nil {
@@ -99,7 +100,7 @@ func (s *Sender) Run(ctx context.Context) error {
 				})
 				continue
 			}
-			wait = min(max(next, 0), pollGap)
+			wait = min(max(next, 0), s.poll)
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -132,7 +133,7 @@ func full(busy map[string]int) (hosts []string) {
 func (s *Sender) claim(ctx context.Context, except []string) (d queue.Delivery, next time.Duration, err error) {
 	due, found, err := s.cfg.Queue.NextWebhook(ctx, except)
 	if err != nil || !found {
-		return queue.Delivery{}, pollGap, err
+		return queue.Delivery{}, s.poll, err
 	}
 	if wait := due.At.Sub(s.cfg.Now()); wait > 0 {
 		return queue.Delivery{}, wait, nil
@@ -143,7 +144,7 @@ func (s *Sender) claim(ctx context.Context, except []string) (d queue.Delivery, 
 		return queue.Delivery{}, 0, nil
 	}
 	if err != nil {
-		return queue.Delivery{}, pollGap, err
+		return queue.Delivery{}, s.poll, err
 	}
 	return d, 0, nil
 }
