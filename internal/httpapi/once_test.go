@@ -120,7 +120,6 @@ func TestWebhookURL(t *testing.T) {
 	const hook = "https://n8n.example/webhook-waiting/231?signature=0a%2Fb&x=|"
 	waiting(t, func(t *testing.T, w *world) {
 		body := strings.Replace(goodBody, "}", `, "webhook_url": " `+strings.ReplaceAll(hook, "|", "%7c")+`\n"}`, 1)
-		began := time.Now()
 		for _, c := range []struct {
 			query   string
 			headers []string
@@ -128,7 +127,7 @@ func TestWebhookURL(t *testing.T) {
 		}{
 			{"", nil, 0}, {"?wait=5", nil, 5 * time.Second}, {"", []string{"Prefer: wait=7"}, 7 * time.Second}, {"", []string{async}, 0},
 		} {
-			began = time.Now()
+			began := time.Now()
 			res := w.do("POST", "/video/caption"+c.query, body, c.headers...)
 			got := decode[apigpu.Result](t, res, 202)
 			if took := time.Since(began); took != c.after {
