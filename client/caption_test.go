@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -52,11 +53,21 @@ func TestCaptionByAddress(t *testing.T) {
 // with a file, it is not.
 func TestCaptionIsRepeatedWithAKey(t *testing.T) {
 	t.Parallel()
+	var mu sync.Mutex
 	var keys, bodies []string
+	seen := func() (list []string) { // since the last look
+		mu.Lock()
+		defer mu.Unlock()
+		list, keys = keys, nil
+		return list
+	}
 	c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
 		raw, _ := io.ReadAll(r.Body)
+		mu.Lock()
 		keys, bodies = append(keys, r.Header.Get("Idempotency-Key")), append(bodies, string(raw))
-		switch len(keys) {
+		n := len(keys)
+		mu.Unlock()
+		switch n {
 		case 1:
 			panic(http.ErrAbortHandler)
 		case 2:
@@ -70,21 +81,21 @@ func TestCaptionIsRepeatedWithAKey(t *testing.T) {
 	if err != nil || job.ID != "job_1" {
 		t.Fatal(job, err)
 	}
-	equal(t, keys, []string{"order 7", "order 7", "order 7"})
+	equal(t, seen(), []string{"order 7", "order 7", "order 7"})
+	mu.Lock()
 	for _, body := range bodies {
 		if body != `{"url_video":"http://a/v.mp4","webhook_url":"https://n8n/x?a=1\u0026b=2"}` {
 			t.Errorf("body %s", body)
 		}
 	}
-	keys = nil
+	mu.Unlock()
 	r.IdempotencyKey = ""
-	if _, err := c.Caption(t.Context(), r); apigpu.CodeOf(err) != apigpu.Unavailable || len(keys) != 1 {
-		t.Errorf("without a key: %v after %d requests", err, len(keys))
+	if _, err := c.Caption(t.Context(), r); apigpu.CodeOf(err) != apigpu.Unavailable || len(seen()) != 1 {
+		t.Errorf("without a key: %v", err)
 	}
-	keys = nil
 	r.IdempotencyKey, r.Subtitle = "order 7", &File{Name: "s.srt", Content: strings.NewReader("1")}
-	if _, err := c.Caption(t.Context(), r); apigpu.CodeOf(err) != apigpu.Unavailable || len(keys) != 1 {
-		t.Errorf("with a file: %v after %d requests", err, len(keys))
+	if _, err := c.Caption(t.Context(), r); apigpu.CodeOf(err) != apigpu.Unavailable || len(seen()) != 1 {
+		t.Errorf("with a file: %v", err)
 	}
 }
 

@@ -78,6 +78,9 @@ func (q *Queue) Repeated(ctx context.Context, client string, o Once) (Job, bool,
 		return Job{}, false, err
 	}
 	j, err := q.Job(ctx, id)
+	if apigpu.CodeOf(err) == apigpu.JobNotFound { // deleted just now, and its key with it
+		return Job{}, false, nil
+	}
 	return j, err == nil, err
 }
 

@@ -20,6 +20,7 @@ const webhookLease = 30 * time.Second
 type DueWebhook struct {
 	JobID string
 	At    time.Time
+	Wait  time.Duration // until then, by the queue's clock; 0 or less for now
 }
 
 // NextWebhook returns the webhook that is due first, which may be in the
@@ -47,6 +48,7 @@ func (q *Queue) NextWebhook(ctx context.Context, except []string) (DueWebhook, b
 		return DueWebhook{}, false, fmt.Errorf("find webhook: %w", err)
 	}
 	due.At = db.Time(ms)
+	due.Wait = due.At.Sub(q.now())
 	return due, true, nil
 }
 

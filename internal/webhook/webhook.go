@@ -34,6 +34,8 @@ const (
 	// pollGap is how often the table is looked at without news: another
 	// process may have ended a job.
 	pollGap = 5 * time.Second
+	// raceGap is the pause after another process was faster.
+	raceGap = 20 * time.Millisecond
 )
 
 // Config is what a Sender needs. All fields are required.
@@ -135,15 +137,16 @@ func (s *Sender) claim(ctx context.Context, except []string) (d queue.Delivery, 
 	if err != nil || !found {
 		return queue.Delivery{}, s.poll, err
 	}
-	if wait := due.At.Sub(s.cfg.Now()); wait > 0 {
-		return queue.Delivery{}, wait, nil
+	if due.Wait > 0 {
+		return queue.Delivery{}, due.Wait, nil
 	}
 	d, err = s.cfg.Queue.ClaimWebhook(ctx, due.JobID)
-	switch apigpu.CodeOf(err) {
-	case apigpu.Conflict, apigpu.JobNotFound: // another sends it, or nobody wants it any more
-		return queue.Delivery{}, 0, nil
-	}
-	if err != nil {
+	switch code := apigpu.CodeOf(err); {
+	case code == apigpu.Conflict, code == apigpu.JobNotFound: // another sends it, or nobody wants it any more
+		return queue.Delivery{}, raceGap, nil
+	case err != nil && d.Try > 0: // a row that cannot be read: the next one may
+		return queue.Delivery{}, 0, err
+	case err != nil:
 		return queue.Delivery{}, s.poll, err
 	}
 	return d, 0, nil

@@ -218,12 +218,16 @@ func TestReceiversThatDoNotTakeIt(t *testing.T) {
 		want   apigpu.WebhookStatus
 		says   string
 	}{
-		"fails":                     {status(500), apigpu.WebhookPending, "answered 500"},
-		"is not there yet":          {status(409), apigpu.WebhookPending, "answered 409"},
-		"is gone":                   {status(410), apigpu.WebhookFailed, "answered 410"},
-		"knows no such token":       {status(401), apigpu.WebhookFailed, "answered 401"},
-		"redirects":                 {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere, http.StatusTemporaryRedirect) }, apigpu.WebhookPending, "redirects are not followed"},
-		"redirects into our house":  {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://169.254.169.254/", http.StatusFound) }, apigpu.WebhookPending, "redirects are not followed"},
+		"fails":               {status(500), apigpu.WebhookPending, "answered 500"},
+		"is not there yet":    {status(409), apigpu.WebhookPending, "answered 409"},
+		"is gone":             {status(410), apigpu.WebhookFailed, "answered 410"},
+		"knows no such token": {status(401), apigpu.WebhookFailed, "answered 401"},
+		"redirects": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere, http.StatusTemporaryRedirect)
+		}, apigpu.WebhookPending, "redirects are not followed"},
+		"redirects into our house": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://169.254.169.254/", http.StatusFound)
+		}, apigpu.WebhookPending, "redirects are not followed"},
 		"hangs up":                  {raw(""), apigpu.WebhookPending, "broke off"},
 		"speaks another protocol":   {raw("SSH-2.0-OpenSSH\r\n"), apigpu.WebhookPending, "could not be read"},
 		"talks without end":         {raw("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 1<<20) + "\r\n\r\n"), apigpu.WebhookPending, ""},
