@@ -45,7 +45,8 @@ func judge(a answer, try int, host string, now time.Time, random float64) queue.
 	final := false
 	switch {
 	case a.err != nil:
-		reason = apigpu.AsError(a.err).Message
+		e := apigpu.AsError(a.err)
+		reason = strings.TrimSpace(e.Message + " " + e.Hint)
 	case a.status >= 200 && a.status < 300:
 		return queue.WebhookOutcome{Status: apigpu.WebhookDelivered}
 	case a.status >= 300 && a.status < 400:

@@ -59,6 +59,7 @@ func TestJudge(t *testing.T) {
 		"a redirect":                {answer{status: 302}, 1, again, 5 * time.Second, "h answered 302: redirects are not followed."},
 		"a status that is none":     {answer{status: 999}, 1, again, 5 * time.Second, "h answered 999."},
 		"nobody is there":           {answer{err: apigpu.E(apigpu.SourceUnreachable, errors.New("secret"), "h refused the connection.")}, 1, again, 5 * time.Second, "h refused the connection."},
+		"it is private":             {answer{err: apigpu.E(apigpu.BlockedAddress, nil, "h is private.").WithHint("Allow it.")}, 1, again, 5 * time.Second, "h is private. Allow it."},
 		"nobody is there, the last": {answer{err: errors.New("secret")}, 7, final, 0, "Something went wrong on our side."},
 		"asked to wait":             {answer{status: 429, header: after("120")}, 1, again, 2 * time.Minute, "h answered 429."},
 		"asked to wait less":        {answer{status: 503, header: after("1")}, 2, again, 5 * time.Minute, "h answered 503."},

@@ -321,7 +321,9 @@ func (n *n8n) value(parameter any, in item) any {
 			return n.execution
 		case w == "$execution.resumeUrl":
 			return n.resumeURL()
-		case w == "$itemIndex":
+		case w == "$workflow.id":
+			return "IwUDYbNvuuO9Cmgf"
+		case w == "$itemIndex", w == "$runIndex": // neither changes when a node is tried again
 			return "0"
 		case strings.HasPrefix(w, "$json."):
 			return dig(in.json, strings.ReplaceAll(strings.TrimPrefix(w, "$json."), "?", ""))
