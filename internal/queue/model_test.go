@@ -178,6 +178,7 @@ func (m *model) requeue(t *rapid.T) {
 	switch {
 	case j.cancel:
 		j.status = apigpu.JobCanceled
+		j.waitingUntil = j.waitingUntil.Add(m.clock.Now().Sub(j.started))
 	case j.blamed >= 3 || l.Attempt >= 10:
 		j.status = apigpu.Failed
 	default:
