@@ -25,6 +25,7 @@ const (
 	Conflict             Code = "conflict"                 // the state of the thing does not allow it
 	StaleAttempt         Code = "stale_attempt"            // a newer attempt or owner has taken over
 	StaleEpoch           Code = "stale_epoch"              // a newer orchestrator holds the fleet
+	IdempotencyMismatch  Code = "idempotency_mismatch"     // this Idempotency-Key belongs to another request
 	Gone                 Code = "expired"                  // the result was kept as promised and is gone
 	TooLarge             Code = "too_large"                // more bytes than are accepted
 	UnsupportedMediaType Code = "unsupported_media_type"   // neither JSON nor multipart

@@ -46,7 +46,7 @@ const (
 )
 
 // Job is one request for work and what became of it, as every answer shows
-// it: the POST, GET /jobs/{id}, each event, and (in time) each webhook.
+// it: the POST, GET /jobs/{id}, each event, and each webhook.
 type Job struct {
 	ID        string `json:"id" doc:"Identity of the job" example:"job_01JD2Q8V5X3T9N6R4M7K1H0GZB"`
 	Object    string `json:"object" doc:"Always job" enum:"job"`
@@ -89,7 +89,9 @@ type Job struct {
 	Warnings []Warning `json:"warnings" doc:"What was mended or guessed on the way"`
 	Stats    Stats     `json:"stats"`
 	Error    *Error    `json:"error" doc:"Why the job failed; null otherwise"`
-	Links    Links     `json:"links"`
+	// Webhook is nil unless the request named a webhook_url.
+	Webhook *Webhook `json:"webhook,omitempty" doc:"What became of the message to webhook_url; absent without one"`
+	Links   Links    `json:"links"`
 }
 
 // Video describes a finished result.

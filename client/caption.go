@@ -24,6 +24,12 @@ type Request struct {
 	// Video and Subtitle are files sent with the request, or nil. They are
 	// streamed, and never held in memory.
 	Video, Subtitle *File
+	// WebhookURL is called at the end of the job; empty for none.
+	WebhookURL string
+	// IdempotencyKey makes the request one that may be repeated: for 24 hours
+	// the server answers the same key and request with the same job. 1 to 255
+	// printable ASCII characters; empty for none.
+	IdempotencyKey string
 	// Wait is how long the server may hold the request for the end of the
 	// job: 0 to answer as soon as the job is recorded, ten minutes at most.
 	Wait time.Duration
@@ -40,8 +46,9 @@ type File struct {
 // its own error, which names the job. An error in reading a file is returned
 // wrapped, and no job is made.
 //
-// Caption is not repeated when the connection breaks: the job may have been
-// made, and Jobs would tell.
+// With an IdempotencyKey, and without files, Caption is repeated when the
+// connection breaks or the server is away. Without a key it is not: the job
+// may have been made, and Jobs would tell.
 func (c *Client) Caption(ctx context.Context, r Request) (apigpu.Job, error) {
 	k, done, err := captionCall(r)
 	if err != nil {
@@ -53,17 +60,35 @@ func (c *Client) Caption(ctx context.Context, r Request) (apigpu.Job, error) {
 	if wait > 0 { // whole seconds only (RFC 7240, section 4.3)
 		k.header.Set("Prefer", "wait="+strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 	}
+	if r.IdempotencyKey != "" {
+		k.header.Set("Idempotency-Key", r.IdempotencyKey)
+	}
 	var result apigpu.Result
+	again := patience{pace: c.pace}
 	err = c.ask(ctx, k, &result)
+	for r.IdempotencyKey != "" && k.stream == nil && apigpu.CodeOf(err) == apigpu.Unavailable && ctx.Err() == nil && apigpu.AsError(err).Retryable {
+		if err = again.rest(ctx, err, false); err != nil {
+			break
+		}
+		err = c.ask(ctx, k, &result)
+	}
 	done()
 	return result.Job, err
 }
+
+// captionBody is the JSON of a request.
+type captionBody struct {
+	apigpu.CaptionSpec
+	WebhookURL string `json:"webhook_url,omitempty"`
+}
+
+func (r Request) body() captionBody { return captionBody{r.Spec, r.WebhookURL} }
 
 // captionCall makes the call of a request. done frees what it holds once the
 // call has been answered.
 func captionCall(r Request) (k call, done func(), err error) {
 	if r.Video == nil && r.Subtitle == nil {
-		k, err = jsonCall(http.MethodPost, r.Spec, "video", "caption")
+		k, err = jsonCall(http.MethodPost, r.body(), "video", "caption")
 		return k, func() {}, err
 	}
 	body, contentType, done := streamForm(r)
@@ -92,7 +117,7 @@ func streamForm(r Request) (body io.Reader, contentType string, done func()) {
 // writeForm puts the small parts first: a server that refuses them need not
 // take the video.
 func writeForm(form *multipart.Writer, r Request) error {
-	spec, err := json.Marshal(r.Spec)
+	spec, err := json.Marshal(r.body())
 	if err != nil {
 		return fmt.Errorf("write request: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -45,6 +46,56 @@ func TestCaptionByAddress(t *testing.T) {
 	}
 	if want := `{"url_video":"http://a/v.mp4","url_srt":"http://a/s.srt","output":{"quality":"high"}}`; body != want {
 		t.Errorf("body %s, want %s", body, want)
+	}
+}
+
+// With a key a request is repeated until the server is there; without one, or
+// with a file, it is not.
+func TestCaptionIsRepeatedWithAKey(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var keys, bodies []string
+	seen := func() (list []string) { // since the last look
+		mu.Lock()
+		defer mu.Unlock()
+		list, keys = keys, nil
+		return list
+	}
+	c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
+		raw, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		keys, bodies = append(keys, r.Header.Get("Idempotency-Key")), append(bodies, string(raw))
+		n := len(keys)
+		mu.Unlock()
+		switch n {
+		case 1:
+			panic(http.ErrAbortHandler)
+		case 2:
+			writeProblem(w, http.StatusServiceUnavailable, apigpu.Unavailable)
+		default:
+			writeJSON(w, http.StatusAccepted, apigpu.Result{Job: apigpu.Job{ID: "job_1", Status: apigpu.Queued}})
+		}
+	})
+	r := Request{Spec: apigpu.CaptionSpec{URLVideo: "http://a/v.mp4"}, WebhookURL: "https://n8n/x?a=1&b=2", IdempotencyKey: "order 7"}
+	job, err := c.Caption(t.Context(), r)
+	if err != nil || job.ID != "job_1" {
+		t.Fatal(job, err)
+	}
+	equal(t, seen(), []string{"order 7", "order 7", "order 7"})
+	mu.Lock()
+	for _, body := range bodies {
+		if body != `{"url_video":"http://a/v.mp4","webhook_url":"https://n8n/x?a=1\u0026b=2"}` {
+			t.Errorf("body %s", body)
+		}
+	}
+	mu.Unlock()
+	r.IdempotencyKey = ""
+	if _, err := c.Caption(t.Context(), r); apigpu.CodeOf(err) != apigpu.Unavailable || len(seen()) != 1 {
+		t.Errorf("without a key: %v", err)
+	}
+	r.IdempotencyKey, r.Subtitle = "order 7", &File{Name: "s.srt", Content: strings.NewReader("1")}
+	if _, err := c.Caption(t.Context(), r); apigpu.CodeOf(err) != apigpu.Unavailable || len(seen()) != 1 {
+		t.Errorf("with a file: %v", err)
 	}
 }
 

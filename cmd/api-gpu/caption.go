@@ -19,6 +19,8 @@ type captionCmd struct {
 	Out     string `short:"o" placeholder:"FILE" help:"Where to write the result: a file, a folder, or - for standard output (default: name of the video with .captioned.mp4, in the current folder)."`
 	Quality string `enum:"draft,balanced,high,max" default:"balanced" help:"How much of the picture is kept: ${enum} (default: ${default})."`
 	JSON    bool   `name:"json" help:"Write the job as JSON to standard output, and nothing else."`
+	Webhook string `placeholder:"URL" help:"Address that the server tells of the end of the job."`
+	Once    string `name:"idempotency-key" placeholder:"KEY" help:"Join the job of an earlier, same request with this key (kept for 24 hours)."`
 	NoWait  bool   `help:"Leave the job to the server and quit."`
 	Force   bool   `short:"f" help:"Replace the result file if it exists."`
 }
@@ -95,7 +97,7 @@ func (k *captionCmd) request(video, srt source, m *meter) client.Request {
 			URLVideo: video.address, URLSRT: srt.address,
 			Output: apigpu.Output{Quality: apigpu.Quality(k.Quality), Filename: name},
 		},
-		Subtitle: srt.file,
+		Subtitle: srt.file, WebhookURL: k.Webhook, IdempotencyKey: k.Once,
 	}
 	if video.file != nil {
 		label := "Sending " + filepath.Base(video.file.Name)

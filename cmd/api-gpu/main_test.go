@@ -157,6 +157,18 @@ Next  api-gpu job job_a --wait
 `})
 }
 
+func TestCaptionWithKeyAndWebhook(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	invoke(t.Context(), t, serve(t, m, healthy), "", "caption", "http://a.example/v.mp4", "http://a.example/s.srt", "--no-wait",
+		"--webhook", "https://n8n.example/x?sig=1", "--idempotency-key", "order 7")
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if sub := m.jobs["job_a"].sub; sub.WebhookURL != "https://n8n.example/x?sig=1" || sub.Key != "order 7" {
+		t.Errorf("asked for %+v", sub)
+	}
+}
+
 // A job that fails, or is ended by somebody, leaves no file and an exit code
 // that says so.
 func TestCaptionOfAJobThatEndsBadly(t *testing.T) {

@@ -101,9 +101,9 @@ func (m *memory) Receive(_ context.Context, _ httpapi.Caller, r io.Reader) (stri
 
 func (m *memory) Discard(string) {}
 
-func (m *memory) Submit(_ context.Context, _ httpapi.Caller, s httpapi.Submission) (apigpu.Job, error) {
+func (m *memory) Submit(_ context.Context, _ httpapi.Caller, s httpapi.Submission) (apigpu.Job, bool, error) {
 	if m.refuse != nil {
-		return apigpu.Job{}, m.refuse
+		return apigpu.Job{}, false, m.refuse
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -113,7 +113,7 @@ func (m *memory) Submit(_ context.Context, _ httpapi.Caller, s httpapi.Submissio
 		CreatedAt: born, ExpiresAt: born.Add(24 * time.Hour), LinkUntil: born.Add(48 * time.Hour), Filename: s.Spec.Output.Filename}
 	m.jobs[id] = h
 	m.order = append(m.order, id)
-	return h.job, nil
+	return h.job, false, nil
 }
 
 func (m *memory) Job(_ context.Context, _ httpapi.Caller, id string) (apigpu.Job, error) {

@@ -23,6 +23,7 @@ type Config struct {
 	TrustedProxies    string        `env:"TRUSTED_PROXIES" default:"private" group:"Clients" help:"Addresses whose X-Forwarded headers are believed; private stands for the private ranges."`
 	SyncWait          time.Duration `env:"SYNC_WAIT" default:"90s" group:"Clients" help:"How long a request waits for its video when it does not say."`
 	AllowPrivateHosts []string      `env:"ALLOW_PRIVATE_HOSTS" sep:"," group:"Clients" help:"Hosts that URLs may name though they are private (n8n,minio)."`
+	WebhookSecret     string        `env:"WEBHOOK_SECRET" group:"Clients" help:"Secret that signs webhooks (whsec_…); while it changes, the new and the old one, comma-separated. Default: made from the root secret; orchestrator webhook-secret prints it."`
 	MetricsAddr       string        `env:"METRICS_ADDR" group:"Clients" help:"Serve /metrics here, without a key, instead of behind it."`
 
 	QueueTTL   time.Duration `name:"queue-ttl" env:"QUEUE_TTL" default:"24h" group:"Jobs" help:"How long a job may wait for a worker."`

@@ -32,6 +32,7 @@ type commands struct {
 	Serve   serveCmd         `cmd:"" default:"withargs" help:"Run the orchestrator (the default)."`
 	Health  healthCmd        `cmd:"" help:"Ask a running orchestrator on this machine whether it is healthy."`
 	Config  configCmd        `cmd:"" help:"Print every setting as a Markdown table."`
+	Secret  webhookSecretCmd `cmd:"" name:"webhook-secret" help:"Print the secret that signs webhooks, for their receivers."`
 	Version kong.VersionFlag `help:"Print the version."`
 }
 

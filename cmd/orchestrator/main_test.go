@@ -173,6 +173,7 @@ func TestServeDoesNotStart(t *testing.T) {
 		"bad proxies":            {"--trusted-proxies=nobody", "TRUSTED_PROXIES: "},
 		"a bad worker":           {"--worker-url=ftp://x", "WORKER_URL"},
 		"a bad setting":          {"--lease=1s", "LEASE=1s"},
+		"a bad webhook secret":   {"--webhook-secret=s3cret", "WEBHOOK_SECRET: "},
 		"an unknown word":        {"--shutdown=never", "--shutdown"},
 	} {
 		err := run(t.Context(), args(t.TempDir(), c.flag), io.Discard, io.Discard)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/blob"
 	"github.com/api-gpu/api-gpu/internal/db"
@@ -27,6 +29,7 @@ import (
 	"github.com/api-gpu/api-gpu/internal/provider/static"
 	"github.com/api-gpu/api-gpu/internal/queue"
 	"github.com/api-gpu/api-gpu/internal/server"
+	"github.com/api-gpu/api-gpu/internal/webhook"
 )
 
 // Bounds of what a job may be, and of a stop.
@@ -68,6 +71,7 @@ type orchestrator struct {
 	fleet    *fleet.Fleet
 	dispatch *dispatch.Dispatcher
 	jobs     *server.Jobs
+	webhooks *webhook.Sender
 	api      *httpapi.API
 	status   *server.Status
 	listener net.Listener
@@ -200,9 +204,14 @@ func (o *orchestrator) listen(identity fleet.Identity, provider gpu.Provider) er
 		Jobs: o.jobs, Guard: keys.Require, LinkSecret: secret, PublicURL: o.cfg.PublicURL, TrustedProxies: proxies,
 		SyncWait: o.cfg.SyncWait, MaxUpload: int64(o.cfg.MaxUpload), Title: "api-gpu", Version: apigpu.Version(), Log: o.log, Now: time.Now,
 	})
+	secrets, err := webhookSecrets(o.cfg.WebhookSecret, identity)
+	if err != nil {
+		return err
+	}
+	o.webhooks = webhook.New(webhook.Config{Queue: o.queue, Fetch: o.fetch, Secrets: secrets, Show: o.api.Show, Log: o.log, Now: time.Now})
 	o.status = &server.Status{
 		Queue: o.queue, Fleet: o.fleet, Jobs: o.jobs, Provider: provider.Name(), Version: apigpu.Version(), Began: time.Now(), Now: time.Now,
-		Warnings: o.warnings(),
+		Warnings: o.warnings(), More: []prometheus.Collector{o.webhooks.Metrics()},
 	}
 	o.api.Mux.HandleFunc("GET /health", o.status.Health)
 	if o.cfg.MetricsAddr == "" {
@@ -253,6 +262,7 @@ func (o *orchestrator) serve(ctx context.Context) error {
 	fleetDone, stopFleet := background(ctx, o.fleet.Run)
 	dispatchDone, stopDispatch := background(ctx, o.dispatch.Run)
 	keepDone, stopKeep := background(ctx, o.jobs.Keep)
+	webhooksDone, stopWebhooks := background(ctx, o.webhooks.Run)
 	api, apiDone := serveHTTP(o.listener, o.api, o.log)
 	metrics, metricsDone := serveHTTP(o.metrics, o.status.Metrics(), o.log)
 	o.log.InfoContext(ctx, "listening", "address", o.listener.Addr().String(), "provider", o.cfg.Provider, "version", apigpu.Version())
@@ -277,6 +287,8 @@ func (o *orchestrator) serve(ctx context.Context) error {
 	failed = errors.Join(failed, <-dispatchDone)
 	stopKeep()
 	failed = errors.Join(failed, <-keepDone)
+	stopWebhooks()
+	failed = errors.Join(failed, <-webhooksDone)
 	stopFleet()
 	return errors.Join(failed, <-fleetDone)
 }

@@ -18,6 +18,11 @@ import (
 // caption answers POST /video/caption.
 func (a *API) caption(w http.ResponseWriter, r *http.Request) {
 	ctx, who := r.Context(), CallerOf(r.Context())
+	key, err := idempotencyKey(r) // before a video is received in vain
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
 	sub, bodyWait, err := a.readSubmission(w, r)
 	if err != nil {
 		a.fail(w, r, err)
@@ -25,7 +30,12 @@ func (a *API) caption(w http.ResponseWriter, r *http.Request) {
 	}
 	// Discard frees nothing that Submit has taken over.
 	defer a.cfg.Jobs.Discard(sub.Upload)
-	wish, err := wishOf(r, bodyWait, a.cfg.SyncWait)
+	sub.Key, sub.Base = key, baseOf(ctx)
+	usual := a.cfg.SyncWait
+	if sub.WebhookURL != "" { // who is called need not wait, unless it says so
+		usual = 0
+	}
+	wish, err := wishOf(r, bodyWait, usual)
 	if err == nil {
 		sub, err = sub.validate()
 	}
@@ -33,10 +43,13 @@ func (a *API) caption(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
-	job, err := a.cfg.Jobs.Submit(ctx, who, sub)
+	job, replayed, err := a.cfg.Jobs.Submit(ctx, who, sub)
 	if err != nil {
 		a.fail(w, r, err)
 		return
+	}
+	if replayed {
+		w.Header().Set("Idempotency-Replayed", "true")
 	}
 	job, err = a.waitFinal(ctx, who, job, wish.Wait)
 	if err != nil {
@@ -122,7 +135,7 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, job apigpu.Job, wis
 	case job.Status == apigpu.Succeeded:
 		WriteJSON(w, http.StatusOK, result(job))
 	case job.Status.Final():
-		WriteError(w, jobError(job))
+		WriteError(w, keyed(r, jobError(job)))
 	case wish.Follow:
 		w.Header().Set("Location", followPath(r, job.ID))
 		w.Header().Set("Retry-After", "0")
@@ -138,6 +151,23 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, job apigpu.Job, wis
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter(job)))
 		WriteJSON(w, http.StatusAccepted, accepted(job))
 	}
+}
+
+// idempotencyKey reads the header Idempotency-Key
+// (draft-ietf-httpapi-idempotency-key-header): "" where there is none.
+func idempotencyKey(r *http.Request) (string, error) {
+	const maxKey = 255
+	values := r.Header.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := values[0]
+	odd := strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c > '~' })
+	if len(values) > 1 || key == "" || len(key) > maxKey || odd {
+		return "", apigpu.E(apigpu.InvalidRequest, nil, "Idempotency-Key must be sent once, with 1 to %d printable ASCII characters.", maxKey).
+			WithField("Idempotency-Key")
+	}
+	return key, nil
 }
 
 // followPath is the next hop of a followed request, relative to this one, so
@@ -185,6 +215,15 @@ func jobError(job apigpu.Job) *apigpu.Error {
 		code = apigpu.QueueExpired
 	}
 	return apigpu.E(code, nil, "The job ended as %s.", job.Status).WithJob(job.ID)
+}
+
+// keyed says of a job that failed how to try again, which the same request
+// does not do where its key stays with that job.
+func keyed(r *http.Request, e *apigpu.Error) *apigpu.Error {
+	if r.Header.Get("Idempotency-Key") == "" || !e.Retryable {
+		return e
+	}
+	return e.WithHint("%s", strings.TrimSpace(e.Hint+" To try again, send a new Idempotency-Key: this one stays with job "+e.JobID+"."))
 }
 
 // retryAfter is when asking again makes sense, in whole seconds from 1 to 60.

@@ -77,14 +77,19 @@ func (f *fakeJobs) Discard(upload string) {
 	delete(f.uploads, upload)
 }
 
-func (f *fakeJobs) Submit(_ context.Context, who Caller, s Submission) (apigpu.Job, error) {
+func (f *fakeJobs) Submit(_ context.Context, who Caller, s Submission) (apigpu.Job, bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.panics == "Submit" {
 		panic("a fault of ours")
 	}
 	if f.submitErr != nil {
-		return apigpu.Job{}, f.submitErr
+		return apigpu.Job{}, false, f.submitErr
+	}
+	for _, j := range f.jobs {
+		if s.Key != "" && j.request.Key == s.Key && j.owner == who.Name {
+			return j.job, true, nil
+		}
 	}
 	j := &fakeJob{owner: who.Name, request: s, video: f.uploads[s.Upload]}
 	delete(f.uploads, s.Upload) // taken over
@@ -95,7 +100,7 @@ func (f *fakeJobs) Submit(_ context.Context, who Caller, s Submission) (apigpu.J
 	}
 	f.jobs[j.job.ID] = j
 	f.order = append(f.order, j.job.ID)
-	return j.job, nil
+	return j.job, false, nil
 }
 
 func (f *fakeJobs) find(who Caller, id string) (*fakeJob, error) {
@@ -317,7 +322,7 @@ func newWorld(t testing.TB, edit ...func(*Config)) *world {
 func (w *world) submit(t testing.TB) string {
 	t.Helper()
 	spec := apigpu.CaptionSpec{URLVideo: "http://v/a.mp4", URLSRT: "http://v/a.srt"}.Clean()
-	job, err := w.jobs.Submit(t.Context(), Caller{Name: "bob"}, Submission{Spec: spec})
+	job, _, err := w.jobs.Submit(t.Context(), Caller{Name: "bob"}, Submission{Spec: spec})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,6 +34,14 @@ type Submission struct {
 	// Subtitle holds the bytes of a subtitle file received with the request,
 	// or given as text; nil when the spec has an address.
 	Subtitle []byte
+
+	// WebhookURL is called at the end of the job; empty for none.
+	WebhookURL string
+	// Base is the address under which the client reached the server, for
+	// links in what is sent to WebhookURL; empty where it is not known.
+	Base string
+	// Key is the Idempotency-Key of the request; empty for none.
+	Key string
 }
 
 // Filter selects jobs of a listing, newest first.
@@ -70,7 +78,12 @@ type Jobs interface {
 
 	// Submit checks the subtitles and records a job that goes on whatever
 	// becomes of the caller. An error means that nothing was recorded.
-	Submit(ctx context.Context, who Caller, s Submission) (apigpu.Job, error)
+	//
+	// A submission with a key that the caller used in the last 24 hours, for a
+	// job that still exists, is replayed: that job is returned as it is, and
+	// nothing is fetched, checked or taken over. IdempotencyMismatch when
+	// that job was asked for in other words.
+	Submit(ctx context.Context, who Caller, s Submission) (job apigpu.Job, replayed bool, err error)
 
 	// Job returns a job as it is.
 	Job(ctx context.Context, who Caller, id string) (apigpu.Job, error)

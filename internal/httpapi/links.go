@@ -123,8 +123,9 @@ func first(list string) string {
 // isHost reports whether s is a host with an optional port and nothing that
 // would change the meaning of a URL.
 func isHost(s string) bool {
+	const longest = 253 + len(":65535") // RFC 1035, section 2.3.4
 	u, err := url.Parse("http://" + s)
-	return err == nil && u.Host == s && u.Hostname() != "" && !strings.ContainsAny(s, "\"<>")
+	return err == nil && len(s) <= longest && u.Host == s && u.Hostname() != "" && !strings.ContainsAny(s, "\"<>")
 }
 
 type baseKey struct{}
@@ -137,8 +138,18 @@ func baseOf(ctx context.Context) string {
 }
 
 // decorate adds to a job what depends on how the server was reached.
-func (a *API) decorate(ctx context.Context, j apigpu.Job) apigpu.Job {
-	base := baseOf(ctx)
+func (a *API) decorate(ctx context.Context, j apigpu.Job) apigpu.Job { return a.show(baseOf(ctx), j) }
+
+// Show returns a job as answers show it. base is the address under which its
+// client reached the server; PUBLIC_URL wins over it.
+func (a *API) Show(base string, j apigpu.Job) apigpu.Job {
+	if a.origin.public != "" {
+		base = a.origin.public
+	}
+	return a.show(base, j)
+}
+
+func (a *API) show(base string, j apigpu.Job) apigpu.Job {
 	self := base + "/jobs/" + url.PathEscape(j.ID)
 	j.Object = "job"
 	j.VideoURL = base + a.signer.path(j.ID, j.Filename, j.LinkUntil)

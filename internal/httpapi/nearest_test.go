@@ -35,7 +35,7 @@ func TestNearest(t *testing.T) {
 
 func TestFieldNames(t *testing.T) {
 	t.Parallel()
-	want := []string{"url_video", "url_srt", "srt", "headers_video", "headers_srt", "output", "output.quality", "output.filename", "wait"}
+	want := []string{"url_video", "url_srt", "srt", "headers_video", "headers_srt", "output", "output.quality", "output.filename", "wait", "webhook_url"}
 	if got := fieldNames(&captionBody{}); !slices.Equal(got, want) {
 		t.Errorf("fields %q", got)
 	}

@@ -133,6 +133,7 @@ func (a *API) describe() {
 	id := &huma.Param{Name: "id", In: "path", Required: true, Schema: &huma.Schema{Type: "string"}}
 	wait := &huma.Param{Name: "wait", In: "query", Description: "Seconds to wait for the end of the job", Schema: &huma.Schema{Type: "number"}}
 	follow := &huma.Param{Name: "follow", In: "query", Description: "Answer a passed wait with a redirect to the next", Schema: &huma.Schema{Type: "boolean"}}
+	text := &huma.Schema{Type: "string"}
 	secured := []map[string][]string{{"key": {}}, {"bearer": {}}}
 
 	openAnswers(doc.Components.Schemas.Map())
@@ -145,10 +146,14 @@ func (a *API) describe() {
 	done["video/mp4"] = video["video/mp4"]
 	doc.AddOperation(&huma.Operation{
 		OperationID: "caption", Method: http.MethodPost, Path: "/video/caption", Summary: "Burn captions into a video", Security: secured,
-		Parameters:  []*huma.Param{wait, follow, {Name: "Prefer", In: "header", Description: "respond-async, or wait=N", Schema: &huma.Schema{Type: "string"}}},
+		Parameters: []*huma.Param{
+			wait, follow,
+			{Name: "Prefer", In: "header", Description: "respond-async, or wait=N", Schema: text},
+			{Name: "Idempotency-Key", In: "header", Description: "The same key and body within 24 hours join the same job; another body is 422", Schema: text},
+		},
 		RequestBody: &huma.RequestBody{Required: true, Content: body},
 		Responses: map[string]*huma.Response{
-			"200": {Description: "The result; the video itself with Accept: video/mp4", Content: done},
+			"200": {Description: "The result; the video itself with Accept: video/mp4. A request that joined an earlier one carries Idempotency-Replayed: true", Content: done},
 			"202": {Description: "The job goes on", Content: result},
 			"303": {Description: "With follow=true: the next wait"},
 			"503": late, "default": problem,
@@ -172,7 +177,6 @@ func (a *API) describe() {
 		Parameters: []*huma.Param{id},
 		Responses:  map[string]*huma.Response{"200": {Description: "The video", Content: video}, "206": {Description: "A part of it", Content: video}, "default": problem},
 	})
-	text := &huma.Schema{Type: "string"}
 	doc.AddOperation(&huma.Operation{
 		OperationID: "file", Method: http.MethodGet, Path: "/files/{id}/{name}", Summary: "The result by its signed link, video_url: no key is needed",
 		Parameters: []*huma.Param{
@@ -202,14 +206,15 @@ func formSchema() *huma.Schema {
 		return &huma.Schema{Type: "string", Format: format, Description: description}
 	}
 	return &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{
-		"video":     field("binary", "The video, instead of url_video"),
-		"srt":       field("binary", "The subtitles, instead of url_srt"),
-		"url_video": field("", "As in JSON"),
-		"url_srt":   field("", "As in JSON"),
-		"quality":   field("", "output.quality"),
-		"filename":  field("", "output.filename"),
-		"wait":      field("", "Seconds to wait for the result"),
-		"request":   field("", "The JSON body, for everything else"),
+		"video":       field("binary", "The video, instead of url_video"),
+		"srt":         field("binary", "The subtitles, instead of url_srt"),
+		"url_video":   field("", "As in JSON"),
+		"url_srt":     field("", "As in JSON"),
+		"quality":     field("", "output.quality"),
+		"filename":    field("", "output.filename"),
+		"wait":        field("", "Seconds to wait for the result"),
+		"webhook_url": field("", "As in JSON"),
+		"request":     field("", "The JSON body, for everything else"),
 	}}
 }
 

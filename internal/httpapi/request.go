@@ -39,6 +39,8 @@ type captionBody struct {
 	apigpu.CaptionSpec
 	// Wait is how many seconds the request may wait; it wins over Prefer.
 	Wait *float64 `json:"wait,omitempty" minimum:"0" maximum:"600" doc:"Seconds to wait for the result; 0 answers at once"`
+	// WebhookURL is called as it is: only white space around it is removed.
+	WebhookURL string `json:"webhook_url,omitempty" maxLength:"2048" doc:"http(s) address that is told of the end of the job (Standard Webhooks 1.0.0); without a wait, the request is answered at once"`
 }
 
 // readSubmission decodes the body of POST /video/caption in any of its forms:
@@ -103,7 +105,7 @@ func readJSON(r io.Reader) (Submission, *float64, error) {
 	if err := decodeJSON(raw, &body); err != nil {
 		return Submission{}, nil, err
 	}
-	return submission(body.CaptionSpec, "", nil), body.Wait, nil
+	return submission(body, "", nil), body.Wait, nil
 }
 
 // decodeJSON reads one object that has no unknown field. Names must be exact:
@@ -245,7 +247,7 @@ func (a *API) readMultipart(r *http.Request, form *multipart.Reader) (s Submissi
 	if err != nil {
 		return Submission{}, nil, err
 	}
-	return submission(body.CaptionSpec, upload, subtitle), body.Wait, nil
+	return submission(body, upload, subtitle), body.Wait, nil
 }
 
 func readForm(r io.Reader) (Submission, *float64, error) {
@@ -263,12 +265,12 @@ func readForm(r io.Reader) (Submission, *float64, error) {
 	if err != nil {
 		return Submission{}, nil, err
 	}
-	return submission(body.CaptionSpec, "", nil), body.Wait, nil
+	return submission(body, "", nil), body.Wait, nil
 }
 
 // formFields are the plain fields of a form; anything else goes into the JSON
 // part named request.
-var formFields = []string{"url_video", "url_srt", "srt", "quality", "filename", "wait", "request", "video"}
+var formFields = []string{"url_video", "url_srt", "srt", "quality", "filename", "wait", "webhook_url", "request", "video"}
 
 // formBody puts the fields of a form over the JSON of its request part.
 func formBody(fields url.Values, request []byte) (captionBody, error) {
@@ -291,6 +293,8 @@ func formBody(fields url.Values, request []byte) (captionBody, error) {
 			body.Output.Quality = apigpu.Quality(value)
 		case "filename":
 			body.Output.Filename = value
+		case "webhook_url":
+			body.WebhookURL = value
 		case "wait":
 			n, err := strconv.ParseFloat(value, 64)
 			if err != nil {
@@ -307,9 +311,10 @@ func formBody(fields url.Values, request []byte) (captionBody, error) {
 	return body, nil
 }
 
-func submission(spec apigpu.CaptionSpec, upload string, subtitle []byte) Submission {
-	spec = spec.Clean()
-	return Submission{Spec: spec, Upload: upload, Subtitle: subtitle}
+func submission(body captionBody, upload string, subtitle []byte) Submission {
+	return Submission{
+		Spec: body.CaptionSpec.Clean(), Upload: upload, Subtitle: subtitle, WebhookURL: strings.TrimSpace(body.WebhookURL),
+	}
 }
 
 // validate checks a submission, and moves inline text to where uploaded bytes
@@ -317,6 +322,15 @@ func submission(spec apigpu.CaptionSpec, upload string, subtitle []byte) Submiss
 func (s Submission) validate() (Submission, error) {
 	if err := s.Spec.Validate(s.Upload != "", s.Subtitle != nil); err != nil {
 		return s, err
+	}
+	if s.WebhookURL != "" {
+		if err := apigpu.CheckWebhookURL(s.WebhookURL); err != nil {
+			return s, err
+		}
+		if s.Base == "" { // HTTP/1.0 without Host
+			return s, apigpu.E(apigpu.InvalidRequest, nil, "The request does not say how this server is reached, so a webhook could not name the video's address.").
+				WithField("webhook_url").WithHint("Send a Host header, or set PUBLIC_URL.")
+		}
 	}
 	if s.Spec.SRT != "" {
 		s.Subtitle, s.Spec.SRT = []byte(s.Spec.SRT), ""

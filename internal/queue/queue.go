@@ -9,15 +9,11 @@ package queue
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/db"
@@ -65,7 +61,9 @@ type Job struct {
 	Evicted         bool   // the result went before its time
 	// Damaged says which values of the row cannot be read, as after a step
 	// back to an older program. They are missing here.
-	Damaged error
+	Damaged    error
+	Base       string // address under which the client reached the server; may be empty
+	WebhookURL string // may hold secrets; empty for none
 }
 
 // Lease names one driver of one attempt: the fence of its writes.
@@ -91,35 +89,15 @@ type Draft struct {
 	RunFor   time.Duration // how long one run may take
 	KeepFor  time.Duration // how long its result is kept
 	Room     int64         // bytes promised to its result
+
+	Base       string // address under which the client reached the server
+	WebhookURL string // called at the end of the job; empty for none, valid otherwise
 }
 
 // Submit records a job. When it returns nil the job survives a power cut.
 func (q *Queue) Submit(ctx context.Context, d Draft) (Job, error) {
-	now := q.now()
-	// A worker knows addresses, not secrets; the row keeps the headers that
-	// the orchestrator itself sends.
-	spec, err := json.Marshal(d.Spec)
-	if err != nil {
-		return Job{}, fmt.Errorf("encode spec: %w", err)
-	}
-	id := "job_" + ulid.MustNew(ulid.Timestamp(now), rand.Reader).String()
-	waiting := now.Add(d.WaitFor)
-	end := waiting.Add(d.RunFor).Add(d.KeepFor)
-	// The link is signed now, and must outlive every run that the job may
-	// take: what it leads to is removed by expires_at.
-	link := end.Add((maxAttempts - 1) * d.RunFor)
-	_, err = q.change(ctx, `
-		INSERT INTO jobs (id, client, operation, status, phase, spec, subtitle, upload, push, captions, warnings, stats,
-			created_at, waiting_until, run_for, keep_for, expires_at, link_until, room)
-		VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, '{}', $11, $12, $13, $14, $15, $16, $17)
-		RETURNING id`,
-		id, d.Client, apigpu.CaptionOperation, apigpu.WaitingGPU, string(spec), d.Subtitle, d.Upload, flag(d.Push),
-		encode(d.Captions), encode(d.Warnings), db.Millis(now), db.Millis(waiting), d.RunFor.Milliseconds(),
-		d.KeepFor.Milliseconds(), db.Millis(end), db.Millis(link), d.Room)
-	if err != nil {
-		return Job{}, fmt.Errorf("record job: %w", err)
-	}
-	return q.Job(ctx, id)
+	j, _, err := q.SubmitOnce(ctx, d, Once{})
+	return j, err
 }
 
 // Job returns a job as it is.

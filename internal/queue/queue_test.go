@@ -149,6 +149,12 @@ func exercise(t *testing.T, e engine) {
 		{"survives reopening", survives},
 		{"impossible rows", impossibleRows},
 		{"damaged rows", damagedRows},
+		{"once", once},
+		{"once, at once", onceAtOnce},
+		{"once ends", onceEnds},
+		{"webhook is due", webhookIsDue},
+		{"webhook lease", webhookLease},
+		{"webhook order", webhookOrder},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -14,7 +14,8 @@ import (
 // columns are read in this order by scan.
 const columns = `id, client, operation, status, phase, phase_note, progress, revision, spec, upload, push, captions, warnings, stats,
 	video, error, result, created_at, started_at, finished_at, waiting_until, run_for, keep_for, running_until, expires_at, link_until,
-	attempt, blamed, owner, lease_until, instance, slot, cancel_requested, room, evicted`
+	attempt, blamed, owner, lease_until, instance, slot, cancel_requested,
+	base, webhook_url, webhook_status, webhook_tries, webhook_error, webhook_due, room, evicted`
 
 type scanner interface{ Scan(dest ...any) error }
 
@@ -28,10 +29,13 @@ func (q *Queue) scan(row scanner) (Job, error) {
 		started, finished, runningUntil, leaseEnd sql.NullInt64
 		slot                                      sql.NullInt64
 		push, cancel, evicted                     int
+		webhook                                   apigpu.Webhook
+		webhookDue                                sql.NullInt64
 	)
 	err := row.Scan(&j.ID, &j.Client, &j.Operation, &j.Status, &j.Phase, &j.PhaseNote, &j.Progress, &j.Revision, &spec, &j.Upload, &push,
 		&captions, &warnings, &stats, &video, &failure, &j.Result, &created, &started, &finished, &waiting, &runFor, &keepFor,
-		&runningUntil, &expires, &link, &j.Attempt, &j.Blamed, &owner, &leaseEnd, &instance, &slot, &cancel, &j.Room, &evicted)
+		&runningUntil, &expires, &link, &j.Attempt, &j.Blamed, &owner, &leaseEnd, &instance, &slot, &cancel,
+		&j.Base, &j.WebhookURL, &webhook.Status, &webhook.Tries, &webhook.LastError, &webhookDue, &j.Room, &evicted)
 	if err != nil {
 		return Job{}, err
 	}
@@ -57,6 +61,13 @@ func (q *Queue) scan(row scanner) (Job, error) {
 	j.StartedAt, j.FinishedAt = maybe(started), maybe(finished)
 	if runningUntil.Valid {
 		j.RunningUntil, j.LeaseUntil = db.Time(runningUntil.Int64), db.Time(leaseEnd.Int64)
+	}
+	if webhook.Status != "" {
+		if j.FinishedAt != nil && webhookDue.Valid {
+			next := db.Time(max(webhookDue.Int64, finished.Int64))
+			webhook.NextAt = &next
+		}
+		j.Webhook = &webhook
 	}
 	j.ETASeconds = eta(j.Job, q.now())
 	return j, nil

@@ -106,7 +106,8 @@ func (w *world) submit(ctx context.Context) (apigpu.Job, error) {
 		return apigpu.Job{}, err
 	}
 	defer w.jobs.Discard(upload)
-	return w.jobs.Submit(ctx, ann(), httpapi.Submission{Spec: apigpu.CaptionSpec{}.Clean(), Upload: upload, Subtitle: []byte(oneCue)})
+	job, _, err := w.jobs.Submit(ctx, ann(), httpapi.Submission{Spec: apigpu.CaptionSpec{}.Clean(), Upload: upload, Subtitle: []byte(oneCue)})
+	return job, err
 }
 
 // drive runs a job to its end, as the dispatcher does: claimed anew, or taken

@@ -64,7 +64,8 @@ func (b *bench) known(t *testing.T, n int) (apigpu.Job, error) {
 		return apigpu.Job{}, err
 	}
 	defer b.Discard(upload)
-	return b.Submit(t.Context(), ann(), httpapi.Submission{Spec: apigpu.CaptionSpec{}.Clean(), Upload: upload, Subtitle: []byte(oneCue)})
+	job, _, err := b.Submit(t.Context(), ann(), httpapi.Submission{Spec: apigpu.CaptionSpec{}.Clean(), Upload: upload, Subtitle: []byte(oneCue)})
+	return job, err
 }
 
 // Jobs that are accepted at once never count on the same bytes, and those that
@@ -79,7 +80,7 @@ func TestJobsShareTheRoom(t *testing.T) {
 	accepted := 0
 	for range 100 {
 		all.Go(func() {
-			_, err := b.Submit(t.Context(), ann(), spec("http://video.invalid/v.mp4"))
+			_, _, err := b.Submit(t.Context(), ann(), spec("http://video.invalid/v.mp4"))
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
@@ -97,12 +98,12 @@ func TestJobsShareTheRoom(t *testing.T) {
 		t.Fatalf("%d were accepted where %d fit", accepted, fit)
 	}
 	for ; accepted < fit; accepted++ {
-		if _, err := b.Submit(t.Context(), ann(), spec("http://video.invalid/v.mp4")); err != nil {
+		if _, _, err := b.Submit(t.Context(), ann(), spec("http://video.invalid/v.mp4")); err != nil {
 			t.Fatal(err)
 		}
 	}
 	b.withRoom(t, blob.Options{MaxBytes: fit*unknownResult + 2*blob.MinRoom}) // another process
-	_, err := b.Submit(t.Context(), ann(), spec("http://video.invalid/v.mp4"))
+	_, _, err := b.Submit(t.Context(), ann(), spec("http://video.invalid/v.mp4"))
 	wantCode(t, err, apigpu.StorageFull, "")
 	if _, err := b.known(t, 1000); err != nil { // a small one still fits
 		t.Error(err)
@@ -114,7 +115,7 @@ func TestJobsShareTheRoom(t *testing.T) {
 	if err := b.Delete(t.Context(), ann(), open[0].ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Submit(t.Context(), ann(), spec("http://video.invalid/v.mp4")); err != nil {
+	if _, _, err := b.Submit(t.Context(), ann(), spec("http://video.invalid/v.mp4")); err != nil {
 		t.Errorf("the room of a job that has ended is not given to the next: %v", err)
 	}
 }
@@ -132,7 +133,7 @@ func TestEvictedForANewJob(t *testing.T) {
 		b.shift.Add(int64(time.Minute))
 	}
 	submit := func() error {
-		_, err := b.Submit(t.Context(), ann(), spec("http://video.invalid/v.mp4"))
+		_, _, err := b.Submit(t.Context(), ann(), spec("http://video.invalid/v.mp4"))
 		return err
 	}
 	if err := submit(); err != nil {

@@ -92,18 +92,32 @@ func (s *Jobs) Discard(upload string) {
 
 // Submit reads the subtitles, looks at the head of the video, and records the
 // job: a bad file costs no second of a GPU. A job for whose result there is no
-// room is not recorded.
-func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submission) (apigpu.Job, error) {
+// room is not recorded. A replayed request does none of it, so that it is
+// answered though its sources are gone by now.
+func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submission) (job apigpu.Job, replayed bool, err error) {
+	once, err := s.once(ctx, sub)
+	if err != nil {
+		return apigpu.Job{}, false, err
+	}
+	if once.Key != "" {
+		j, found, err := s.Queue.Repeated(ctx, who.Name, once)
+		if err != nil || found {
+			return j.Job, found, err
+		}
+	}
 	if err := s.accepts(ctx); err != nil {
-		return apigpu.Job{}, err
+		return apigpu.Job{}, false, err
+	}
+	if err := s.checkWebhook(sub.WebhookURL); err != nil {
+		return apigpu.Job{}, false, err
 	}
 	subtitle, document, err := s.readSubtitle(ctx, sub)
 	if err != nil {
-		return apigpu.Job{}, err
+		return apigpu.Job{}, false, err
 	}
 	head, err := s.lookAtVideo(ctx, sub)
 	if err != nil {
-		return apigpu.Job{}, err
+		return apigpu.Job{}, false, err
 	}
 	// Recording must not be cut short by a client that hangs up: it would
 	// send the same request again.
@@ -112,23 +126,26 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	room := resultRoom(head, sub.Spec.Output.Quality)
 	hold, err := s.Blob.Reserve(ctx, room)
 	if err != nil {
-		return apigpu.Job{}, refusal(err)
+		return apigpu.Job{}, false, refusal(err)
 	}
 	defer hold.Release()
 	spec := sub.Spec
 	spec.URLSRT, spec.HeadersSRT, spec.SRT = "", nil, ""
-	j, err := s.Queue.Submit(ctx, queue.Draft{
+	j, replayed, err := s.Queue.SubmitOnce(ctx, queue.Draft{
 		Client: who.Name, Spec: spec, Subtitle: subtitle, Upload: sub.Upload,
 		Captions: document.Captions(len(document.Cues)), Warnings: document.Warnings,
 		WaitFor: s.Policy.QueueTTL, RunFor: s.Policy.JobTimer.For(head), KeepFor: s.Policy.ResultTTL,
-		Room: room,
-	})
+		Room: room, Base: sub.Base, WebhookURL: sub.WebhookURL,
+	}, once)
 	if err != nil {
-		return apigpu.Job{}, refusal(err)
+		return apigpu.Job{}, false, refusal(err)
+	}
+	if replayed { // another of the same key was faster
+		return j.Job, true, nil
 	}
 	hold.Settle()
 	s.Log.InfoContext(ctx, "job queued", "job", j.ID, "client", who.Name, "cues", len(document.Cues), "duration", head.Duration, "room", room)
-	return j.Job, nil
+	return j.Job, false, nil
 }
 
 // readSubtitle gets the subtitle file and reads it as the worker will.

@@ -87,7 +87,7 @@ func spec(video string) httpapi.Submission {
 
 func (b *bench) submit(t *testing.T, who httpapi.Caller) apigpu.Job {
 	t.Helper()
-	j, err := b.Submit(t.Context(), who, httpapi.Submission{Spec: apigpu.CaptionSpec{}.Clean(), Upload: "upload-none", Subtitle: []byte(oneCue)})
+	j, _, err := b.Submit(t.Context(), who, httpapi.Submission{Spec: apigpu.CaptionSpec{}.Clean(), Upload: "upload-none", Subtitle: []byte(oneCue)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestSubmitChecks(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			job, err := b.Submit(t.Context(), ann(), c.sub)
+			job, _, err := b.Submit(t.Context(), ann(), c.sub)
 			wantCode(t, err, c.code, c.field)
 			if status := httpapi.Status(c.code); strings.HasPrefix(string(c.code), "subtitle_") && status != 422 {
 				t.Errorf("status %d", status)
@@ -183,7 +183,7 @@ func TestSubmitKeepsBytesNotAddresses(t *testing.T) {
 	allowed, _ := source(t, map[string]string{"/ok.srt": oneCue})
 	sub := httpapi.Submission{Spec: apigpu.CaptionSpec{URLVideo: allowed + "/v", URLSRT: allowed + "/ok.srt", HeadersSRT: map[string]string{"A": "b"}}.Clean()}
 	ctx, cancel := context.WithCancel(t.Context())
-	job, err := b.Submit(ctx, ann(), sub)
+	job, _, err := b.Submit(ctx, ann(), sub)
 	cancel()
 	if err != nil {
 		t.Fatal(err)
@@ -358,7 +358,7 @@ func TestNewWorkIsRefused(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	submit := func() error {
-		_, err := b.Submit(t.Context(), ann(), httpapi.Submission{Spec: apigpu.CaptionSpec{URLVideo: "http://video.example/v.mp4"}, Subtitle: []byte(oneCue)})
+		_, _, err := b.Submit(t.Context(), ann(), httpapi.Submission{Spec: apigpu.CaptionSpec{URLVideo: "http://video.example/v.mp4"}, Subtitle: []byte(oneCue)})
 		return err
 	}
 	roomy := b.Jobs.Blob
@@ -402,7 +402,7 @@ func TestUploadIsReceivedAndDiscarded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	job, err := b.Submit(t.Context(), ann(), httpapi.Submission{Upload: taken, Subtitle: []byte(oneCue)})
+	job, _, err := b.Submit(t.Context(), ann(), httpapi.Submission{Upload: taken, Subtitle: []byte(oneCue)})
 	if err != nil {
 		t.Fatal(err)
 	}

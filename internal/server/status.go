@@ -28,6 +28,8 @@ type Status struct {
 	Began    time.Time
 	Now      func() time.Time
 	Warnings []string // settings that should be changed
+	// Metrics of other parts, shown beside our own.
+	More []prometheus.Collector
 }
 
 // Health is the body of GET /health.
@@ -102,6 +104,7 @@ func count(rows []fleet.Instance, state gpu.State) (n int) {
 func (s *Status) Metrics() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(s.collector(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(s.More...)
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }
 
@@ -114,6 +117,7 @@ type collector struct {
 	storage   *prometheus.Desc
 	full      *prometheus.Desc
 	evicted   *prometheus.Desc
+	webhooks  *prometheus.Desc
 }
 
 func (s *Status) collector() *collector {
@@ -125,6 +129,7 @@ func (s *Status) collector() *collector {
 		storage:   prometheus.NewDesc("api_gpu_storage_bytes", "Storage: used by files, promised to jobs, free on the volume, and the limit of used and promised.", []string{"kind"}, nil),
 		full:      prometheus.NewDesc("api_gpu_storage_full", "1 while new work is refused for want of room.", nil, nil),
 		evicted:   prometheus.NewDesc("api_gpu_evicted_results_total", "Results removed before their time to make room.", nil, nil),
+		webhooks:  prometheus.NewDesc("api_gpu_webhooks_pending", "Webhooks of ended jobs that nobody took yet.", nil, nil),
 	}
 }
 
@@ -136,6 +141,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.storage
 	ch <- c.full
 	ch <- c.evicted
+	ch <- c.webhooks
 }
 
 // Collect implements prometheus.Collector.
@@ -158,6 +164,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(c.jobs, float64(queued), "queued")
 	gauge(c.jobs, float64(running), "running")
+	pending, err := c.status.Queue.PendingWebhooks(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(c.webhooks, err)
+		return
+	}
+	gauge(c.webhooks, float64(pending))
 	rows, err := c.status.Fleet.Instances(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(c.instances, err)

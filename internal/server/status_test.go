@@ -9,9 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/api-gpu/api-gpu/internal/blob"
 	"github.com/api-gpu/api-gpu/internal/fleet"
 	"github.com/api-gpu/api-gpu/internal/provider/static"
+	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
 func newStatus(t *testing.T, b *bench) (*Status, func(context.Context) error) {
@@ -48,6 +51,16 @@ func TestHealthAndMetrics(t *testing.T) {
 		t.Errorf("before it leads: %d %+v", code, h)
 	}
 	b.submit(t, ann())
+	hooked, err := b.Queue.Submit(t.Context(), queue.Draft{Client: "ann", Subtitle: []byte("1"), WebhookURL: "https://n8n.example/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Queue.Cancel(t.Context(), hooked.ID); err != nil {
+		t.Fatal(err)
+	}
+	other := prometheus.NewGauge(prometheus.GaugeOpts{Name: "api_gpu_other", Help: "Of another part."})
+	other.Set(7)
+	s.More = []prometheus.Collector{other}
 	running := b.submit(t, ann())
 	if _, err := b.Queue.Claim(t.Context(), running.ID, "instance", 0); err != nil {
 		t.Fatal(err)
@@ -68,7 +81,7 @@ func TestHealthAndMetrics(t *testing.T) {
 	s.Metrics().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, line := range []string{
 		`api_gpu_jobs{status="queued"} 1`, `api_gpu_jobs{status="running"} 1`, `api_gpu_instances{state="booting"} 1`,
-		`api_gpu_instances{state="ready"} 0`, `api_gpu_leading 1`, "go_goroutines",
+		`api_gpu_instances{state="ready"} 0`, `api_gpu_leading 1`, "api_gpu_webhooks_pending 1", "api_gpu_other 7", "go_goroutines",
 		`api_gpu_storage_bytes{kind="used"} 0`, `api_gpu_storage_bytes{kind="promised"} 0`, `api_gpu_storage_bytes{kind="free"} `,
 		`api_gpu_storage_bytes{kind="limit"} 0`, `api_gpu_storage_full 0`, `api_gpu_evicted_results_total 0`,
 	} {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/client"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 )
 
@@ -129,6 +130,21 @@ func TestAssignRefusals(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 	if left := names(t, b.dir); len(left) != 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// A worker alone keeps no keys and calls nobody, and says so.
+func TestPromisesOfAnOrchestrator(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	spec := apigpu.CaptionSpec{URLVideo: "http://127.0.0.1:1/v.mp4", SRT: oneCue}
+	for field, r := range map[string]client.Request{
+		"Idempotency-Key": {Spec: spec, IdempotencyKey: "k"}, "webhook_url": {Spec: spec, WebhookURL: "https://n8n.example/"},
+	} {
+		_, err := b.client.Caption(t.Context(), r)
+		if e := apigpu.AsError(err); apigpu.CodeOf(err) != apigpu.InvalidRequest || e.Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
 	}
 }
 

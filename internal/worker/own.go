@@ -69,7 +69,19 @@ func (o *ownJobs) Discard(upload string) {
 	}
 }
 
-func (o *ownJobs) Submit(ctx context.Context, who httpapi.Caller, s httpapi.Submission) (apigpu.Job, error) {
+// Submit keeps no keys and sends no webhooks: both are promises that outlive
+// this process, and its memory does not.
+func (o *ownJobs) Submit(ctx context.Context, who httpapi.Caller, s httpapi.Submission) (apigpu.Job, bool, error) {
+	for field, value := range map[string]string{"Idempotency-Key": s.Key, "webhook_url": s.WebhookURL} {
+		if value != "" {
+			return apigpu.Job{}, false, apigpu.E(apigpu.InvalidRequest, nil, "A worker alone does not know %s: an orchestrator does.", field).WithField(field)
+		}
+	}
+	j, err := o.submit(ctx, who, s)
+	return j, false, err
+}
+
+func (o *ownJobs) submit(ctx context.Context, who httpapi.Caller, s httpapi.Submission) (apigpu.Job, error) {
 	w := o.worker()
 	if _, _, err := w.fit(); err != nil {
 		return apigpu.Job{}, err

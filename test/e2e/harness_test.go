@@ -261,7 +261,14 @@ func ffmpeg(t testing.TB, args ...string) []byte {
 
 func command(t testing.TB, name string, args ...string) []byte {
 	t.Helper()
+	return commandIn(t, "", name, args...)
+}
+
+// commandIn runs a program in a folder and returns what it printed.
+func commandIn(t testing.TB, dir, name string, args ...string) []byte {
+	t.Helper()
 	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	if err := cmd.Run(); err != nil {

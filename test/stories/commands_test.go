@@ -2,11 +2,17 @@ package stories
 
 import (
 	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,6 +23,7 @@ import (
 const (
 	startTimeout = 30 * time.Second
 	stopTimeout  = 60 * time.Second
+	hookTimeout  = 60 * time.Second
 	lookGap      = 20 * time.Millisecond
 )
 
@@ -79,6 +86,56 @@ func start(ts *testscript.TestScript, name, variable string, settings []string) 
 	}
 }
 
+// hook starts a receiver of webhooks and sets $HOOKS. It answers its first
+// call 409, as n8n does when it is not ready. hook wait waits for the call
+// after that, and leaves it as a receiver would have it: its headers in $id,
+// $timestamp and $signature, its body in body.json.
+func hook() func(*testscript.TestScript, bool, []string) {
+	type call struct {
+		uri    string
+		header http.Header
+		body   []byte
+	}
+	stories := map[string]chan call{} // by address
+	var mu sync.Mutex
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if len(args) > 0 {
+			mu.Lock()
+			calls := stories[ts.Getenv("HOOKS")]
+			mu.Unlock()
+			select {
+			case c := <-calls:
+				ts.Check(os.WriteFile(ts.MkAbs("body.json"), c.body, 0o600))
+				for variable, value := range map[string]string{
+					"id": c.header.Get("webhook-id"), "timestamp": c.header.Get("webhook-timestamp"),
+					"signature": c.header.Get("webhook-signature"), "uri": c.uri,
+				} {
+					ts.Setenv(variable, value)
+				}
+			case <-time.After(hookTimeout):
+				ts.Fatalf("nobody called")
+			}
+			return
+		}
+		calls := make(chan call, 10)
+		var early atomic.Bool
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if early.CompareAndSwap(false, true) {
+				w.WriteHeader(http.StatusConflict)
+				return
+			}
+			body, _ := io.ReadAll(r.Body)
+			calls <- call{r.URL.RequestURI(), r.Header, body}
+			fmt.Fprint(w, "Accepted")
+		}))
+		ts.Defer(server.Close)
+		ts.Setenv("HOOKS", server.URL)
+		mu.Lock()
+		defer mu.Unlock()
+		stories[server.URL] = calls
+	}
+}
+
 // end stops a program as a service manager does.
 func end(ts *testscript.TestScript, command *exec.Cmd, ended <-chan struct{}) {
 	_ = command.Process.Signal(syscall.SIGTERM) // it may have ended already
@@ -106,21 +163,23 @@ func leftovers(dir string) (left []string) {
 	return left
 }
 
-// readme NAME runs a block of the README as it is written, but for the two
-// addresses in it: the story's server stands for localhost:3000, and its
-// files for example.com. What a block leaves in $job the next one finds.
-func readme(blocks map[string]string) func(*testscript.TestScript, bool, []string) {
+// document returns the command NAME of a story that runs a block of this
+// document as it is written, but for the addresses in it: the story's server
+// stands for localhost:3000, its files for example.com, and what it hooks for
+// hooks.example.com. What a block leaves in $job the next one finds.
+func document(file string, blocks map[string]string) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		if len(args) != 1 || blocks[args[0]] == "" {
-			ts.Fatalf("usage: readme NAME, of a block in README.md")
+			ts.Fatalf("want the NAME of a block in %s", file)
 		}
 		block := strings.NewReplacer(
-			"http://localhost:3000", ts.Getenv("API"), "https://example.com", ts.Getenv("FILES"),
+			"http://localhost:3000", ts.Getenv("API"), "https://example.com", ts.Getenv("FILES"), "https://hooks.example.com", ts.Getenv("HOOKS"),
+			"bin/orchestrator", "orchestrator",
 		).Replace(blocks[args[0]])
 		script := "set -eu\njob=$(cat .job 2>/dev/null || true)\n" + block + "\necho \"$job\" >.job\n"
 		err := ts.Exec("bash", "-c", script)
 		if (err != nil) != neg {
-			ts.Fatalf("readme %s: error %v", args[0], err)
+			ts.Fatalf("%s of %s: error %v", args[0], file, err)
 		}
 		ts.Setenv("job", strings.TrimSpace(ts.ReadFile(".job")))
 	}

@@ -38,7 +38,6 @@ func TestStories(t *testing.T) {
 	bin := build(t)
 	samples := t.TempDir()
 	makeSamples(t, samples)
-	blocks := readmeBlocks(t)
 	files := httptest.NewServer(http.FileServer(http.Dir(samples)))
 	t.Cleanup(files.Close)
 	testscript.Run(t, testscript.Params{
@@ -62,54 +61,62 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":  serve,
 			"work":   work,
-			"readme": readme(blocks),
+			"hook":   hook(),
+			"readme": document(documents["readme"], blocks(t, documents["readme"])),
+			"recipe": document(documents["recipe"], blocks(t, documents["recipe"])),
 		},
 	})
 }
 
-// TestReadmeCommandsAreRun fails where the README shows a curl that no story
-// runs, or a story runs one that is gone.
-func TestReadmeCommandsAreRun(t *testing.T) {
+// documents are those whose commands are run, by the command of a story that
+// runs one.
+var documents = map[string]string{"readme": "README.md", "recipe": "docs/recipes/curl.md"}
+
+// TestDocumentedCommandsAreRun fails where a document shows a curl that no
+// story runs, or a story runs one that is gone.
+func TestDocumentedCommandsAreRun(t *testing.T) {
 	t.Parallel()
 	scripts, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("no story: %v", err)
 	}
-	run := map[string]bool{}
+	run := map[string]map[string]bool{"readme": {}, "recipe": {}}
 	for _, script := range scripts {
 		text, err := os.ReadFile(script)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`(?m)^readme (\S+)`).FindAllSubmatch(text, -1) {
-			run[string(m[1])] = true
+		for _, m := range regexp.MustCompile(`(?m)^(readme|recipe) (\S+)`).FindAllSubmatch(text, -1) {
+			run[string(m[1])][string(m[2])] = true
 		}
 	}
-	shown := slices.Sorted(maps.Keys(readmeBlocks(t)))
-	if got := slices.Sorted(maps.Keys(run)); !slices.Equal(got, shown) {
-		t.Errorf("the stories run %q, README.md shows %q", got, shown)
+	for command, file := range documents {
+		shown := slices.Sorted(maps.Keys(blocks(t, file)))
+		if got := slices.Sorted(maps.Keys(run[command])); !slices.Equal(got, shown) {
+			t.Errorf("the stories run %q, %s shows %q", got, file, shown)
+		}
 	}
 }
 
-// readmeBlocks returns the shell blocks of the README that ask a server, by
-// the name in the comment before each.
-func readmeBlocks(t *testing.T) map[string]string {
+// blocks returns the shell blocks of a document that ask a server, by the
+// name in the comment before each.
+func blocks(t *testing.T, file string) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	text, err := os.ReadFile(filepath.Join(root, file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := map[string]string{}
+	found := map[string]string{}
 	for _, m := range regexp.MustCompile("(?s)(?:<!-- run: (\\w+) -->\n)?```sh\n(.*?)```").FindAllSubmatch(text, -1) {
 		name, block := string(m[1]), string(m[2])
 		switch {
 		case name != "":
-			blocks[name] = block
+			found[name] = block
 		case strings.Contains(block, "curl"):
-			t.Errorf("README.md shows a curl without a name, so no story can run it:\n%s", block)
+			t.Errorf("%s shows a curl without a name, so no story can run it:\n%s", file, block)
 		}
 	}
-	return blocks
+	return found
 }
 
 // build builds the programs as make does, so that both share what is
