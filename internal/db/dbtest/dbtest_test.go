@@ -48,3 +48,31 @@ func BenchmarkSQLite(b *testing.B) {
 		dbtest.SQLite(b)
 	}
 }
+
+// Each test has a PostgreSQL database of its own, and a copy is as the
+// original was.
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	url := dbtest.PostgresURL(t)
+	a, b := dbtest.Open(t, url), dbtest.Postgres(t)
+	if a.Dialect() != db.PostgreSQL {
+		t.Errorf("dialect is %s", a.Dialect())
+	}
+	err := a.Tx(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.Exec("CREATE TABLE mine (id integer)")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const query = "SELECT id FROM mine"
+	if _, err := b.Read().ExecContext(t.Context(), query); err == nil {
+		t.Error("two tests share a database")
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dbtest.Open(t, dbtest.Copy(t, url)).Read().ExecContext(t.Context(), query); err != nil {
+		t.Errorf("the copy: %v", err)
+	}
+}
