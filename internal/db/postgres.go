@@ -95,7 +95,9 @@ func lockMigrations(ctx context.Context, db *sql.DB) (unlock func(), err error) 
 	}
 	drop := func() {
 		// Its settings are not those of the pool any more: it is not used again.
-		_ = conn.Raw(func(c any) error { return errors.Join(c.(*stdlib.Conn).Conn().Close(context.WithoutCancel(ctx)), errDropped) })
+		_ = conn.Raw(func(c any) error {
+			return errors.Join(c.(*stdlib.Conn).Conn().Close(context.WithoutCancel(ctx)), errDropped)
+		})
 		_ = conn.Close()
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -67,13 +68,36 @@ func (q *Queue) TakeOver(ctx context.Context, id string) (Job, error) {
 
 // Heartbeat renews a lease. It is no news to anybody.
 func (q *Queue) Heartbeat(ctx context.Context, l Lease) error {
-	return q.fenced(ctx, l, "renew lease", `lease_until = $4`, db.Millis(q.now().Add(LeaseFor)))
+	return q.fencedTelling(ctx, nobody, l, "renew lease", `lease_until = $4`, db.Millis(q.now().Add(LeaseFor)))
 }
 
 // Release ends a lease early, so that the next process takes the job over at
 // once: the last word of a driver that is told to stop.
 func (q *Queue) Release(ctx context.Context, l Lease) error {
 	return q.announced(l, q.fenced(ctx, l, "release lease", `lease_until = $4`, db.Millis(q.now())))
+}
+
+// Orphan ends the leases of all running jobs within tx: of those that no
+// process drives, as the one that wrote tx knows. Each is then taken over at
+// once, at the same attempt. A driver that lives after all is fenced by that.
+func (q *Queue) Orphan(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, `UPDATE jobs SET lease_until = $1 WHERE status = 'running' AND lease_until > $1`, db.Millis(q.now()))
+	if err != nil {
+		return fmt.Errorf("end leases of jobs: %w", err)
+	}
+	return nil
+}
+
+// Shift moves all times that a job which has not ended is measured by, within
+// tx: the clock was set, and by d. When it was created stays as it was told.
+func (q *Queue) Shift(ctx context.Context, tx *sql.Tx, d time.Duration) error {
+	_, err := tx.ExecContext(ctx, `UPDATE jobs SET waiting_until = waiting_until + $1, running_until = running_until + $1,
+		lease_until = lease_until + $1, started_at = started_at + $1, revision = revision + 1
+		WHERE status IN ('queued', 'running')`, d.Milliseconds())
+	if err != nil {
+		return fmt.Errorf("move deadlines of jobs: %w", err)
+	}
+	return q.notify(ctx, tx, spread, []string{anyJob})
 }
 
 // Progress is how far a running job is.
@@ -89,7 +113,7 @@ func (q *Queue) Report(ctx context.Context, l Lease, p Progress) error {
 	if !(percent >= 0) { // also not a number, which no row takes
 		percent = 0
 	}
-	err := q.fenced(ctx, l, "report progress",
+	err := q.fencedTelling(ctx, tell, l, "report progress",
 		`phase = $4, progress = CASE WHEN progress > $5 THEN progress ELSE $5 END, revision = revision + 1`, p.Phase, min(percent, 100))
 	if err == nil {
 		q.news.tell(l.JobID)
@@ -100,14 +124,19 @@ func (q *Queue) Report(ctx context.Context, l Lease, p Progress) error {
 // Note tells why queued jobs wait. It changes nothing for those that know.
 func (q *Queue) Note(ctx context.Context, note string) error {
 	_, err := q.change(ctx, `UPDATE jobs SET phase_note = $1, revision = revision + 1
-		WHERE status = 'queued' AND phase_note <> $1 RETURNING id`, note)
+		WHERE status = 'queued' AND phase_note <> $1 RETURNING id`, db.Text(note))
 	return err
 }
 
-// fenced runs one update of a running job under its lease, and tells nobody.
-// sets begins its parameters at $4.
+// fenced runs one update of a running job under its lease, and spreads the
+// news to other processes; announced does so in this one. sets begins its
+// parameters at $4.
 func (q *Queue) fenced(ctx context.Context, l Lease, what, sets string, args ...any) error {
-	ids, err := q.write(ctx, `UPDATE jobs SET `+sets+`
+	return q.fencedTelling(ctx, spread, l, what, sets, args...)
+}
+
+func (q *Queue) fencedTelling(ctx context.Context, how reach, l Lease, what, sets string, args ...any) error {
+	ids, err := q.write(ctx, how, `UPDATE jobs SET `+sets+`
 		WHERE id = $1 AND attempt = $2 AND owner = $3 AND status = 'running' RETURNING id`,
 		append([]any{l.JobID, l.Attempt, l.Owner}, args...)...)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/db"
+	"github.com/api-gpu/api-gpu/internal/db/dbtest"
 	"github.com/api-gpu/api-gpu/internal/provider/providertest"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
@@ -35,7 +36,7 @@ type bench struct {
 	reopen func() *db.DB
 }
 
-func newBench(t *testing.T, e engine) *bench {
+func newBench(t *testing.T, e dbtest.Engine) *bench {
 	t.Helper()
 	open := e(t)
 	d, clock := open(), providertest.NewClock(noon)
@@ -114,7 +115,7 @@ func outcome(id string) queue.Outcome {
 func why() *apigpu.Error { return apigpu.E(apigpu.GPULost, nil, "The machine went away.") }
 
 // exercise is the conformance suite: every engine passes it.
-func exercise(t *testing.T, e engine) {
+func exercise(t *testing.T, e dbtest.Engine) {
 	for _, c := range []struct {
 		name string
 		run  func(*bench)
@@ -140,6 +141,10 @@ func exercise(t *testing.T, e engine) {
 		{"revision rises", revisionRises},
 		{"wait", wait},
 		{"wait across processes", waitAcross},
+		{"follow", follow},
+		{"shift", shift},
+		{"orphan", orphan},
+		{"odd names", oddNames},
 		{"final", final},
 		{"watch", watch},
 		{"delete", deleteEnded},
@@ -302,6 +307,26 @@ func survives(b *bench) {
 		b.Errorf("after reopening:\n%s", d)
 	}
 	b.ok(again.Complete(b.Context(), j.Lease(), outcome(j.ID)))
+}
+
+// oddNames: an id is what a stranger wrote into a URL.
+func oddNames(b *bench) {
+	for _, id := range []string{"job_\x00", "\xff", "job_é", "'", ""} {
+		_, err := b.Job(b.Context(), id)
+		b.want(err, apigpu.JobNotFound)
+		_, err = b.Subtitle(b.Context(), id)
+		b.want(err, apigpu.JobNotFound)
+		_, err = b.Cancel(b.Context(), id)
+		b.want(err, apigpu.JobNotFound)
+		_, err = b.List(b.Context(), queue.Filter{Client: id, Before: id, Limit: 1})
+		b.ok(err)
+	}
+	odd := apigpu.E(apigpu.GPULost, nil, "It said \x00 and \xff.")
+	got, err := b.Requeue(b.Context(), b.running().Lease(), queue.Setback{Why: odd})
+	b.ok(err)
+	if got.PhaseNote != "It said \uFFFD and \uFFFD." {
+		b.Errorf("told %q", got.PhaseNote)
+	}
 }
 
 // impossibleRows: the table itself refuses what no code may write.
