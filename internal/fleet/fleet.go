@@ -44,7 +44,11 @@ type Config struct {
 	// DestroyAtEnd ends every instance of ours when Run ends.
 	DestroyAtEnd bool
 	Log          *slog.Logger
-	Now          func() time.Time
+	// Now is the clock, which all processes on the database share; nil is the
+	// database's own. Elapsed is the time since some moment by a clock that
+	// nobody sets; nil is this machine's. Tests have others, of both.
+	Now     func() time.Time
+	Elapsed func() time.Duration
 }
 
 // Fleet is the set of machines of one database.
@@ -67,6 +71,14 @@ type Fleet struct {
 	calling   map[string]bool           // label → a contact is under way
 	asked     map[string]time.Time      // label → the last contact began
 	clients   map[string]*client.Client // address and label → client
+
+	clockSets int // how often the clock was set
+
+	clock struct { // taken before mu
+		sync.Mutex
+		base     time.Duration // offset to which the deadlines are true
+		unsteady time.Duration // elapsed when it was found to be set; 0 where it is not
+	}
 
 	contacts sync.WaitGroup
 }
@@ -92,16 +104,29 @@ type stray struct {
 
 // New returns a fleet that does nothing before Run.
 func New(cfg Config) *Fleet {
-	return &Fleet{
+	if cfg.Now == nil {
+		cfg.Now = cfg.DB.Now
+	}
+	if cfg.Elapsed == nil {
+		start := time.Now()
+		cfg.Elapsed = func() time.Duration { return time.Since(start) }
+	}
+	f := &Fleet{
 		cfg: cfg, holder: newHolder(), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		exited: map[string]bool{}, strays: map[string]stray{}, calling: map[string]bool{},
 		asked: map[string]time.Time{}, clients: map[string]*client.Client{},
 	}
+	f.clock.base = f.offset()
+	return f
 }
 
 // Changed is poked whenever an instance changed, for the one that waits for
 // slots.
 func (f *Fleet) Changed() <-chan struct{} { return f.changed }
+
+// MayDrive reports whether this process may claim jobs and drive them. On
+// PostgreSQL any may; on SQLite the second process stands by.
+func (f *Fleet) MayDrive() bool { return f.cfg.DB.Dialect() == db.PostgreSQL || f.Leading() }
 
 // Leading reports whether this process may act.
 func (f *Fleet) Leading() bool {

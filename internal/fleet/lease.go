@@ -71,19 +71,32 @@ func newHolder() string { return rand.Text() }
 // that workers, which remember the highest they heard, also follow a database
 // that was restored or begun anew.
 func (f *Fleet) hold(ctx context.Context) (bool, error) {
+	if err := f.followClock(ctx); err != nil {
+		return false, err
+	}
 	now := f.cfg.Now()
 	f.mu.Lock()
-	fresh := f.epoch != 0 && now.Before(f.renewAt)
+	before := f.epoch
+	fresh := before != 0 && now.Before(f.renewAt)
 	f.mu.Unlock()
+	if before == 0 && !f.Steady() {
+		return false, nil
+	}
 	if fresh {
 		return true, nil // each write checks the row itself: this only saves one
 	}
 	var epoch int64
 	err := f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, `
+		err := tx.QueryRowContext(ctx, `
 			UPDATE fleet SET epoch = CASE WHEN holder = $1 THEN epoch WHEN epoch >= $3 THEN epoch + 1 ELSE $3 END, holder = $1, lease_until = $2
 			WHERE one = 1 AND (holder = $1 OR lease_until <= $3) RETURNING epoch`,
 			f.holder, millis(now.Add(leaseFor)), millis(now)).Scan(&epoch)
+		if err != nil || epoch == before || f.cfg.DB.Dialect() != db.SQLite {
+			return err
+		}
+		// Only the holder drives jobs there: the one before us is gone, and its
+		// jobs need not wait until their leases run out too.
+		return f.cfg.Queue.Orphan(ctx, tx)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		epoch, err = 0, nil

@@ -148,7 +148,14 @@ func (f *Fleet) Tick(ctx context.Context) error {
 func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 	now := f.cfg.Now()
 	leading, err := f.hold(ctx)
-	if err != nil || !leading {
+	if err != nil {
+		return now.Add(tickLive), err
+	}
+	if !leading {
+		rows, err := f.live(ctx)
+		if err == nil {
+			f.forget(rows) // it may drive jobs all the same
+		}
 		return now.Add(tickLive), err
 	}
 	err = f.observe(ctx)
@@ -194,9 +201,12 @@ func pace(rows []Instance) time.Duration {
 // what follows in the transaction that read: no answer of a worker is lost in
 // between. The listing comes first, so that a row written meanwhile is never
 // taken for absent.
+//
+// A listing during which the clock was set says nothing of lasting.
 func (f *Fleet) observe(ctx context.Context) error {
+	before := f.timesSet()
 	snapshot, err := f.list(ctx)
-	if err != nil || snapshot == nil {
+	if err != nil || snapshot == nil || f.timesSet() != before || !f.Steady() {
 		return err
 	}
 	var s Sighting

@@ -19,7 +19,6 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/db"
-	"github.com/api-gpu/api-gpu/internal/db/dbtest"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 	"github.com/api-gpu/api-gpu/internal/link"
 	"github.com/api-gpu/api-gpu/internal/provider/providertest"
@@ -127,7 +126,7 @@ const (
 
 func newRig(t *testing.T, change ...func(*Config, *providertest.FakeConfig)) *rig {
 	t.Helper()
-	r := &rig{T: t, clock: providertest.NewClock(noon), db: dbtest.SQLite(t)}
+	r := &rig{T: t, clock: providertest.NewClock(noon), db: engineOf(t)(t)()}
 	identity, err := LoadIdentity(t.Context(), r.db, "us", "a root secret")
 	r.ok(err)
 	r.workers = newWorkers(t, identity.Secret)
@@ -155,6 +154,7 @@ func (r *rig) start() *process {
 	p := &process{}
 	c := r.config
 	c.Now = func() time.Time { p.point(); return r.clock.Now() }
+	c.Elapsed = r.clock.Elapsed
 	c.Log = slog.New(p)
 	p.Fleet = New(c)
 	return p
