@@ -9,11 +9,79 @@ import (
 	"time"
 )
 
+// MaxDrift is how far a clock may leave the monotonic one from one look to the
+// next: more is a clock that was set, or a machine that was suspended.
+const MaxDrift = 5 * time.Second
+
+// Clock is the time that rows are compared with. It does not jump: when its
+// source is set, it goes on as if nothing had happened until somebody has
+// moved the deadlines in the database, and says so by Follow. Its methods are
+// safe for concurrent use.
+type Clock struct {
+	source  func() time.Time
+	elapsed func() time.Duration
+
+	mu   sync.Mutex
+	base time.Duration // the source's distance from the monotonic clock
+}
+
+// NewClock returns a clock over a source that may be set, and the time since
+// some moment by a clock that nobody sets.
+func NewClock(source func() time.Time, elapsed func() time.Duration) *Clock {
+	c := &Clock{source: source, elapsed: elapsed}
+	c.base = c.distance(source())
+	return c
+}
+
+func (c *Clock) distance(t time.Time) time.Duration {
+	return time.Duration(t.UnixNano()) - c.elapsed()
+}
+
+// Now is the time.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.source()
+	distance := c.distance(now)
+	if (distance - c.base).Abs() > MaxDrift {
+		return time.Unix(0, int64(c.base+c.elapsed()))
+	}
+	c.base = distance // what runs a little wrong is followed
+	return now
+}
+
+// Jump is by how much the source was set, 0 where it was not.
+func (c *Clock) Jump() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if by := c.distance(c.source()) - c.base; by.Abs() > MaxDrift {
+		return by
+	}
+	return 0
+}
+
+// Follow lets the clock jump by as much: deadlines are true to that now.
+func (c *Clock) Follow(by time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.base += by
+}
+
+// Elapsed is the time since some moment, whatever anybody sets: for what lasts
+// within this process.
+func (c *Clock) Elapsed() time.Duration { return c.elapsed() }
+
+// sinceNow is the time since it was called.
+func sinceNow() func() time.Duration {
+	start := time.Now()
+	return func() time.Duration { return time.Since(start) }
+}
+
 // Times of the server's clock.
 const (
-	// clockGap is how often it is asked. Between two answers the time goes on
+	// ClockGap is how often it is asked. Between two answers the time goes on
 	// by this machine's monotonic clock, which nobody sets.
-	clockGap = 5 * time.Second
+	ClockGap = 5 * time.Second
 	// clockTimeout bounds one question. A slow answer would be a wrong one, too:
 	// half of the way is taken for the way back.
 	clockTimeout = 2 * time.Second
@@ -55,7 +123,7 @@ func (c *serverClock) measure(ctx context.Context) error {
 
 // run keeps the clock right until ctx ends.
 func (c *serverClock) run(ctx context.Context, log *slog.Logger) {
-	tick := time.NewTicker(clockGap)
+	tick := time.NewTicker(ClockGap)
 	defer tick.Stop()
 	for {
 		select {

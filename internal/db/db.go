@@ -59,7 +59,7 @@ type DB struct {
 	dialect Dialect
 	writer  *sql.DB
 	reader  *sql.DB
-	now     func() time.Time
+	clock   *Clock
 
 	config  *pgx.ConnConfig // PostgreSQL: to connect once more
 	stop    func()          // ends what runs beside; nil where nothing does
@@ -106,7 +106,7 @@ func connect(ctx context.Context, url string, opts Options) (*DB, error) {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	// One file is used by the processes of one machine, which have one clock.
-	d.now = opts.now()
+	d.clock = NewClock(opts.now(), sinceNow())
 	return d, nil
 }
 
@@ -209,7 +209,10 @@ func (d *DB) ForUpdate() string {
 // Now is the time that rows are compared with: the same for all processes on
 // this database, to within a round trip. On SQLite it is this machine's, on
 // PostgreSQL the server's.
-func (d *DB) Now() time.Time { return d.now() }
+func (d *DB) Now() time.Time { return d.clock.Now() }
+
+// Clock is the clock behind Now.
+func (d *DB) Clock() *Clock { return d.clock }
 
 // isRetryable tells whether a transaction failed only for meeting another.
 func isRetryable(err error) bool {

@@ -43,14 +43,14 @@ func openPostgres(ctx context.Context, url string, opts Options) (*DB, error) {
 	config.ConnectTimeout = pgConnect
 	config.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}).DialContext
 	d := &DB{dialect: PostgreSQL, config: config, writer: pgPool(config, pgWriters, false), reader: pgPool(config, pgReaders, true)}
-	clock := &serverClock{db: d.reader, local: opts.now()}
-	d.now = clock.now
-	if err := clock.measure(ctx); err != nil {
+	server := &serverClock{db: d.reader, local: opts.now()}
+	if err := server.measure(ctx); err != nil {
 		return nil, errors.Join(reachable(err), d.Close())
 	}
+	d.clock = NewClock(server.now, sinceNow())
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.stop = stop
-	d.running.Go(func() { clock.run(run, opts.log()) })
+	d.running.Go(func() { server.run(run, opts.log()) })
 	return d, nil
 }
 

@@ -38,13 +38,13 @@ type Config struct {
 	// could be stored.
 	ResultGrace time.Duration
 	Log         *slog.Logger
-	Now         func() time.Time
+	Now         func() time.Time // the clock of the database
 }
 
 // Dispatcher drives the jobs of one process.
 type Dispatcher struct {
 	cfg     Config
-	started time.Time
+	started time.Duration // as the fleet measures it, whatever the clock shows
 	drivers sync.WaitGroup
 	full    bool // the last round found no room for a result; used by Run only
 	rests   rests
@@ -55,7 +55,7 @@ type Dispatcher struct {
 
 // New returns a dispatcher that does nothing before Run.
 func New(cfg Config) *Dispatcher {
-	return &Dispatcher{cfg: cfg, started: cfg.Now(), driving: map[queue.Lease]bool{}}
+	return &Dispatcher{cfg: cfg, started: cfg.Fleet.Elapsed(), driving: map[queue.Lease]bool{}}
 }
 
 // Run drives jobs until ctx ends. Then it hands the running ones back, so
@@ -66,7 +66,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	timer := time.NewTicker(tick)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		if d.cfg.Fleet.Leading() {
+		if d.cfg.Fleet.MayDrive() {
 			if err := d.round(ctx); err != nil && ctx.Err() == nil {
 				d.cfg.Log.ErrorContext(ctx, "dispatch", "error", err)
 			}
@@ -82,7 +82,12 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 }
 
 // round starts what can be started now. Each part runs though another failed.
+// While the clock cannot be believed nothing is judged by it: that is over
+// within a second where the fleet is led here, and 15 s elsewhere.
 func (d *Dispatcher) round(ctx context.Context) error {
+	if !d.cfg.Fleet.Steady() {
+		return nil
+	}
 	open, err := d.cfg.Queue.Open(ctx)
 	if err != nil {
 		return err
@@ -92,7 +97,7 @@ func (d *Dispatcher) round(ctx context.Context) error {
 			err = errors.Join(err, d.takeOver(ctx, j))
 		}
 	}
-	if d.cfg.Now().Sub(d.started) >= settleIn {
+	if d.cfg.Fleet.Elapsed()-d.started >= settleIn {
 		err = errors.Join(err, d.cfg.Queue.Expire(ctx))
 	}
 	free, slotsErr := d.cfg.Fleet.Slots(ctx)

@@ -7,28 +7,27 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
-// maxDrift is how far the clock may leave the monotonic one between two looks:
-// more is a clock that was set, or a machine that was suspended. What is
-// slower than that is followed.
-const maxDrift = 5 * time.Second
+// Waits between the moment at which the clock is found to be set and the
+// moment at which it is followed. The time of a PostgreSQL server is asked
+// every db.ClockGap: before the leader moves deadlines all processes must know
+// that they are not to be believed, and they wait until the leader must have
+// done it.
+const (
+	clockShared = 2 * db.ClockGap
+	clockOthers = 2 * leaseFor
+)
 
-// offset is the clock's distance from the monotonic one: it changes only when
-// the clock is set.
-func (f *Fleet) offset() time.Duration {
-	return time.Duration(f.cfg.Now().UnixNano()) - f.cfg.Elapsed()
-}
+// Elapsed is the time since some moment, whatever the clock shows: for what
+// lasts in this process.
+func (f *Fleet) Elapsed() time.Duration { return f.cfg.Clock.Elapsed() }
 
-// Steady reports whether the clock can be believed: it has not been set since
-// the deadlines in the database were last true to it. Until then nobody may
-// judge by them.
-func (f *Fleet) Steady() bool {
-	f.clock.Lock()
-	defer f.clock.Unlock()
-	return (f.offset() - f.clock.base).Abs() <= maxDrift
-}
+// Steady reports whether deadlines can be believed: the clock was not set, or
+// they have been moved with it.
+func (f *Fleet) Steady() bool { return f.cfg.Clock.Jump() == 0 }
 
 // followClock moves all open deadlines when the clock was set, by as much, so
 // that nothing expires that has not lasted. The holder of the fleet lease does
@@ -37,36 +36,61 @@ func (f *Fleet) Steady() bool {
 func (f *Fleet) followClock(ctx context.Context) error {
 	f.clock.Lock()
 	defer f.clock.Unlock()
-	offset := f.offset()
-	by := offset - f.clock.base
-	if by.Abs() <= maxDrift {
-		f.clock.base, f.clock.unsteady = offset, 0
+	by := f.cfg.Clock.Jump()
+	if by == 0 {
+		f.clock.found = 0
 		return nil
+	}
+	elapsed := f.Elapsed()
+	if f.clock.found == 0 {
+		f.clock.found = max(1, elapsed)
 	}
 	f.mu.Lock()
 	epoch := f.epoch
 	f.mu.Unlock()
-	if f.clock.unsteady == 0 {
-		f.clock.unsteady = max(1, f.cfg.Elapsed())
-	}
-	if epoch == 0 {
-		if f.cfg.Elapsed()-f.clock.unsteady < leaseFor {
-			return nil
+	wait := clockOthers
+	if epoch != 0 {
+		wait = 0
+		if f.cfg.DB.Dialect() == db.PostgreSQL {
+			wait = clockShared
 		}
-	} else if err := f.moveDeadlines(ctx, epoch, by); err != nil {
+	}
+	if elapsed-f.clock.found < wait {
+		return nil
+	}
+	f.clock.found = 0
+	if epoch == 0 {
+		f.clockSet(by)
+		return nil
+	}
+	return f.leadClock(ctx, epoch, by)
+}
+
+// leadClock moves the deadlines and the clock. Between the two nothing must
+// expire, so the later of the two comes first.
+func (f *Fleet) leadClock(ctx context.Context, epoch int64, by time.Duration) error {
+	if by < 0 {
+		f.clockSet(by)
+	}
+	if err := f.moveDeadlines(ctx, epoch, by); err != nil {
+		if by < 0 {
+			f.clockSet(-by) // as before: the next round tries again
+		}
 		return fmt.Errorf("move deadlines: %w", err)
 	}
-	f.clock.base, f.clock.unsteady = offset, 0
-	f.clockSet(by)
-	if epoch != 0 {
-		f.cfg.Log.WarnContext(ctx, "the clock was set: all open deadlines are moved with it", "by", by)
+	if by > 0 {
+		f.clockSet(by)
 	}
+	f.cfg.Log.WarnContext(ctx, "the clock was set: all open deadlines are moved with it", "by", by.Round(time.Second))
 	return nil
 }
 
 // moveDeadlines writes what followClock says, if we still hold the lease.
 func (f *Fleet) moveDeadlines(ctx context.Context, epoch int64, by time.Duration) error {
 	now := f.cfg.Now()
+	if by > 0 {
+		now = now.Add(by)
+	}
 	err := f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
 		var held int64
 		err := tx.QueryRowContext(ctx, `UPDATE fleet SET lease_until = $1 WHERE one = 1 AND holder = $2 AND epoch = $3 RETURNING epoch`,
@@ -100,9 +124,10 @@ func shiftInstances(ctx context.Context, tx *sql.Tx, by time.Duration, now time.
 	return nil
 }
 
-// clockSet makes what is kept in memory true to the clock. Silence before it
-// is nobody's.
+// clockSet follows the clock, also with what is kept in memory. Silence before
+// it is nobody's.
 func (f *Fleet) clockSet(by time.Duration) {
+	f.cfg.Clock.Follow(by)
 	now := f.cfg.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -44,11 +44,10 @@ type Config struct {
 	// DestroyAtEnd ends every instance of ours when Run ends.
 	DestroyAtEnd bool
 	Log          *slog.Logger
-	// Now is the clock, which all processes on the database share; nil is the
-	// database's own. Elapsed is the time since some moment by a clock that
-	// nobody sets; nil is this machine's. Tests have others, of both.
-	Now     func() time.Time
-	Elapsed func() time.Duration
+	// Clock is that of the database; nil is just that. Now is Clock.Now where
+	// it is nil. Tests have others, of both.
+	Clock *db.Clock
+	Now   func() time.Time
 }
 
 // Fleet is the set of machines of one database.
@@ -76,8 +75,7 @@ type Fleet struct {
 
 	clock struct { // taken before mu
 		sync.Mutex
-		base     time.Duration // offset to which the deadlines are true
-		unsteady time.Duration // elapsed when it was found to be set; 0 where it is not
+		found time.Duration // elapsed when it was found to be set; 0 where it was not
 	}
 
 	contacts sync.WaitGroup
@@ -104,20 +102,17 @@ type stray struct {
 
 // New returns a fleet that does nothing before Run.
 func New(cfg Config) *Fleet {
+	if cfg.Clock == nil {
+		cfg.Clock = cfg.DB.Clock()
+	}
 	if cfg.Now == nil {
-		cfg.Now = cfg.DB.Now
+		cfg.Now = cfg.Clock.Now
 	}
-	if cfg.Elapsed == nil {
-		start := time.Now()
-		cfg.Elapsed = func() time.Duration { return time.Since(start) }
-	}
-	f := &Fleet{
+	return &Fleet{
 		cfg: cfg, holder: newHolder(), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		exited: map[string]bool{}, strays: map[string]stray{}, calling: map[string]bool{},
 		asked: map[string]time.Time{}, clients: map[string]*client.Client{},
 	}
-	f.clock.base = f.offset()
-	return f
 }
 
 // Changed is poked whenever an instance changed, for the one that waits for
