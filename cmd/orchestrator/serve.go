@@ -102,19 +102,19 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 		return nil, err
 	}
 	o.fetch = fetch.New(fetch.Options{AllowHosts: c.AllowPrivateHosts})
-	o.queue = queue.New(o.db, time.Now)
+	o.queue = queue.New(o.db, nil)
 	o.fleet = fleet.New(fleet.Config{
 		DB: o.db, Queue: o.queue, Provider: provider, Identity: identity, Credentials: credentials,
 		Policy: fleet.Policy{
 			MaxGPUs: c.MaxGPUs, IdleTimeout: idle, BootTimeout: c.BootTimeout, Lease: c.Lease, Silence: silence, Traits: provider.Traits(),
 		},
-		Env: c.workerEnv(), HasRoom: func() bool { return store.Roomy() == nil }, DestroyAtEnd: c.Shutdown != "keep", Log: log, Now: time.Now,
+		Env: c.workerEnv(), HasRoom: func() bool { return store.Roomy() == nil }, DestroyAtEnd: c.Shutdown != "keep", Log: log,
 	})
 	o.dispatch = dispatch.New(dispatch.Config{
-		Queue: o.queue, Fleet: o.fleet, Blob: store, Fetch: o.fetch, RequireGPU: c.RequireGPU, ResultGrace: c.ResultGrace, Log: log, Now: time.Now,
+		Queue: o.queue, Fleet: o.fleet, Blob: store, Fetch: o.fetch, RequireGPU: c.RequireGPU, ResultGrace: c.ResultGrace, Log: log, Now: o.db.Now,
 	})
 	o.jobs = &server.Jobs{
-		Queue: o.queue, Blob: store, Fetch: o.fetch, Log: log, Now: time.Now,
+		Queue: o.queue, Blob: store, Fetch: o.fetch, Log: log, Now: o.db.Now,
 		Policy: server.Policy{
 			QueueTTL: c.QueueTTL, ResultTTL: c.ResultTTL, MaxUpload: int64(c.MaxUpload),
 			JobTimer: server.Timer{Fixed: c.JobTimeout, Max: maxRun},
@@ -189,7 +189,7 @@ func (o *orchestrator) listen(identity fleet.Identity, provider gpu.Provider) er
 	}
 	o.api = httpapi.New(httpapi.Config{
 		Jobs: o.jobs, Guard: keys.Require, LinkSecret: secret, PublicURL: o.cfg.PublicURL, TrustedProxies: proxies,
-		SyncWait: o.cfg.SyncWait, MaxUpload: int64(o.cfg.MaxUpload), Title: "api-gpu", Version: apigpu.Version(), Log: o.log, Now: time.Now,
+		SyncWait: o.cfg.SyncWait, MaxUpload: int64(o.cfg.MaxUpload), Title: "api-gpu", Version: apigpu.Version(), Log: o.log, Now: o.db.Now,
 	})
 	o.status = &server.Status{
 		Queue: o.queue, Fleet: o.fleet, Jobs: o.jobs, Provider: provider.Name(), Version: apigpu.Version(), Began: time.Now(), Now: time.Now,
@@ -241,9 +241,10 @@ func (o *orchestrator) serve(ctx context.Context) error {
 	for _, w := range o.warnings() {
 		o.log.WarnContext(ctx, w)
 	}
+	newsDone, stopNews := background(ctx, func(ctx context.Context) error { o.queue.Follow(ctx, o.log); return nil })
 	fleetDone, stopFleet := background(ctx, o.fleet.Run)
 	dispatchDone, stopDispatch := background(ctx, o.dispatch.Run)
-	keepDone, stopKeep := background(ctx, o.jobs.Keep)
+	keepDone, stopKeep := background(ctx, func(ctx context.Context) error { return o.jobs.Keep(ctx, o.fleet.Leading) })
 	api, apiDone := serveHTTP(o.listener, o.api, o.log)
 	metrics, metricsDone := serveHTTP(o.metrics, o.status.Metrics(), o.log)
 	o.log.InfoContext(ctx, "listening", "address", o.listener.Addr().String(), "provider", o.cfg.Provider, "version", apigpu.Version())
@@ -260,16 +261,23 @@ func (o *orchestrator) serve(ctx context.Context) error {
 		o.drain() // clients still get what they wait for
 	}
 	o.api.Stop() // waiting requests are answered now
-	end, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	failed = errors.Join(failed, shutdown(end, api), shutdown(end, metrics))
+	// Connections close while the parts stop: who downloads must not keep the
+	// next process from going on.
+	closed := make(chan error, 1)
+	go func() {
+		end, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		closed <- errors.Join(shutdown(end, api), shutdown(end, metrics))
+	}()
 	// Each in its turn: jobs are handed back while the fleet is still led.
 	stopDispatch()
 	failed = errors.Join(failed, <-dispatchDone)
 	stopKeep()
 	failed = errors.Join(failed, <-keepDone)
 	stopFleet()
-	return errors.Join(failed, <-fleetDone)
+	failed = errors.Join(failed, <-fleetDone)
+	stopNews()
+	return errors.Join(failed, <-newsDone, <-closed)
 }
 
 // background runs a part in a goroutine; it ends by its own stop only, so
@@ -281,12 +289,13 @@ func background(ctx context.Context, run func(context.Context) error) (<-chan er
 	return done, cancel
 }
 
-// drain waits until no job is queued or runs here.
+// drain waits until no job is queued or runs, as long as it is on us: where
+// another leads, or drives too, our jobs are handed to it instead.
 func (o *orchestrator) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	changed := o.queue.Watch()
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && o.fleet.Leading() {
 		queued, running, err := o.queue.Counts(ctx)
 		if err != nil || queued+running == 0 {
 			return
