@@ -121,7 +121,11 @@ exit 0
 // startServer runs a server on a socket in a folder of its own: it takes no
 // port, and nobody else can reach it.
 func startServer(bin string) error {
-	folder, err := os.MkdirTemp("", "pg") // short: a socket's path has at most 107 letters
+	base := ""
+	if os.Geteuid() == 0 { // it runs as somebody who may not look into root's folders
+		base = "/tmp"
+	}
+	folder, err := os.MkdirTemp(base, "pg") // short: a socket's path has at most 107 letters
 	if err != nil {
 		return fmt.Errorf("start PostgreSQL: %w", err)
 	}
