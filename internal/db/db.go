@@ -175,7 +175,7 @@ func (d *DB) try(ctx context.Context, do func(tx *sql.Tx) error) error {
 	}
 	tx, err := d.writer.BeginTx(ctx, opts)
 	if err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
+		return &beginError{err}
 	}
 	// Also when do panics, or the one writer would stay taken. After a commit
 	// it does nothing; if it fails, database/sql drops the connection, which
@@ -214,10 +214,19 @@ func (d *DB) Now() time.Time { return d.clock.Now() }
 // Clock is the clock behind Now.
 func (d *DB) Clock() *Clock { return d.clock }
 
-// isRetryable tells whether a transaction failed only for meeting another.
+// beginError is why a transaction did not begin: a connection that had broken
+// since it was last used, for example.
+type beginError struct{ err error }
+
+func (e *beginError) Error() string { return "begin transaction: " + e.err.Error() }
+func (e *beginError) Unwrap() error { return e.err }
+
+// isRetryable tells whether a transaction failed only for meeting another, or
+// for a connection on which nothing was done yet.
 func isRetryable(err error) bool {
+	_, begin := errors.AsType[*beginError](err)
 	code := pgCode(err)
-	return isBusy(err) || code == pgSerialization || code == pgDeadlock
+	return begin || isBusy(err) || code == pgSerialization || code == pgDeadlock
 }
 
 // isFull tells whether the disk has no room.

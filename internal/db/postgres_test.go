@@ -126,6 +126,23 @@ func raise(state string) string {
 	return "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '" + state + "'; END $$"
 }
 
+// A server that restarts breaks every connection: the next transaction does
+// not notice.
+func TestPostgresBrokenConnections(t *testing.T) {
+	t.Parallel()
+	d := counter(t)
+	if _, err := d.Read().ExecContext(t.Context(),
+		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Tx(t.Context(), db.Add); err != nil {
+		t.Error(err)
+	}
+	if n := counted(t, d); n != 1 {
+		t.Errorf("counted %d", n)
+	}
+}
+
 // Two that lock the same rows in opposite order: both get through.
 func TestPostgresDeadlock(t *testing.T) {
 	t.Parallel()

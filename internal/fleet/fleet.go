@@ -109,7 +109,7 @@ func New(cfg Config) *Fleet {
 		cfg.Now = cfg.Clock.Now
 	}
 	return &Fleet{
-		cfg: cfg, holder: newHolder(), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		cfg: cfg, holder: newHolder(cfg.Queue.Process()), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		exited: map[string]bool{}, strays: map[string]stray{}, calling: map[string]bool{},
 		asked: map[string]time.Time{}, clients: map[string]*client.Client{},
 	}

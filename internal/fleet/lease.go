@@ -64,7 +64,9 @@ func randomBytes(n int) []byte {
 	return b
 }
 
-func newHolder() string { return rand.Text() }
+// newHolder names this fleet in the lease: its process first, whose jobs it
+// drives.
+func newHolder(process string) string { return process + "." + rand.Text() }
 
 // hold takes or renews the fleet lease. A new holder raises the epoch, which
 // fences the one before. The epoch is at least the time in milliseconds, so
@@ -87,16 +89,18 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 	}
 	var epoch int64
 	err := f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
+		var last string
+		if err := tx.QueryRowContext(ctx, `SELECT holder FROM fleet WHERE one = 1`+f.cfg.DB.ForUpdate()).Scan(&last); err != nil {
+			return err
+		}
 		err := tx.QueryRowContext(ctx, `
 			UPDATE fleet SET epoch = CASE WHEN holder = $1 THEN epoch WHEN epoch >= $3 THEN epoch + 1 ELSE $3 END, holder = $1, lease_until = $2
 			WHERE one = 1 AND (holder = $1 OR lease_until <= $3) RETURNING epoch`,
 			f.holder, millis(now.Add(leaseFor)), millis(now)).Scan(&epoch)
-		if err != nil || epoch == before || f.cfg.DB.Dialect() != db.SQLite {
+		if err != nil || epoch == before {
 			return err
 		}
-		// Only the holder drives jobs there: the one before us is gone, and its
-		// jobs need not wait until their leases run out too.
-		return f.cfg.Queue.Orphan(ctx, tx)
+		return f.orphan(ctx, tx, last)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		epoch, err = 0, nil
@@ -108,6 +112,19 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 		f.announce(ctx, epoch)
 	}
 	return epoch != 0, nil
+}
+
+// orphan lets the jobs of the holder before us be taken over at once: it is
+// gone. On SQLite only the holder drives jobs, so that all of them are.
+func (f *Fleet) orphan(ctx context.Context, tx *sql.Tx, last string) error {
+	process, _, _ := strings.Cut(last, ".")
+	switch {
+	case f.cfg.DB.Dialect() == db.SQLite:
+		process = ""
+	case process == "" || process == f.cfg.Queue.Process(): // there was none; or it was us
+		return nil
+	}
+	return f.cfg.Queue.Orphan(ctx, tx, process)
 }
 
 // held notes the outcome of hold and reports whether we are a new holder. Who

@@ -18,7 +18,7 @@ const LeaseFor = 30 * time.Second
 // run a job. Conflict means that the job or the slot is taken, or that the
 // job's waiting is over.
 func (q *Queue) Claim(ctx context.Context, id, instance string, slot int) (Job, error) {
-	now, owner := q.now(), newOwner()
+	now, owner := q.now(), q.newOwner()
 	ids, err := q.change(ctx, `
 		UPDATE jobs SET status = 'running', phase = $1, phase_note = '', progress = 0, attempt = attempt + 1, owner = $2, lease_until = $3,
 			instance = $4, slot = $5, started_at = $6, running_until = $6 + run_for, revision = revision + 1
@@ -52,7 +52,7 @@ func (q *Queue) driven(ctx context.Context, id, owner string) (Job, error) {
 // same attempt on the same slot, a new owner. Conflict means that the lease
 // has not run out, or that somebody was faster.
 func (q *Queue) TakeOver(ctx context.Context, id string) (Job, error) {
-	now, owner := q.now(), newOwner()
+	now, owner := q.now(), q.newOwner()
 	ids, err := q.change(ctx, `
 		UPDATE jobs SET owner = $1, lease_until = $2, revision = revision + 1
 		WHERE id = $3 AND status = 'running' AND lease_until <= $4
@@ -77,16 +77,21 @@ func (q *Queue) Release(ctx context.Context, l Lease) error {
 	return q.announced(l, q.fenced(ctx, l, "release lease", `lease_until = $4`, db.Millis(q.now())))
 }
 
-// Orphan ends the leases of all running jobs within tx: of those that no
-// process drives, as the one that wrote tx knows. Each is then taken over at
-// once, at the same attempt. A driver that lives after all is fenced by that.
-func (q *Queue) Orphan(ctx context.Context, tx *sql.Tx) error {
-	_, err := tx.ExecContext(ctx, `UPDATE jobs SET lease_until = $1 WHERE status = 'running' AND lease_until > $1`, db.Millis(q.now()))
+// Orphan ends, within tx, the leases of the running jobs that a process drove
+// which is known to be gone; empty stands for every process. Each job is then
+// taken over at once, at the same attempt. A driver that lives after all is
+// fenced by that.
+func (q *Queue) Orphan(ctx context.Context, tx *sql.Tx, process string) error {
+	_, err := tx.ExecContext(ctx, `UPDATE jobs SET lease_until = $1
+		WHERE status = 'running' AND lease_until > $1 AND ($2 = '' OR substr(owner, 1, length($2)) = $2)`, db.Millis(q.now()), process)
 	if err != nil {
 		return fmt.Errorf("end leases of jobs: %w", err)
 	}
-	return nil
+	return q.notify(ctx, tx, spread, []string{anyJob})
 }
+
+// Process names this process: the owners that it makes begin with it.
+func (q *Queue) Process() string { return q.news.self }
 
 // Shift moves all times that a job which has not ended is measured by, within
 // tx: the clock was set, and by d. When it was created stays as it was told.
@@ -161,4 +166,4 @@ func stale(l Lease) error {
 	return apigpu.E(apigpu.StaleAttempt, nil, "Attempt %d of job %s is no longer ours.", l.Attempt, l.JobID)
 }
 
-func newOwner() string { return rand.Text() }
+func (q *Queue) newOwner() string { return q.Process() + "." + rand.Text() }

@@ -175,7 +175,18 @@ func shift(b *bench) {
 // orphan: jobs that nobody drives are taken over without waiting.
 func orphan(b *bench) {
 	run, waiting := b.running(), b.submit()
-	b.ok(b.db.Tx(b.Context(), func(tx *sql.Tx) error { return b.Orphan(b.Context(), tx) }))
+	orphan := func(process string) {
+		b.Helper()
+		b.ok(b.db.Tx(b.Context(), func(tx *sql.Tx) error { return b.Orphan(b.Context(), tx, process) }))
+	}
+	orphan("another")
+	_, err := b.TakeOver(b.Context(), run.ID)
+	b.want(err, apigpu.Conflict)
+	every := b.running()
+	orphan(b.Process())
+	orphan("")
+	_, err = b.TakeOver(b.Context(), every.ID)
+	b.ok(err)
 	b.is(waiting.ID, apigpu.Queued)
 	next, err := b.TakeOver(b.Context(), run.ID)
 	b.ok(err)
