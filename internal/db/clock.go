@@ -29,20 +29,32 @@ type Clock struct {
 // some moment by a clock that nobody sets.
 func NewClock(source func() time.Time, elapsed func() time.Duration) *Clock {
 	c := &Clock{source: source, elapsed: elapsed}
-	c.base = c.distance(source())
+	_, c.base = c.look()
 	return c
 }
 
-func (c *Clock) distance(t time.Time) time.Duration {
-	return time.Duration(t.UnixNano()) - c.elapsed()
+// lookWithin is how long a look at both clocks may take. One that takes longer,
+// because the process stood still in the middle, would find a jump that is none.
+const lookWithin = 100 * time.Millisecond
+
+// look reads the source, and its distance from the monotonic clock.
+func (c *Clock) look() (now time.Time, distance time.Duration) {
+	for range 10 {
+		began := c.elapsed()
+		now = c.source()
+		ended := c.elapsed()
+		if distance = time.Duration(now.UnixNano()) - ended; ended-began <= lookWithin {
+			break
+		}
+	}
+	return now, distance
 }
 
 // Now is the time.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.source()
-	distance := c.distance(now)
+	now, distance := c.look()
 	if (distance - c.base).Abs() > MaxDrift {
 		return time.Unix(0, int64(c.base+c.elapsed()))
 	}
@@ -54,8 +66,8 @@ func (c *Clock) Now() time.Time {
 func (c *Clock) Jump() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if by := c.distance(c.source()) - c.base; by.Abs() > MaxDrift {
-		return by
+	if _, distance := c.look(); (distance - c.base).Abs() > MaxDrift {
+		return distance - c.base
 	}
 	return 0
 }
@@ -115,6 +127,9 @@ func (c *serverClock) measure(ctx context.Context) error {
 		return fmt.Errorf("ask for the time: %w", err)
 	}
 	ended := c.local()
+	if took := ended.Sub(began); took > clockTimeout { // this process stood still
+		return fmt.Errorf("ask for the time: answered after %s", took)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.shown, c.at = Time(ms).Add(ended.Sub(began)/2), ended

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -137,4 +138,18 @@ func TestClockThatDrifts(t *testing.T) {
 	if got := r.job(j.ID); got.WaitingUntil != j.WaitingUntil {
 		t.Errorf("deadlines were moved by %s", got.WaitingUntil.Sub(j.WaitingUntil))
 	}
+}
+
+// The provider's clock is an hour ahead of the ledger's, as this machine's may
+// be of a database server's: absence is believed no sooner for that.
+func TestClockOfProvider(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(_ *Config, m *providertest.FakeConfig) {
+		now := m.Now
+		m.Now = func() time.Time { return now().Add(time.Hour) }
+	})
+	r.fake.ScriptCreate(providertest.CreateStep{Err: errors.New("EOF"), Took: true, Delay: time.Minute})
+	r.submit()
+	r.until("ready", r.has(gpu.Ready))
+	r.calls(providertest.Create, 1)
 }

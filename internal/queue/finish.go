@@ -31,7 +31,7 @@ func (q *Queue) Complete(ctx context.Context, l Lease, o Outcome) error {
 		return err
 	}
 	if j.StartedAt != nil {
-		o.Stats.QueueMS = j.StartedAt.Sub(j.CreatedAt).Milliseconds()
+		o.Stats.QueueMS = max(0, j.StartedAt.Sub(j.CreatedAt).Milliseconds()) // the clock may have been set between
 	}
 	if o.Captions == nil {
 		o.Captions = j.Captions

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -56,24 +55,8 @@ func PostgresURL(t testing.TB) string {
 	if server.err != nil {
 		t.Fatal(server.err)
 	}
-	return Copy(t, "")
-}
-
-// Copy returns the url of a copy of a database of PostgresURL as it is now,
-// such as a backup is. Nobody may be connected to it. An empty url stands for
-// a database that is migrated and empty.
-func Copy(t testing.TB, of string) string {
-	t.Helper()
-	from := templateName
-	if of != "" {
-		u, err := url.Parse(of)
-		if err != nil {
-			t.Fatal("not a url of PostgresURL")
-		}
-		from = strings.TrimPrefix(u.Path, "/")
-	}
 	name := fmt.Sprintf("test_%d", databases.Add(1))
-	if err := administer(`CREATE DATABASE ` + name + ` TEMPLATE ` + from); err != nil {
+	if err := administer(`CREATE DATABASE ` + name + ` TEMPLATE ` + templateName); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { // the databases were closed before, each by its own cleanup
