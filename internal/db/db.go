@@ -149,7 +149,7 @@ const txTries = 3
 // PostgreSQL there are many, at READ COMMITTED: each statement sees what was
 // committed before it began. One statement whose WHERE says what must hold is
 // right on both. A do that reads, decides and writes takes the row that stands
-// for its decision with ForUpdate first. Deadlocks, and what a server of
+// for its decision with ForUpdate first, or a name with Lock. Deadlocks, and what a server of
 // another setting calls a serialization failure, are tried again.
 //
 // A disk without room is apigpu.StorageFull. Any other error of do comes back
@@ -204,6 +204,18 @@ func (d *DB) ForUpdate() string {
 		return " FOR UPDATE"
 	}
 	return ""
+}
+
+// Lock keeps every other transaction that locks this name waiting until tx is
+// over: for a decision that no row stands for. On SQLite there is no other.
+func (d *DB) Lock(ctx context.Context, tx *sql.Tx, name string) error {
+	if d.dialect != PostgreSQL {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(1, hashtext($1))`, name); err != nil {
+		return fmt.Errorf("lock %s: %w", name, err)
+	}
+	return nil
 }
 
 // Now is the time that rows are compared with: the same for all processes on

@@ -82,8 +82,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 }
 
 // round starts what can be started now. Each part runs though another failed.
-// While the clock cannot be believed nothing is judged by it: that is over
-// within a second where the fleet is led here, and 15 s elsewhere.
+// While the clock cannot be believed nothing is judged by it: see
+// fleet.Steady.
 func (d *Dispatcher) round(ctx context.Context) error {
 	if !d.cfg.Fleet.Steady() {
 		return nil

@@ -19,7 +19,7 @@ const LeaseFor = 30 * time.Second
 // job's waiting is over.
 func (q *Queue) Claim(ctx context.Context, id, instance string, slot int) (Job, error) {
 	now, owner := q.now(), q.newOwner()
-	ids, err := q.change(ctx, `
+	ids, err := q.changeOn(ctx, instance, `
 		UPDATE jobs SET status = 'running', phase = $1, phase_note = '', progress = 0, attempt = attempt + 1, owner = $2, lease_until = $3,
 			instance = $4, slot = $5, started_at = $6, running_until = $6 + run_for, revision = revision + 1
 		WHERE id = $7 AND status = 'queued' AND cancel_requested = 0 AND waiting_until > $6
@@ -35,6 +35,24 @@ func (q *Queue) Claim(ctx context.Context, id, instance string, slot int) (Job, 
 		return Job{}, apigpu.E(apigpu.Conflict, nil, "Job %s is not waiting.", id)
 	}
 	return q.driven(ctx, id, owner)
+}
+
+// changeOn is change that lets nobody decide meanwhile that an instance is
+// idle: see Busy.
+func (q *Queue) changeOn(ctx context.Context, instance, statement string, args ...any) ([]string, error) {
+	var ids []string
+	err := q.db.Tx(ctx, func(tx *sql.Tx) (err error) {
+		if err := q.db.Lock(ctx, tx, instance); err != nil {
+			return err
+		}
+		ids, err = q.writeIn(ctx, tx, spread, statement, args...)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	q.news.spread(ids...)
+	return ids, nil
 }
 
 // driven reads a job that owner has just begun to drive. Conflict when this

@@ -221,14 +221,12 @@ func (q *Queue) Load(ctx context.Context) (waiting int, busy map[string]int, err
 }
 
 // Busy reports whether a job runs on an instance. It reads within tx, so that
-// a decision written there is never older than what it saw.
-//
-// On PostgreSQL a claim may be committed between this read and the end of tx.
-// No work is lost by it: it is as if the claim had come right after tx, which
-// it may on SQLite too, since Claim knows no instances. Its driver then finds
-// the machine gone before it begins, and queues the job again, blamed on
-// nobody.
+// a decision written there cannot miss a claim: one that comes meanwhile waits
+// for the end of tx.
 func (q *Queue) Busy(ctx context.Context, tx *sql.Tx, instance string) (bool, error) {
+	if err := q.db.Lock(ctx, tx, instance); err != nil {
+		return false, err
+	}
 	var busy bool
 	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE status = 'running' AND instance = $1)`, instance).Scan(&busy)
 	if err != nil {
@@ -268,19 +266,26 @@ func (q *Queue) change(ctx context.Context, statement string, args ...any) ([]st
 func (q *Queue) write(ctx context.Context, how reach, statement string, args ...any) ([]string, error) {
 	var ids []string
 	err := q.db.Tx(ctx, func(tx *sql.Tx) (err error) {
-		rows, err := tx.QueryContext(ctx, statement, args...)
-		if err != nil {
-			return err
-		}
-		if ids, err = collect(rows); err != nil {
-			return err
-		}
-		return q.notify(ctx, tx, how, ids)
+		ids, err = q.writeIn(ctx, tx, how, statement, args...)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return ids, nil
+}
+
+// writeIn is write in a transaction that is there already.
+func (q *Queue) writeIn(ctx context.Context, tx *sql.Tx, how reach, statement string, args ...any) ([]string, error) {
+	rows, err := tx.QueryContext(ctx, statement, args...)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := collect(rows)
+	if err != nil {
+		return nil, err
+	}
+	return ids, q.notify(ctx, tx, how, ids)
 }
 
 func notFound(id string) error {

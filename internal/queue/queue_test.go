@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"slices"
@@ -150,6 +151,7 @@ func exercise(t *testing.T, e dbtest.Engine) {
 		{"delete", deleteEnded},
 		{"prune", prune},
 		{"load", load},
+		{"idle stays idle", idleStaysIdle},
 		{"note", note},
 		{"survives reopening", survives},
 		{"impossible rows", impossibleRows},
@@ -279,6 +281,32 @@ func load(b *bench) {
 			return err
 		}))
 	}
+}
+
+// idleStaysIdle: who has found an instance idle may end it before another
+// claims a job for it, in any process.
+func idleStaysIdle(b *bench) {
+	j := b.submit()
+	other := queue.New(b.reopen(), b.clock.Now)
+	claimed := make(chan error, 1)
+	b.ok(b.db.Tx(b.Context(), func(tx *sql.Tx) error {
+		busy, err := b.Busy(b.Context(), tx, "box")
+		if busy {
+			b.Error("nothing runs there")
+		}
+		go func() {
+			_, err := other.Claim(context.WithoutCancel(b.Context()), j.ID, "box", 0)
+			claimed <- err
+		}()
+		select {
+		case err := <-claimed:
+			b.Errorf("claimed in the middle of the decision: %v", err)
+			claimed <- err
+		case <-time.After(200 * time.Millisecond):
+		}
+		return err
+	}))
+	b.ok(within(b, 20*time.Second, claimed))
 }
 
 func note(b *bench) {
