@@ -16,7 +16,7 @@ type Health struct {
 	Status   string // ok, standby or degraded
 	Service  string
 	Version  string
-	Role     string // leader or standby
+	Role     string // leader, member (drives jobs, and starts no worker) or standby
 	Provider string
 	Uptime   time.Duration
 	Workers  HealthWorkers

@@ -34,6 +34,12 @@ has_cc() {
 	command -v "$cc" >/dev/null && echo '#include <stdlib.h>' | "$cc" -E - >/dev/null 2>&1
 }
 
+# has_postgres reports whether the tests can run a PostgreSQL of their own;
+# Debian keeps its programs out of PATH.
+has_postgres() {
+	command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
+}
+
 need_go() {
 	local version
 	if ! command -v go >/dev/null; then
@@ -61,18 +67,35 @@ agreed() {
 	[[ -z "$answer" || "$answer" == [yY]* ]]
 }
 
+# without_cluster runs a command while Debian's packages of PostgreSQL make no
+# database cluster and start none: the tests run their own, in a temporary
+# folder, and only while they run.
+without_cluster() {
+	local dir=/etc/postgresql-common/createcluster.d status=0
+	as_root mkdir -p "$dir"
+	echo 'create_main_cluster = false' | as_root tee "$dir/api-gpu-setup.conf" >/dev/null
+	"$@" || status=$?
+	as_root rm -f "$dir/api-gpu-setup.conf"
+	return "$status"
+}
+
+# as_root runs a command as root; install_packages made sure that it can.
+as_root() {
+	if ((EUID == 0)); then "$@"; else sudo "$@"; fi
+}
+
 install_packages() {
-	local root=()
-	if ((EUID != 0)); then
-		if ! command -v sudo >/dev/null; then
-			echo "setup: neither root nor sudo: have these installed: ${packages[*]}" >&2
-			return 1
-		fi
-		root=(sudo)
+	local install=(as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${packages[@]}")
+	if ((EUID != 0)) && ! command -v sudo >/dev/null; then
+		echo "setup: neither root nor sudo: have these installed: ${packages[*]}" >&2
+		return 1
 	fi
-	export DEBIAN_FRONTEND=noninteractive
-	${root[@]+"${root[@]}"} apt-get -q update
-	${root[@]+"${root[@]}"} env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${packages[@]}"
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update
+	if [[ " ${packages[*]} " == *" postgresql "* ]]; then
+		without_cluster "${install[@]}"
+	else
+		"${install[@]}"
+	fi
 }
 
 main() {
@@ -83,6 +106,7 @@ main() {
 	has_font || lacks fonts-noto-core "captions are drawn with it"
 	has_cc || { lacks gcc "the race detector of make test" && lacks libc6-dev "the race detector of make test"; }
 	command -v curl >/dev/null || lacks curl "runs the commands of the README in make test"
+	has_postgres || lacks postgresql "the second database of make test, run by the tests themselves"
 	if [[ -d /etc/apt && ! -e /etc/ssl/certs/ca-certificates.crt ]]; then
 		lacks ca-certificates "downloads of Go modules"
 	fi
@@ -91,7 +115,7 @@ main() {
 	echo "setup: missing here:"
 	printf '  %s\n' "${reasons[@]}"
 	if ! command -v apt-get >/dev/null; then
-		echo "setup: install these with your system's package manager, then try again: ffmpeg (with libx264 and libass), Noto Sans or DejaVu Sans, a C compiler, curl" >&2
+		echo "setup: install these with your system's package manager, then try again: ffmpeg (with libx264 and libass), Noto Sans or DejaVu Sans, a C compiler, curl, the server of PostgreSQL" >&2
 		return 1
 	fi
 	agreed || { echo "setup: nothing installed" >&2 && return 1; }

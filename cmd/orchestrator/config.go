@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/program"
 )
 
@@ -31,8 +32,9 @@ type Config struct {
 	ResultTTL  time.Duration `name:"result-ttl" env:"RESULT_TTL" default:"24h" group:"Jobs" help:"How long a result is kept: half of it always, then until its room is needed."`
 	MaxUpload  program.Bytes `env:"MAX_UPLOAD" default:"2GiB" group:"Jobs" help:"Largest video that is accepted."`
 
-	DatabaseURL string        `name:"database-url" env:"DATABASE_URL" default:"sqlite:data/api-gpu.db" group:"State" help:"Where jobs and the ledger are."`
+	DatabaseURL string        `name:"database-url" env:"DATABASE_URL" default:"sqlite:data/api-gpu.db" group:"State" help:"Where jobs and the ledger are: sqlite:FILE, or postgres://user:password@host/name, which several orchestrators can share."`
 	StorageURL  string        `name:"storage-url" env:"STORAGE_URL" default:"file:data/files" group:"State" help:"Where results are."`
+	SharedFiles bool          `env:"SHARED_FILES" default:"false" group:"State" help:"The folders of STORAGE_URL and LOCAL_DIR are the same for all orchestrators on one PostgreSQL: one disk, or one orchestrator only."`
 	StorageMax  program.Bytes `env:"STORAGE_MAX" group:"State" help:"Most that results and uploads may take, what open jobs were promised included. Default: 60 % of the volume."`
 	DiskFreeMin program.Bytes `env:"DISK_FREE_MIN" default:"1GiB" group:"State" help:"Room on the volume that results and uploads leave alone: the database lives of it."`
 	Fleet       string        `env:"FLEET" group:"State" help:"Name of the fleet. Default: made, and kept in the database."`
@@ -98,6 +100,11 @@ func (c *Config) check() error {
 	if !strings.HasPrefix(c.StorageURL, "file:") || c.StorageURL == "file:" {
 		fault("STORAGE_URL must be file:FOLDER")
 	}
+	if db.IsShared(c.DatabaseURL) && !c.SharedFiles {
+		if what := c.ofOneMachine(); what != "" {
+			fault("SHARED_FILES is not set, and several orchestrators may share PostgreSQL, but not %s: set SHARED_FILES=1 where that is one disk for all of them, or where there is only one", what)
+		}
+	}
 	for _, host := range c.AllowPrivateHosts {
 		if strings.ContainsAny(host, "/@ ") {
 			fault("ALLOW_PRIVATE_HOSTS: %q is no host such as minio or minio:9000", host)
@@ -133,6 +140,18 @@ func (c *Config) check() error {
 	}
 	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(faults...)
+}
+
+// ofOneMachine names the settings whose state is on this machine's disk.
+func (c *Config) ofOneMachine() string {
+	var what []string
+	if strings.HasPrefix(c.StorageURL, "file:") {
+		what = append(what, "STORAGE_URL="+c.StorageURL)
+	}
+	if c.Provider == "local" {
+		what = append(what, "PROVIDER=local")
+	}
+	return strings.Join(what, " and ")
 }
 
 // freeIdle is IDLE_TIMEOUT=auto where time costs nothing.

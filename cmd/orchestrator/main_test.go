@@ -174,12 +174,19 @@ func TestServeDoesNotStart(t *testing.T) {
 		"a bad worker":           {"--worker-url=ftp://x", "WORKER_URL"},
 		"a bad setting":          {"--lease=1s", "LEASE=1s"},
 		"a bad webhook secret":   {"--webhook-secret=s3cret", "WEBHOOK_SECRET: "},
+		"files of one machine":   {"--database-url=postgres://me:hunter2@127.0.0.1:1/db", "SHARED_FILES"},
 		"an unknown word":        {"--shutdown=never", "--shutdown"},
 	} {
 		err := run(t.Context(), args(t.TempDir(), c.flag), io.Discard, io.Discard)
-		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	// No server there: its password is told to nobody.
+	log := newLogLines()
+	err = run(t.Context(), args(t.TempDir(), "--database-url=postgres://me:hunter2@127.0.0.1:1/db", "--shared-files", "--log-level=debug"), io.Discard, log)
+	if err == nil || !strings.Contains(err.Error(), "reach PostgreSQL") || strings.Contains(err.Error()+log.b.String(), "hunter2") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v\n%s", err, &log.b)
 	}
 }
 

@@ -112,13 +112,13 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 		Policy: fleet.Policy{
 			MaxGPUs: c.MaxGPUs, IdleTimeout: idle, BootTimeout: c.BootTimeout, Lease: c.Lease, Silence: silence, Traits: provider.Traits(),
 		},
-		Env: c.workerEnv(), HasRoom: func() bool { return hasRoom(ctx, store) }, DestroyAtEnd: c.Shutdown != "keep", Log: log, Now: time.Now,
+		Env: c.workerEnv(), HasRoom: func() bool { return hasRoom(ctx, store) }, DestroyAtEnd: c.Shutdown != "keep", Log: log,
 	})
 	o.dispatch = dispatch.New(dispatch.Config{
-		Queue: o.queue, Fleet: o.fleet, Blob: store, Fetch: o.fetch, RequireGPU: c.RequireGPU, ResultGrace: c.ResultGrace, Log: log, Now: time.Now,
+		Queue: o.queue, Fleet: o.fleet, Blob: store, Fetch: o.fetch, RequireGPU: c.RequireGPU, ResultGrace: c.ResultGrace, Log: log, Now: o.db.Now,
 	})
 	o.jobs = &server.Jobs{
-		Queue: o.queue, Blob: store, Fetch: o.fetch, Log: log, Now: time.Now,
+		Queue: o.queue, Blob: store, Fetch: o.fetch, Log: log, Now: o.db.Now,
 		Policy: server.Policy{
 			QueueTTL: c.QueueTTL, ResultTTL: c.ResultTTL, MaxUpload: int64(c.MaxUpload),
 			JobTimer: server.Timer{Fixed: c.JobTimeout, Max: maxRun},
@@ -202,13 +202,13 @@ func (o *orchestrator) listen(identity fleet.Identity, provider gpu.Provider) er
 	}
 	o.api = httpapi.New(httpapi.Config{
 		Jobs: o.jobs, Guard: keys.Require, LinkSecret: secret, PublicURL: o.cfg.PublicURL, TrustedProxies: proxies,
-		SyncWait: o.cfg.SyncWait, MaxUpload: int64(o.cfg.MaxUpload), Title: "api-gpu", Version: apigpu.Version(), Log: o.log, Now: time.Now,
+		SyncWait: o.cfg.SyncWait, MaxUpload: int64(o.cfg.MaxUpload), Title: "api-gpu", Version: apigpu.Version(), Log: o.log, Now: o.db.Now,
 	})
 	secrets, err := webhookSecrets(o.cfg.WebhookSecret, identity)
 	if err != nil {
 		return err
 	}
-	o.webhooks = webhook.New(webhook.Config{Queue: o.queue, Fetch: o.fetch, Secrets: secrets, Show: o.api.Show, Log: o.log, Now: time.Now})
+	o.webhooks = webhook.New(webhook.Config{Queue: o.queue, Fetch: o.fetch, Secrets: secrets, Show: o.api.Show, May: o.fleet.MayDrive, Log: o.log, Now: o.db.Now})
 	o.status = &server.Status{
 		Queue: o.queue, Fleet: o.fleet, Jobs: o.jobs, Provider: provider.Name(), Version: apigpu.Version(), Began: time.Now(), Now: time.Now,
 		Warnings: o.warnings(), More: []prometheus.Collector{o.webhooks.Metrics()},
@@ -259,9 +259,10 @@ func (o *orchestrator) serve(ctx context.Context) error {
 	for _, w := range o.warnings() {
 		o.log.WarnContext(ctx, w)
 	}
+	newsDone, stopNews := background(ctx, func(ctx context.Context) error { o.queue.Follow(ctx, o.log); return nil })
 	fleetDone, stopFleet := background(ctx, o.fleet.Run)
 	dispatchDone, stopDispatch := background(ctx, o.dispatch.Run)
-	keepDone, stopKeep := background(ctx, o.jobs.Keep)
+	keepDone, stopKeep := background(ctx, func(ctx context.Context) error { return o.jobs.Keep(ctx, o.fleet.Leading) })
 	webhooksDone, stopWebhooks := background(ctx, o.webhooks.Run)
 	api, apiDone := serveHTTP(o.listener, o.api, o.log)
 	metrics, metricsDone := serveHTTP(o.metrics, o.status.Metrics(), o.log)
@@ -279,9 +280,14 @@ func (o *orchestrator) serve(ctx context.Context) error {
 		o.drain() // clients still get what they wait for
 	}
 	o.api.Stop() // waiting requests are answered now
-	end, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	failed = errors.Join(failed, shutdown(end, api), shutdown(end, metrics))
+	// Connections close while the parts stop: who downloads must not keep the
+	// next process from going on.
+	closed := make(chan error, 1)
+	go func() {
+		end, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		closed <- errors.Join(shutdown(end, api), shutdown(end, metrics))
+	}()
 	// Each in its turn: jobs are handed back while the fleet is still led.
 	stopDispatch()
 	failed = errors.Join(failed, <-dispatchDone)
@@ -290,7 +296,9 @@ func (o *orchestrator) serve(ctx context.Context) error {
 	stopWebhooks()
 	failed = errors.Join(failed, <-webhooksDone)
 	stopFleet()
-	return errors.Join(failed, <-fleetDone)
+	failed = errors.Join(failed, <-fleetDone)
+	stopNews()
+	return errors.Join(failed, <-newsDone, <-closed)
 }
 
 // background runs a part in a goroutine; it ends by its own stop only, so
@@ -302,12 +310,13 @@ func background(ctx context.Context, run func(context.Context) error) (<-chan er
 	return done, cancel
 }
 
-// drain waits until no job is queued or runs here.
+// drain waits until no job is queued or runs, as long as it is on us: where
+// another leads, or drives too, our jobs are handed to it instead.
 func (o *orchestrator) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	changed := o.queue.Watch()
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && o.fleet.Leading() {
 		queued, running, err := o.queue.Counts(ctx)
 		if err != nil || queued+running == 0 {
 			return

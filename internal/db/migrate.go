@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"database/sql"
 	"embed"
 	"fmt"
 	"io/fs"
@@ -24,12 +23,18 @@ func embedded() (fs.FS, error) {
 
 // migrate applies what is missing of the migrations, each in a transaction
 // that also records it.
-func migrate(ctx context.Context, db *sql.DB, migrations fs.FS, log *slog.Logger) error {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+func (d *DB) migrate(ctx context.Context, migrations fs.FS, log *slog.Logger) error {
+	dialect := goose.DialectSQLite3
+	if d.dialect == PostgreSQL {
+		dialect = goose.DialectPostgres
+		unlock, err := lockMigrations(ctx, d.writer)
+		if err != nil {
+			return err
+		}
+		defer unlock()
 	}
 	// Without the global registry: what is applied stands in the folder.
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db, migrations, goose.WithDisableGlobalRegistry(true))
+	provider, err := goose.NewProvider(dialect, d.writer, migrations, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
@@ -40,8 +45,11 @@ func migrate(ctx context.Context, db *sql.DB, migrations fs.FS, log *slog.Logger
 	if version > known {
 		return fmt.Errorf("this database was made by a newer api-gpu (schema %d, this binary knows %d): use the newer binary", version, known)
 	}
-	// Two processes may start at once, and then one of them fails: its
-	// migration has been applied by the other. As long as the version rises
+	if err := d.words(ctx); err != nil {
+		return err
+	}
+	// Two processes may start at once on SQLite, and then one of them fails:
+	// its migration has been applied by the other. As long as the version rises
 	// it is worth another look, which is at most once a migration.
 	for {
 		applied, err := provider.Up(ctx)
@@ -58,4 +66,17 @@ func migrate(ctx context.Context, db *sql.DB, migrations fs.FS, log *slog.Logger
 		}
 		version = now
 	}
+}
+
+// words teaches PostgreSQL the one word of the migrations that it lacks: bytes
+// are blob in SQLite. So there is one text of each migration.
+func (d *DB) words(ctx context.Context) error {
+	if d.dialect != PostgreSQL {
+		return nil
+	}
+	_, err := d.writer.ExecContext(ctx, `DO $$ BEGIN CREATE DOMAIN blob AS bytea; EXCEPTION WHEN duplicate_object THEN NULL; END $$`)
+	if err != nil {
+		return fmt.Errorf("prepare database: %w", err)
+	}
+	return nil
 }

@@ -126,9 +126,7 @@ func dsn(path string, params url.Values) string {
 	return u.String()
 }
 
-// IsUnique tells whether err means that a row with the same unique value is
-// there already.
-func IsUnique(err error) bool {
+func isSQLiteUnique(err error) bool {
 	code := sqliteCode(err)
 	return code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
 }
@@ -136,8 +134,7 @@ func IsUnique(err error) bool {
 // isBusy tells whether another process held a lock for too long.
 func isBusy(err error) bool { return sqliteCode(err)&0xff == sqlite3.SQLITE_BUSY }
 
-// isFull tells whether the disk has no room.
-func isFull(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_FULL }
+func isSQLiteFull(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_FULL }
 
 // sqliteCode returns the extended result code of err, 0 for a foreign error.
 // Its low byte is the primary code (https://www.sqlite.org/rescode.html).

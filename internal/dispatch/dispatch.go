@@ -37,13 +37,13 @@ type Config struct {
 	// could be stored.
 	ResultGrace time.Duration
 	Log         *slog.Logger
-	Now         func() time.Time
+	Now         func() time.Time // the clock of the database
 }
 
 // Dispatcher drives the jobs of one process.
 type Dispatcher struct {
 	cfg     Config
-	started time.Time
+	started time.Duration // as the fleet measures it, whatever the clock shows
 	drivers sync.WaitGroup
 	full    bool // the last round found no room for some result; used by Run only
 	rests   rests
@@ -51,7 +51,7 @@ type Dispatcher struct {
 
 // New returns a dispatcher that does nothing before Run.
 func New(cfg Config) *Dispatcher {
-	return &Dispatcher{cfg: cfg, started: cfg.Now()}
+	return &Dispatcher{cfg: cfg, started: cfg.Fleet.Elapsed()}
 }
 
 // Run drives jobs until ctx ends. Then it hands the running ones back, so
@@ -62,7 +62,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	timer := time.NewTicker(tick)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		if d.cfg.Fleet.Leading() {
+		if d.cfg.Fleet.MayDrive() {
 			if err := d.round(ctx); err != nil && ctx.Err() == nil {
 				d.cfg.Log.ErrorContext(ctx, "dispatch", "error", err)
 			}
@@ -78,7 +78,12 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 }
 
 // round starts what can be started now. Each part runs though another failed.
+// While the clock cannot be believed nothing is judged by it: see
+// fleet.Steady.
 func (d *Dispatcher) round(ctx context.Context) error {
+	if !d.cfg.Fleet.Steady() {
+		return nil
+	}
 	all, err := d.cfg.Queue.Open(ctx)
 	if err != nil {
 		return err
@@ -89,7 +94,7 @@ func (d *Dispatcher) round(ctx context.Context) error {
 			err = errors.Join(err, d.takeOver(ctx, j))
 		}
 	}
-	if d.cfg.Now().Sub(d.started) >= settleIn {
+	if d.cfg.Fleet.Elapsed()-d.started >= settleIn {
 		err = errors.Join(err, d.cfg.Queue.Expire(ctx))
 	}
 	free, slotsErr := d.cfg.Fleet.Slots(ctx)

@@ -50,7 +50,7 @@ type driver struct {
 	job    queue.Job
 	lease  queue.Lease
 	log    *slog.Logger
-	answer atomic.Int64 // UnixNano of the worker's last authenticated answer
+	answer atomic.Int64 // when the worker last gave an authenticated answer, by Fleet.Elapsed
 	report reporter
 	rests  *rests
 }
@@ -62,7 +62,7 @@ func newDriver(cfg Config, j queue.Job, r *rests) *driver {
 	return d
 }
 
-func (d *driver) heard() { d.answer.Store(d.cfg.Now().UnixNano()) }
+func (d *driver) heard() { d.answer.Store(int64(d.cfg.Fleet.Elapsed())) }
 
 // drive runs the job to its end, or until it is no longer ours to drive.
 func (d *driver) drive(ctx context.Context, how beginning) {
@@ -173,9 +173,10 @@ func (d *driver) follow(ctx context.Context, worker *client.Client) (done apigpu
 // watch keeps the lease and stops the run when it must: cancel, deadline, a
 // lease that is no longer ours, or a machine that is gone.
 func (d *driver) watch(ctx context.Context, stop context.CancelCauseFunc, worker *client.Client, how beginning) {
-	left := d.job.RunningUntil.Sub(d.cfg.Now())
-	if how == attached { // it may have ended well while nobody was here to see
-		left = max(left, settleIn)
+	left := d.job.RunFor
+	if how == attached {
+		// It may have ended well while nobody was here to see.
+		left = max(d.job.RunningUntil.Sub(d.cfg.Now()), settleIn)
 	}
 	deadline := time.AfterFunc(left, func() { stop(errDeadline) })
 	defer deadline.Stop()
@@ -195,7 +196,7 @@ func (d *driver) watch(ctx context.Context, stop context.CancelCauseFunc, worker
 			return
 		}
 		d.ask(ctx, worker)
-		if d.cfg.Now().UnixNano()-d.answer.Load() > int64(answerFresh) {
+		if d.cfg.Fleet.Elapsed()-time.Duration(d.answer.Load()) > answerFresh {
 			continue // the lease runs out: whoever is then able takes over
 		}
 		err := d.cfg.Queue.Heartbeat(ctx, d.lease)

@@ -15,7 +15,6 @@ import (
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/blob"
 	"github.com/api-gpu/api-gpu/internal/db"
-	"github.com/api-gpu/api-gpu/internal/db/dbtest"
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/fleet"
 	"github.com/api-gpu/api-gpu/internal/gpu"
@@ -39,18 +38,28 @@ type bench struct {
 	fleet  *fleet.Fleet
 	cfg    Config
 	log    *lockedBuffer
-	shift  atomic.Int64 // of the clock, in nanoseconds
+	open   func() *db.DB // as another process would
+	fleets fleet.Config
+	// stopFleet gives the fleet lease back.
+	stopFleet func()
+	began     time.Time
+	shift     atomic.Int64 // time that passed in no time, in nanoseconds
+	set       atomic.Int64 // by how much the clock was set, in nanoseconds
 }
 
-func (b *bench) now() time.Time { return time.Now().Add(time.Duration(b.shift.Load())) }
+func (b *bench) now() time.Time { return time.Now().Add(time.Duration(b.shift.Load() + b.set.Load())) }
+
+func (b *bench) elapsed() time.Duration { return time.Since(b.began) + time.Duration(b.shift.Load()) }
 
 // newBench makes the parts and runs the fleet; the dispatcher is started by
 // the test. edit may change its settings.
 func newBench(t *testing.T, edit func(*Config)) *bench {
 	t.Helper()
-	b := &bench{t: t, worker: newFakeWorker(t), log: &lockedBuffer{}}
-	d := dbtest.SQLite(t)
-	b.db, b.queue = d, queue.New(d, b.now)
+	b := &bench{t: t, worker: newFakeWorker(t), log: &lockedBuffer{}, began: time.Now()}
+	b.open = engineOf(t)(t)
+	d := b.open()
+	clock := db.NewClock(b.now, b.elapsed)
+	b.db, b.queue = d, queue.New(d, clock.Now)
 	store, err := blob.Open(t.TempDir(), blob.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -65,17 +74,18 @@ func newBench(t *testing.T, edit func(*Config)) *bench {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	b.fleet = fleet.New(fleet.Config{
+	b.fleets = fleet.Config{
 		DB: d, Queue: b.queue, Provider: provider, Identity: identity, Credentials: &link.Credentials{Token: "token", Key: "key"},
 		Policy: fleet.Policy{MaxGPUs: 1, IdleTimeout: time.Hour, BootTimeout: time.Hour, Lease: 10 * time.Minute, Silence: 3 * time.Minute, Traits: provider.Traits()},
-		Log:    log, Now: b.now,
-	})
+		Log:    log, Clock: clock,
+	}
+	b.fleet = fleet.New(b.fleets)
 	fetcher := fetch.New(fetch.Options{AllowHosts: []string{"127.0.0.1"}})
-	b.cfg = Config{Queue: b.queue, Fleet: b.fleet, Blob: store, Fetch: fetcher, ResultGrace: time.Minute, Log: log, Now: b.now}
+	b.cfg = Config{Queue: b.queue, Fleet: b.fleet, Blob: store, Fetch: fetcher, ResultGrace: time.Minute, Log: log, Now: clock.Now}
 	if edit != nil {
 		edit(&b.cfg)
 	}
-	background(t, b.fleet.Run)
+	b.stopFleet = background(t, b.fleet.Run)
 	t.Cleanup(fetcher.Close)
 	t.Cleanup(func() { // logged while the fleet runs: no secret may be in it
 		for _, secret := range []string{"Bearer private", "sig=private", "hunter2"} {

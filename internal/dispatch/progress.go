@@ -49,7 +49,7 @@ func (r *reporter) home(ctx context.Context, done, total int64) {
 func (r *reporter) report(ctx context.Context, phase apigpu.Phase, percent float64) {
 	r.mu.Lock()
 	now := r.now()
-	due := phase != r.phase || now.Sub(r.last) >= reportGap
+	due := phase != r.phase || now.Sub(r.last).Abs() >= reportGap // the clock may be set back
 	if due {
 		r.phase, r.last = phase, now
 	}

@@ -57,5 +57,8 @@ func (r *rests) awake(slots []fleet.Slot, now time.Time) []fleet.Slot {
 			delete(r.of, instance)
 		}
 	}
-	return slices.DeleteFunc(slots, func(s fleet.Slot) bool { return r.of[s.Instance].until.After(now) })
+	return slices.DeleteFunc(slots, func(s fleet.Slot) bool {
+		left := r.of[s.Instance].until.Sub(now)
+		return left > 0 && left <= restMax // more is a clock that was set back
+	})
 }

@@ -130,7 +130,7 @@ func (w *watchedReader) Read(p []byte) (int, error) {
 // bringHome stores the result chunk by chunk and commits it when it is whole:
 // length and SHA-256 are checked against the worker's manifest.
 func (d *driver) bringHome(ctx context.Context, worker *client.Client, done apigpu.Job) (queue.Outcome, error) {
-	began := d.cfg.Now()
+	began := d.cfg.Fleet.Elapsed()
 	var manifest apigpu.Manifest
 	err := d.retry(ctx, func(ctx context.Context) (err error) {
 		manifest, err = worker.Manifest(ctx, d.job.ID)
@@ -146,7 +146,7 @@ func (d *driver) bringHome(ctx context.Context, worker *client.Client, done apig
 		return queue.Outcome{}, err
 	}
 	stats := done.Stats
-	stats.UploadMS, stats.Worker = d.cfg.Now().Sub(began).Milliseconds(), d.job.Instance
+	stats.UploadMS, stats.Worker = (d.cfg.Fleet.Elapsed() - began).Milliseconds(), d.job.Instance
 	video := apigpu.Video{}
 	if done.Video != nil {
 		video = *done.Video
@@ -180,17 +180,17 @@ func (d *driver) resultKey() string  { return d.partialKey() + ".mp4" }
 // nothing, is waited out for ResultGrace: then the machine is worth more than
 // its result.
 func (d *driver) store(ctx context.Context, worker *client.Client, m apigpu.Manifest) error {
-	wait, patience := retryMin, d.cfg.Now().Add(d.cfg.ResultGrace)
+	wait, patience := retryMin, d.cfg.Fleet.Elapsed()+d.cfg.ResultGrace
 	for {
 		stored, err := d.storeOnce(ctx, worker, m)
 		if stored > 0 {
-			wait, patience = retryMin, d.cfg.Now().Add(d.cfg.ResultGrace)
+			wait, patience = retryMin, d.cfg.Fleet.Elapsed()+d.cfg.ResultGrace
 		}
 		code := apigpu.CodeOf(err)
 		switch {
 		case err == nil, ctx.Err() != nil, code == apigpu.GPULost, code == apigpu.ResultLost:
 			return err
-		case !d.cfg.Now().Before(patience):
+		case d.cfg.Fleet.Elapsed() >= patience:
 			return apigpu.E(apigpu.ResultLost, err, "The result could not be stored.")
 		}
 		d.log.WarnContext(ctx, "result not stored yet", "error", err)

@@ -44,7 +44,10 @@ type Config struct {
 	// DestroyAtEnd ends every instance of ours when Run ends.
 	DestroyAtEnd bool
 	Log          *slog.Logger
-	Now          func() time.Time
+	// Clock is that of the database; nil is just that. Now is Clock.Now where
+	// it is nil. Tests have others, of both.
+	Clock *db.Clock
+	Now   func() time.Time
 }
 
 // Fleet is the set of machines of one database.
@@ -71,6 +74,13 @@ type Fleet struct {
 	// unrecorded is what the ledger could not be told, by label.
 	unrecorded map[string]unrecorded
 
+	clockSets int // how often the clock was set
+
+	clock struct { // taken before mu
+		sync.Mutex
+		found time.Duration // elapsed when it was found to be set; 0 where it was not
+	}
+
 	contacts sync.WaitGroup
 }
 
@@ -95,8 +105,14 @@ type stray struct {
 
 // New returns a fleet that does nothing before Run.
 func New(cfg Config) *Fleet {
+	if cfg.Clock == nil {
+		cfg.Clock = cfg.DB.Clock()
+	}
+	if cfg.Now == nil {
+		cfg.Now = cfg.Clock.Now
+	}
 	return &Fleet{
-		cfg: cfg, holder: newHolder(), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		cfg: cfg, holder: newHolder(cfg.Queue.Process()), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		exited: map[string]bool{}, strays: map[string]stray{}, calling: map[string]bool{},
 		asked: map[string]time.Time{}, refused: map[string]*apigpu.Error{}, clients: map[string]*client.Client{},
 		unrecorded: map[string]unrecorded{},
@@ -106,6 +122,10 @@ func New(cfg Config) *Fleet {
 // Changed is poked whenever an instance changed, for the one that waits for
 // slots.
 func (f *Fleet) Changed() <-chan struct{} { return f.changed }
+
+// MayDrive reports whether this process may claim jobs and drive them. On
+// PostgreSQL any may; on SQLite the second process stands by.
+func (f *Fleet) MayDrive() bool { return f.cfg.DB.Dialect() == db.PostgreSQL || f.Leading() }
 
 // Leading reports whether this process may act.
 func (f *Fleet) Leading() bool {

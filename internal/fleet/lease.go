@@ -64,26 +64,43 @@ func randomBytes(n int) []byte {
 	return b
 }
 
-func newHolder() string { return rand.Text() }
+// newHolder names this fleet in the lease: its process first, whose jobs it
+// drives.
+func newHolder(process string) string { return process + "." + rand.Text() }
 
 // hold takes or renews the fleet lease. A new holder raises the epoch, which
 // fences the one before. The epoch is at least the time in milliseconds, so
 // that workers, which remember the highest they heard, also follow a database
 // that was restored or begun anew.
 func (f *Fleet) hold(ctx context.Context) (bool, error) {
+	if err := f.followClock(ctx); err != nil {
+		return false, err
+	}
 	now := f.cfg.Now()
 	f.mu.Lock()
-	fresh := f.epoch != 0 && now.Before(f.renewAt)
+	before := f.epoch
+	fresh := before != 0 && now.Before(f.renewAt)
 	f.mu.Unlock()
+	if before == 0 && !f.Steady() {
+		return false, nil
+	}
 	if fresh {
 		return true, nil // each write checks the row itself: this only saves one
 	}
 	var epoch int64
 	err := f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, `
+		var last string
+		if err := tx.QueryRowContext(ctx, `SELECT holder FROM fleet WHERE one = 1`+f.cfg.DB.ForUpdate()).Scan(&last); err != nil {
+			return err
+		}
+		err := tx.QueryRowContext(ctx, `
 			UPDATE fleet SET epoch = CASE WHEN holder = $1 THEN epoch WHEN epoch >= $3 THEN epoch + 1 ELSE $3 END, holder = $1, lease_until = $2
 			WHERE one = 1 AND (holder = $1 OR lease_until <= $3) RETURNING epoch`,
 			f.holder, millis(now.Add(leaseFor)), millis(now)).Scan(&epoch)
+		if err != nil || epoch == before {
+			return err
+		}
+		return f.orphan(ctx, tx, last)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		epoch, err = 0, nil
@@ -95,6 +112,19 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 		f.announce(ctx, epoch)
 	}
 	return epoch != 0, nil
+}
+
+// orphan lets the jobs of the holder before us be taken over at once: it is
+// gone. On SQLite only the holder drives jobs, so that all of them are.
+func (f *Fleet) orphan(ctx context.Context, tx *sql.Tx, last string) error {
+	process, _, _ := strings.Cut(last, ".")
+	switch {
+	case f.cfg.DB.Dialect() == db.SQLite:
+		process = ""
+	case process == "" || process == f.cfg.Queue.Process(): // there was none; or it was us
+		return nil
+	}
+	return f.cfg.Queue.Orphan(ctx, tx, process)
 }
 
 // held notes the outcome of hold and reports whether we are a new holder. Who

@@ -115,7 +115,7 @@ func (f *Fleet) put(ctx context.Context, tx *sql.Tx, in Instance) error {
 		ON CONFLICT (label) DO UPDATE SET provider_id = $3, state = $4, reason = $5, ambiguous = $6, permanent = $7, address = $8,
 			slots = $9, hourly_usd = $10, worker = $11, state_since = $13, deadline = $14, asked_at = $15, end_asked_at = $16,
 			ready_at = $17, contact_at = $18, idle_since = $19, absent_since = $20`,
-		in.Label, f.cfg.Provider.Name(), in.ProviderID, in.State, in.Reason, flag(in.Ambiguous), flag(in.Permanent), in.Address, in.Slots,
+		in.Label, f.cfg.Provider.Name(), db.Text(in.ProviderID), in.State, db.Text(in.Reason), flag(in.Ambiguous), flag(in.Permanent), db.Text(in.Address), in.Slots,
 		int64(in.HourlyUSD), string(worker), millis(in.CreatedAt), millis(in.StateSince), millis(in.Deadline), millis(in.AskedAt),
 		millis(in.EndAskedAt), millis(in.ReadyAt), millis(in.ContactAt), millis(in.IdleSince), millis(in.AbsentSince))
 	if err != nil {
@@ -169,7 +169,10 @@ func (f *Fleet) failedBoots(ctx context.Context) (n int, last time.Time, err err
 var errStandby = errors.New("another process holds the fleet lease")
 
 // fenced runs a transaction that takes effect only while this process holds
-// the fleet lease: the epoch is read in the same transaction.
+// the fleet lease: the epoch is read in the same transaction. The row is kept
+// as it is until the end: nobody takes the lease in between, and on PostgreSQL
+// too all that is written to the ledger is written one after another, so that
+// a row which was read may be written.
 func (f *Fleet) fenced(ctx context.Context, do func(tx *sql.Tx) error) error {
 	f.mu.Lock()
 	epoch := f.epoch
@@ -177,7 +180,7 @@ func (f *Fleet) fenced(ctx context.Context, do func(tx *sql.Tx) error) error {
 	return f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
 		var current int64
 		var holder string
-		if err := tx.QueryRowContext(ctx, `SELECT epoch, holder FROM fleet WHERE one = 1`).Scan(&current, &holder); err != nil {
+		if err := tx.QueryRowContext(ctx, `SELECT epoch, holder FROM fleet WHERE one = 1`+f.cfg.DB.ForUpdate()).Scan(&current, &holder); err != nil {
 			return fmt.Errorf("read fleet lease: %w", err)
 		}
 		if epoch == 0 || current != epoch || holder != f.holder {

@@ -153,7 +153,14 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 	if err != nil && f.mayEnd(ctx) {
 		return f.endsOnly(ctx, err)
 	}
-	if err != nil || !leading {
+	if err != nil {
+		return now.Add(tickLive), err
+	}
+	if !leading {
+		rows, err := f.live(ctx)
+		if err == nil {
+			f.forget(rows) // it may drive jobs all the same
+		}
 		return now.Add(tickLive), err
 	}
 	err = f.observe(ctx)
@@ -200,9 +207,12 @@ func pace(rows []Instance) time.Duration {
 // what follows in the transaction that read: no answer of a worker is lost in
 // between. The listing comes first, so that a row written meanwhile is never
 // taken for absent.
+//
+// A listing during which the clock was set says nothing of lasting.
 func (f *Fleet) observe(ctx context.Context) error {
+	before := f.timesSet()
 	snapshot, err := f.list(ctx)
-	if err != nil || snapshot == nil {
+	if err != nil || snapshot == nil || f.timesSet() != before || !f.Steady() {
 		return err
 	}
 	var s Sighting
@@ -250,6 +260,9 @@ func (f *Fleet) list(ctx context.Context) (*gpu.Snapshot, error) {
 		f.listing.reachable = now
 	}
 	f.listing.at = now
+	// By the clock of the ledger, with whose times it is compared: that of the
+	// provider is this machine's, which another may be wrong by.
+	snapshot.Began = now
 	return &snapshot, nil
 }
 

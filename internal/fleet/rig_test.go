@@ -19,7 +19,6 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/db"
-	"github.com/api-gpu/api-gpu/internal/db/dbtest"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 	"github.com/api-gpu/api-gpu/internal/link"
 	"github.com/api-gpu/api-gpu/internal/provider/providertest"
@@ -91,8 +90,9 @@ func (w *workers) set(label string, silent bool, unfit string) {
 // provider count the points, and end the goroutine that comes to the last.
 type process struct {
 	*Fleet
-	left atomic.Int64 // points until death; negative: it lives
-	dead atomic.Bool
+	steady *db.Clock
+	left   atomic.Int64 // points until death; negative: it lives
+	dead   atomic.Bool
 }
 
 // point is a moment at which the process may die.
@@ -129,7 +129,7 @@ const (
 
 func newRig(t *testing.T, change ...func(*Config, *providertest.FakeConfig)) *rig {
 	t.Helper()
-	return newRigOn(t, dbtest.SQLite(t), change...)
+	return newRigOn(t, engineOf(t)(t)(), change...)
 }
 
 // newRigOn is newRig on a database of the test's choice.
@@ -139,7 +139,12 @@ func newRigOn(t *testing.T, d *db.DB, change ...func(*Config, *providertest.Fake
 	identity, err := LoadIdentity(t.Context(), r.db, "us", "a root secret")
 	r.ok(err)
 	r.workers = newWorkers(t, identity.Secret)
-	r.queue = queue.New(r.db, r.clock.Now)
+	r.queue = queue.New(r.db, func() time.Time { // that of the process
+		if r.process == nil || r.process.steady == nil {
+			return r.clock.Now()
+		}
+		return r.process.steady.Now()
+	})
 	market := providertest.FakeConfig{
 		Now: r.clock.Now, Traits: policy.Traits, Lag: lag, Linger: 5 * time.Second, Boot: boot,
 		Offers: []gpu.Offer{dear, cheap}, Address: r.workers.address,
@@ -162,7 +167,8 @@ func newRigOn(t *testing.T, d *db.DB, change ...func(*Config, *providertest.Fake
 func (r *rig) start() *process {
 	p := &process{}
 	c := r.config
-	c.Now = func() time.Time { p.point(); return r.clock.Now() }
+	p.steady = db.NewClock(r.clock.Now, r.clock.Elapsed)
+	c.Clock, c.Now = p.steady, func() time.Time { p.point(); return p.steady.Now() }
 	c.Log = slog.New(p)
 	p.Fleet = New(c)
 	return p

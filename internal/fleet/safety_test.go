@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/api-gpu/api-gpu/internal/db/dbtest"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 	"github.com/api-gpu/api-gpu/internal/provider/providertest"
 	"github.com/api-gpu/api-gpu/test/need"
@@ -158,7 +157,7 @@ func TestEpochOutlivesTheDatabase(t *testing.T) {
 
 func TestLoadIdentity(t *testing.T) {
 	t.Parallel()
-	d := dbtest.SQLite(t)
+	d := engineOf(t)(t)()
 	one, err := LoadIdentity(t.Context(), d, "", "")
 	if err != nil || len(one.ID) != 12 || len(one.Secret) != 32 {
 		t.Fatalf("%+v, %v", one, err)

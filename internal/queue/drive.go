@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -17,8 +18,8 @@ const LeaseFor = 30 * time.Second
 // run a job. Conflict means that the job or the slot is taken, or that the
 // job's waiting is over.
 func (q *Queue) Claim(ctx context.Context, id, instance string, slot int) (Job, error) {
-	now, owner := q.now(), newOwner()
-	ids, err := q.change(ctx, `
+	now, owner := q.now(), q.newOwner()
+	ids, err := q.changeOn(ctx, instance, `
 		UPDATE jobs SET status = 'running', phase = $1, phase_note = '', progress = 0, attempt = attempt + 1, owner = $2, lease_until = $3,
 			instance = $4, slot = $5, started_at = $6, running_until = $6 + run_for, revision = revision + 1
 		WHERE id = $7 AND status = 'queued' AND cancel_requested = 0 AND waiting_until > $6
@@ -36,6 +37,24 @@ func (q *Queue) Claim(ctx context.Context, id, instance string, slot int) (Job, 
 	return q.driven(ctx, id, owner)
 }
 
+// changeOn is change that lets nobody decide meanwhile that an instance is
+// idle: see Busy.
+func (q *Queue) changeOn(ctx context.Context, instance, statement string, args ...any) ([]string, error) {
+	var ids []string
+	err := q.db.Tx(ctx, func(tx *sql.Tx) (err error) {
+		if err := q.db.Lock(ctx, tx, instance); err != nil {
+			return err
+		}
+		ids, err = q.writeIn(ctx, tx, spread, statement, args...)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	q.news.spread(ids...)
+	return ids, nil
+}
+
 // driven reads a job that owner has just begun to drive. Conflict when this
 // process stood still for so long that another drives it by now: its lease
 // must not be given away.
@@ -51,7 +70,7 @@ func (q *Queue) driven(ctx context.Context, id, owner string) (Job, error) {
 // same attempt on the same slot, a new owner. Conflict means that the lease
 // has not run out, or that somebody was faster.
 func (q *Queue) TakeOver(ctx context.Context, id string) (Job, error) {
-	now, owner := q.now(), newOwner()
+	now, owner := q.now(), q.newOwner()
 	ids, err := q.change(ctx, `
 		UPDATE jobs SET owner = $1, lease_until = $2, revision = revision + 1
 		WHERE id = $3 AND status = 'running' AND lease_until <= $4
@@ -67,13 +86,46 @@ func (q *Queue) TakeOver(ctx context.Context, id string) (Job, error) {
 
 // Heartbeat renews a lease. It is no news to anybody.
 func (q *Queue) Heartbeat(ctx context.Context, l Lease) error {
-	return q.fenced(ctx, l, "renew lease", `lease_until = $4`, db.Millis(q.now().Add(LeaseFor)))
+	return q.fencedTelling(ctx, nobody, l, "renew lease", `lease_until = $4`, db.Millis(q.now().Add(LeaseFor)))
 }
 
 // Release ends a lease early, so that the next process takes the job over at
 // once: the last word of a driver that is told to stop.
 func (q *Queue) Release(ctx context.Context, l Lease) error {
 	return q.announced(l, q.fenced(ctx, l, "release lease", `lease_until = $4`, db.Millis(q.now())))
+}
+
+// Orphan ends, within tx, the leases of the running jobs that a process drove
+// which is known to be gone; empty stands for every process. Each job is then
+// taken over at once, at the same attempt. A driver that lives after all is
+// fenced by that.
+func (q *Queue) Orphan(ctx context.Context, tx *sql.Tx, process string) error {
+	_, err := tx.ExecContext(ctx, `UPDATE jobs SET lease_until = $1
+		WHERE status = 'running' AND lease_until > $1 AND ($2 = '' OR substr(owner, 1, length($2)) = $2)`, db.Millis(q.now()), process)
+	if err != nil {
+		return fmt.Errorf("end leases of jobs: %w", err)
+	}
+	return q.notify(ctx, tx, spread, []string{anyJob})
+}
+
+// Process names this process: the owners that it makes begin with it.
+func (q *Queue) Process() string { return q.news.self }
+
+// Shift moves all times that a job which has not ended is measured by, within
+// tx: the clock was set, and by d. When it was created stays as it was told.
+func (q *Queue) Shift(ctx context.Context, tx *sql.Tx, d time.Duration) error {
+	_, err := tx.ExecContext(ctx, `UPDATE jobs SET waiting_until = waiting_until + $1, running_until = running_until + $1,
+		lease_until = lease_until + $1, started_at = started_at + $1, revision = revision + 1
+		WHERE status IN ('queued', 'running')`, d.Milliseconds())
+	if err != nil {
+		return fmt.Errorf("move deadlines of jobs: %w", err)
+	}
+	// Of jobs that have ended, too.
+	if _, err := tx.ExecContext(ctx, `UPDATE jobs SET webhook_due = `+webhookAt+` + $1
+		WHERE webhook_due IS NOT NULL AND finished_at IS NOT NULL`, d.Milliseconds()); err != nil {
+		return fmt.Errorf("move webhooks: %w", err)
+	}
+	return q.notify(ctx, tx, spread, []string{anyJob})
 }
 
 // Progress is how far a running job is.
@@ -89,7 +141,7 @@ func (q *Queue) Report(ctx context.Context, l Lease, p Progress) error {
 	if !(percent >= 0) { // also not a number, which no row takes
 		percent = 0
 	}
-	err := q.fenced(ctx, l, "report progress",
+	err := q.fencedTelling(ctx, tell, l, "report progress",
 		`phase = $4, progress = CASE WHEN progress > $5 THEN progress ELSE $5 END, revision = revision + 1`, p.Phase, min(percent, 100))
 	if err == nil {
 		q.news.tell(l.JobID)
@@ -100,14 +152,19 @@ func (q *Queue) Report(ctx context.Context, l Lease, p Progress) error {
 // Note tells why queued jobs wait. It changes nothing for those that know.
 func (q *Queue) Note(ctx context.Context, note string) error {
 	_, err := q.change(ctx, `UPDATE jobs SET phase_note = $1, revision = revision + 1
-		WHERE status = 'queued' AND phase_note <> $1 RETURNING id`, note)
+		WHERE status = 'queued' AND phase_note <> $1 RETURNING id`, db.Text(note))
 	return err
 }
 
-// fenced runs one update of a running job under its lease, and tells nobody.
-// sets begins its parameters at $4.
+// fenced runs one update of a running job under its lease, and spreads the
+// news to other processes; announced does so in this one. sets begins its
+// parameters at $4.
 func (q *Queue) fenced(ctx context.Context, l Lease, what, sets string, args ...any) error {
-	ids, err := q.write(ctx, `UPDATE jobs SET `+sets+`
+	return q.fencedTelling(ctx, spread, l, what, sets, args...)
+}
+
+func (q *Queue) fencedTelling(ctx context.Context, how reach, l Lease, what, sets string, args ...any) error {
+	ids, err := q.write(ctx, how, `UPDATE jobs SET `+sets+`
 		WHERE id = $1 AND attempt = $2 AND owner = $3 AND status = 'running' RETURNING id`,
 		append([]any{l.JobID, l.Attempt, l.Owner}, args...)...)
 	if err != nil {
@@ -132,4 +189,4 @@ func stale(l Lease) error {
 	return apigpu.E(apigpu.StaleAttempt, nil, "Attempt %d of job %s is no longer ours.", l.Attempt, l.JobID)
 }
 
-func newOwner() string { return rand.Text() }
+func (q *Queue) newOwner() string { return q.Process() + "." + rand.Text() }

@@ -7,7 +7,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/db/dbtest"
 )
 
@@ -20,19 +19,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// engine is a database that can be opened as often as two processes would.
-type engine func(t testing.TB) (open func() *db.DB)
-
-// engines are the databases that must behave alike: another one is a line.
-var engines = map[string]engine{
-	"sqlite": func(t testing.TB) func() *db.DB {
-		url := dbtest.URL(t)
-		return func() *db.DB { return dbtest.Open(t, url) }
-	},
-}
-
 func TestQueue(t *testing.T) {
-	for name, e := range engines {
+	for name, e := range dbtest.Engines {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			exercise(t, e)

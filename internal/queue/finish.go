@@ -31,7 +31,7 @@ func (q *Queue) Complete(ctx context.Context, l Lease, o Outcome) error {
 		return err
 	}
 	if j.StartedAt != nil {
-		o.Stats.QueueMS = j.StartedAt.Sub(j.CreatedAt).Milliseconds()
+		o.Stats.QueueMS = max(0, j.StartedAt.Sub(j.CreatedAt).Milliseconds()) // the clock may have been set between
 	}
 	if o.Captions == nil {
 		o.Captions = j.Captions
@@ -113,7 +113,7 @@ func (q *Queue) requeue(ctx context.Context, l Lease, s Setback) error {
 		expires_at = CASE WHEN cancel_requested = 1 THEN $8 + keep_for ELSE expires_at END,
 		waiting_until = waiting_until + CASE WHEN cancel_requested = 0 AND $8 > started_at THEN $8 - started_at ELSE 0 END,
 		progress = 0, started_at = CASE WHEN cancel_requested = 1 THEN started_at END, blamed = blamed + $9, push = CASE WHEN $10 = 1 THEN 1 ELSE push END, `+idle,
-		apigpu.Done, apigpu.WaitingGPU, s.Why.Message, encode(canceled()), db.Millis(q.now()), flag(s.Blamed), flag(s.Push))
+		apigpu.Done, apigpu.WaitingGPU, db.Text(s.Why.Message), encode(canceled()), db.Millis(q.now()), flag(s.Blamed), flag(s.Push))
 	return q.announced(l, err)
 }
 
@@ -143,7 +143,7 @@ func (q *Queue) Cancel(ctx context.Context, id string) (Job, error) {
 			finished_at = CASE WHEN status = 'queued' THEN $3 ELSE finished_at END,
 			expires_at = CASE WHEN status = 'queued' THEN $3 + keep_for ELSE expires_at END
 		WHERE id = $4 AND status IN ('queued', 'running') RETURNING id`,
-		apigpu.Done, encode(canceled()), db.Millis(now), id)
+		apigpu.Done, encode(canceled()), db.Millis(now), db.Text(id))
 	if err != nil {
 		return Job{}, fmt.Errorf("cancel job: %w", err)
 	}
@@ -197,6 +197,9 @@ const (
 func (q *Queue) Prune(ctx context.Context) (keys []string, err error) {
 	now := q.now()
 	err = q.db.Tx(ctx, func(tx *sql.Tx) error {
+		// Only what was listed is cleared: a job may end, and with it the need
+		// of its upload, between the two. What is spent stays spent, so no row
+		// need be locked.
 		rows, err := tx.QueryContext(ctx, selectSpent, db.Millis(now))
 		if err != nil {
 			return err
@@ -204,11 +207,12 @@ func (q *Queue) Prune(ctx context.Context) (keys []string, err error) {
 		if keys, err = collect(rows); err != nil || len(keys) == 0 {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE jobs SET result = '', revision = revision + 1 WHERE `+spentResult, db.Millis(now))
+		list := encode(keys)
+		_, err = tx.ExecContext(ctx, `UPDATE jobs SET result = '', revision = revision + 1 WHERE `+spentResult+` AND `+q.oneOf("result", "$2"), db.Millis(now), list)
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE jobs SET upload = '' WHERE `+spentUpload)
+		_, err = tx.ExecContext(ctx, `UPDATE jobs SET upload = '' WHERE `+spentUpload+` AND `+q.oneOf("upload", "$1"), list)
 		return err
 	})
 	if err != nil {
@@ -218,6 +222,15 @@ func (q *Queue) Prune(ctx context.Context) (keys []string, err error) {
 		err = fmt.Errorf("prune jobs: %w", err)
 	}
 	return keys, err
+}
+
+// oneOf is the condition that a column is in a list, which is a parameter in
+// JSON: each engine has its own way to take it apart.
+func (q *Queue) oneOf(column, list string) string {
+	if q.db.Dialect() == db.PostgreSQL {
+		return column + ` IN (SELECT jsonb_array_elements_text(CAST(` + list + ` AS text)::jsonb))`
+	}
+	return column + ` IN (SELECT value FROM json_each(` + list + `))`
 }
 
 // collect reads one column of text.

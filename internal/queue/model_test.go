@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/db/dbtest"
 	"github.com/api-gpu/api-gpu/internal/provider/providertest"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
@@ -38,7 +39,7 @@ type model struct {
 // accepted, a slot holds one running job, and what has ended stays as it
 // ended.
 func TestModel(t *testing.T) {
-	for name, e := range engines {
+	for name, e := range dbtest.Engines {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			clock := providertest.NewClock(noon)

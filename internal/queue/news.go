@@ -2,22 +2,97 @@ package queue
 
 import (
 	"context"
+	"crypto/rand"
+	"database/sql"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/api-gpu/api-gpu/internal/db"
 )
 
-// pollGap is how often a waiter looks at the row by itself: news comes from
-// this process only, and another may share the database.
-const pollGap = time.Second
+// How often a waiter looks at the row by itself: news from other processes
+// comes only while Follow runs, and may be lost then too.
+const (
+	pollGap      = time.Second
+	pollFollowed = 15 * time.Second
+)
+
+// reach is who is told of a change.
+type reach string
+
+const (
+	nobody reach = ""
+	tell   reach = "t" // who waits for the job
+	spread reach = "s" // and who watches the queue
+)
+
+// anyJob stands for all jobs.
+const anyJob = "*"
 
 // news tells waiters that jobs changed. Losing a message loses nothing.
 type news struct {
+	self     string // this process, in what it tells others
+	followed atomic.Bool
+
 	mu       sync.Mutex
 	jobs     map[string]map[chan struct{}]bool
 	watchers []chan struct{}
 }
 
-func newNews() *news { return &news{jobs: map[string]map[chan struct{}]bool{}} }
+func newNews() *news {
+	return &news{self: rand.Text(), jobs: map[string]map[chan struct{}]bool{}}
+}
+
+// Follow hears what other processes change, until ctx ends: then a wait ends
+// as soon as the change is committed (PostgreSQL) or within a second of it
+// (SQLite).
+func (q *Queue) Follow(ctx context.Context, log *slog.Logger) {
+	q.news.followed.Store(true)
+	defer q.news.followed.Store(false)
+	q.db.Listen(ctx, log, q.news.hear)
+}
+
+// notify tells other processes what tx changed.
+func (q *Queue) notify(ctx context.Context, tx *sql.Tx, how reach, ids []string) error {
+	if how == nobody {
+		return nil
+	}
+	for _, id := range ids {
+		if err := q.db.Notify(ctx, tx, q.news.self+" "+string(how)+" "+id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hear passes on what another process told, and leaves out what was our own:
+// that was told here at once.
+func (n *news) hear(message string) {
+	self, rest, _ := strings.Cut(message, " ")
+	how, id, _ := strings.Cut(rest, " ")
+	switch {
+	case message == db.Anything || id == anyJob && self != n.self:
+		n.all()
+	case self == n.self:
+	case reach(how) == tell:
+		n.tell(id)
+	case reach(how) == spread:
+		n.spread(id)
+	}
+}
+
+// all wakes everybody.
+func (n *news) all() {
+	n.mu.Lock()
+	ids := slices.Collect(maps.Keys(n.jobs))
+	n.mu.Unlock()
+	n.spread(append(ids, anyJob)...)
+}
 
 // spread wakes whoever waits for one of these jobs, and every watcher.
 func (n *news) spread(ids ...string) {
@@ -86,7 +161,11 @@ func (q *Queue) Watch() <-chan struct{} {
 func (q *Queue) Wait(ctx context.Context, id string, after int64) (Job, error) {
 	changed, cancel := q.news.subscribe(id)
 	defer cancel()
-	tick := time.NewTicker(pollGap)
+	gap := pollGap
+	if q.news.followed.Load() {
+		gap = pollFollowed
+	}
+	tick := time.NewTicker(gap)
 	defer tick.Stop()
 	for {
 		// The read must not fail because the wait is over.

@@ -2,6 +2,8 @@ package queue_test
 
 import (
 	"context"
+	"database/sql"
+	"log/slog"
 	"time"
 
 	"github.com/api-gpu/api-gpu"
@@ -109,6 +111,90 @@ func waitAcross(b *bench) {
 	if took := time.Since(began); took > 1500*need.Slack*time.Millisecond {
 		b.Errorf("another process knew after %s", took)
 	}
+}
+
+// follows lets another process follow, and returns it.
+func (b *bench) follows() *queue.Queue {
+	other := queue.New(b.reopen(), b.clock.Now)
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); other.Follow(ctx, slog.New(slog.DiscardHandler)) }()
+	b.Cleanup(func() { cancel(); <-done })
+	return other
+}
+
+// follow: what one process changes wakes who waits in another, and what
+// watches the queue there.
+func follow(b *bench) {
+	other := b.follows()
+	poked := other.Watch()
+	j := b.submit()
+	within(b, 20*time.Second, poked)
+	waiting := b.waited(other, b.Context(), j.ID, 1)
+	b.claim(j.ID)
+	if got := within(b, 20*time.Second, waiting); got.Status != apigpu.Running {
+		b.Errorf("woke with a job that is %s", got.Status)
+	}
+	waiting = b.waited(other, b.Context(), j.ID, 2)
+	b.ok(b.Report(b.Context(), b.get(j.ID).Lease(), queue.Progress{Phase: apigpu.Rendering, Percent: 5}))
+	if got := within(b, 20*time.Second, waiting); got.Progress != 5 {
+		b.Errorf("woke at %v %%", got.Progress)
+	}
+	waiting = b.waited(b.Queue, b.Context(), j.ID, b.get(j.ID).Revision)
+	_, err := other.Cancel(b.Context(), j.ID) // and the other way, without Follow
+	b.ok(err)
+	if got := within(b, 20*time.Second, waiting); !got.CancelRequested {
+		b.Error("woke without the cancel")
+	}
+}
+
+// shift: the clock was set by an hour, and nothing is nearer to its end.
+func shift(b *bench) {
+	for _, by := range []time.Duration{time.Hour + waitFor, -time.Hour} {
+		waiting, run, ended := b.submit(), b.running(), b.running()
+		b.complete(ended)
+		ended = b.get(ended.ID)
+		b.clock.Advance(by)
+		b.ok(b.db.Tx(b.Context(), func(tx *sql.Tx) error { return b.Shift(b.Context(), tx, by) }))
+		b.ok(b.Expire(b.Context()))
+		if got := b.is(waiting.ID, apigpu.Queued); got.WaitingUntil != waiting.WaitingUntil.Add(by) || got.CreatedAt != waiting.CreatedAt || got.Revision <= waiting.Revision {
+			b.Errorf("the job that waits became %+v", got)
+		}
+		if got := b.is(run.ID, apigpu.Running); got.RunningUntil != run.RunningUntil.Add(by) || got.LeaseUntil != run.LeaseUntil.Add(by) || *got.StartedAt != run.StartedAt.Add(by) {
+			b.Errorf("the job that runs became %+v", got)
+		}
+		_, err := b.TakeOver(b.Context(), run.ID)
+		b.want(err, apigpu.Conflict)
+		b.ok(b.Heartbeat(b.Context(), run.Lease()))
+		if d := diff(ended, b.get(ended.ID)); d != "" {
+			b.Errorf("a job that has ended changed:\n%s", d)
+		}
+		b.complete(run)
+	}
+}
+
+// orphan: jobs that nobody drives are taken over without waiting.
+func orphan(b *bench) {
+	run, waiting := b.running(), b.submit()
+	orphan := func(process string) {
+		b.Helper()
+		b.ok(b.db.Tx(b.Context(), func(tx *sql.Tx) error { return b.Orphan(b.Context(), tx, process) }))
+	}
+	orphan("another")
+	_, err := b.TakeOver(b.Context(), run.ID)
+	b.want(err, apigpu.Conflict)
+	every := b.running()
+	orphan(b.Process())
+	orphan("")
+	_, err = b.TakeOver(b.Context(), every.ID)
+	b.ok(err)
+	b.is(waiting.ID, apigpu.Queued)
+	next, err := b.TakeOver(b.Context(), run.ID)
+	b.ok(err)
+	if next.Attempt != run.Attempt || next.Instance != run.Instance {
+		b.Errorf("taken over as %+v", next.Lease())
+	}
+	b.want(b.Heartbeat(b.Context(), run.Lease()), apigpu.StaleAttempt)
 }
 
 func final(b *bench) {

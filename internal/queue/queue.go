@@ -33,9 +33,12 @@ type Queue struct {
 	news *news
 }
 
-// New returns the queue in d. now is the clock; it must be that of every
-// process on the database (one host, for SQLite).
+// New returns the queue in d. now is the clock, which all processes on the
+// database share: nil is the database's own, and tests have others.
 func New(d *db.DB, now func() time.Time) *Queue {
+	if now == nil {
+		now = d.Now
+	}
 	return &Queue{db: d, now: now, news: newNews()}
 }
 
@@ -102,7 +105,7 @@ func (q *Queue) Submit(ctx context.Context, d Draft) (Job, error) {
 
 // Job returns a job as it is.
 func (q *Queue) Job(ctx context.Context, id string) (Job, error) {
-	j, err := q.scan(q.db.Read().QueryRowContext(ctx, `SELECT `+columns+` FROM jobs WHERE id = $1`, id))
+	j, err := q.scan(q.db.Read().QueryRowContext(ctx, `SELECT `+columns+` FROM jobs WHERE id = $1`, db.Text(id)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return Job{}, notFound(id)
 	}
@@ -125,7 +128,7 @@ func (q *Queue) Job(ctx context.Context, id string) (Job, error) {
 // Subtitle returns the subtitle file of a job, as it was validated.
 func (q *Queue) Subtitle(ctx context.Context, id string) ([]byte, error) {
 	var b []byte
-	err := q.db.Read().QueryRowContext(ctx, `SELECT subtitle FROM jobs WHERE id = $1`, id).Scan(&b)
+	err := q.db.Read().QueryRowContext(ctx, `SELECT subtitle FROM jobs WHERE id = $1`, db.Text(id)).Scan(&b)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, notFound(id)
 	}
@@ -149,7 +152,7 @@ func (q *Queue) List(ctx context.Context, f Filter) ([]Job, error) {
 		where = append(where, fmt.Sprintf(clause, len(args)))
 	}
 	if f.Client != "" {
-		add("client = $%d", f.Client)
+		add("client = $%d", db.Text(f.Client))
 	}
 	if f.Status != "" {
 		add("status = $%d", f.Status)
@@ -158,7 +161,7 @@ func (q *Queue) List(ctx context.Context, f Filter) ([]Job, error) {
 		add("created_at >= $%d", db.Millis(f.Since))
 	}
 	if f.Before != "" {
-		add("id < $%d", f.Before)
+		add("id < $%d", db.Text(f.Before))
 	}
 	args = append(args, f.Limit)
 	return q.rows(ctx, fmt.Sprintf(`SELECT %s FROM jobs WHERE %s ORDER BY id DESC LIMIT $%d`,
@@ -205,8 +208,12 @@ func (q *Queue) Load(ctx context.Context) (waiting int, busy map[string]int, err
 }
 
 // Busy reports whether a job runs on an instance. It reads within tx, so that
-// a decision written there cannot miss a claim.
+// a decision written there cannot miss a claim: one that comes meanwhile waits
+// for the end of tx.
 func (q *Queue) Busy(ctx context.Context, tx *sql.Tx, instance string) (bool, error) {
+	if err := q.db.Lock(ctx, tx, instance); err != nil {
+		return false, err
+	}
 	var busy bool
 	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE status = 'running' AND instance = $1)`, instance).Scan(&busy)
 	if err != nil {
@@ -234,35 +241,38 @@ func (q *Queue) rows(ctx context.Context, query string, args ...any) ([]Job, err
 
 // change is write, and spreads the news of the jobs it changed.
 func (q *Queue) change(ctx context.Context, statement string, args ...any) ([]string, error) {
-	ids, err := q.write(ctx, statement, args...)
+	ids, err := q.write(ctx, spread, statement, args...)
 	q.news.spread(ids...)
 	return ids, err
 }
 
 // write runs one statement that ends in RETURNING id, in a transaction of its
-// own. It returns the ids of the jobs it changed.
-func (q *Queue) write(ctx context.Context, statement string, args ...any) ([]string, error) {
+// own, which also tells other processes. It returns the ids of the jobs it
+// changed. One statement is right with many writers as with one: a row that
+// another has just changed is looked at again before it is changed.
+func (q *Queue) write(ctx context.Context, how reach, statement string, args ...any) ([]string, error) {
 	var ids []string
-	err := q.db.Tx(ctx, func(tx *sql.Tx) error {
-		ids = nil // Tx may run this again
-		rows, err := tx.QueryContext(ctx, statement, args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var id string
-			if err := rows.Scan(&id); err != nil {
-				return err
-			}
-			ids = append(ids, id)
-		}
-		return rows.Err()
+	err := q.db.Tx(ctx, func(tx *sql.Tx) (err error) {
+		ids, err = q.writeIn(ctx, tx, how, statement, args...)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return ids, nil
+}
+
+// writeIn is write in a transaction that is there already.
+func (q *Queue) writeIn(ctx context.Context, tx *sql.Tx, how reach, statement string, args ...any) ([]string, error) {
+	rows, err := tx.QueryContext(ctx, statement, args...)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := collect(rows)
+	if err != nil {
+		return nil, err
+	}
+	return ids, q.notify(ctx, tx, how, ids)
 }
 
 func notFound(id string) error {

@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/db"
+	"github.com/api-gpu/api-gpu/internal/db/dbtest"
 	"github.com/api-gpu/api-gpu/internal/provider/providertest"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
@@ -35,7 +37,7 @@ type bench struct {
 	reopen func() *db.DB
 }
 
-func newBench(t *testing.T, e engine) *bench {
+func newBench(t *testing.T, e dbtest.Engine) *bench {
 	t.Helper()
 	open := e(t)
 	d, clock := open(), providertest.NewClock(noon)
@@ -114,7 +116,7 @@ func outcome(id string) queue.Outcome {
 func why() *apigpu.Error { return apigpu.E(apigpu.GPULost, nil, "The machine went away.") }
 
 // exercise is the conformance suite: every engine passes it.
-func exercise(t *testing.T, e engine) {
+func exercise(t *testing.T, e dbtest.Engine) {
 	for _, c := range []struct {
 		name string
 		run  func(*bench)
@@ -140,11 +142,16 @@ func exercise(t *testing.T, e engine) {
 		{"revision rises", revisionRises},
 		{"wait", wait},
 		{"wait across processes", waitAcross},
+		{"follow", follow},
+		{"shift", shift},
+		{"orphan", orphan},
+		{"odd names", oddNames},
 		{"final", final},
 		{"watch", watch},
 		{"delete", deleteEnded},
 		{"prune", prune},
 		{"load", load},
+		{"idle stays idle", idleStaysIdle},
 		{"note", note},
 		{"survives reopening", survives},
 		{"impossible rows", impossibleRows},
@@ -283,6 +290,32 @@ func load(b *bench) {
 	}
 }
 
+// idleStaysIdle: who has found an instance idle may end it before another
+// claims a job for it, in any process.
+func idleStaysIdle(b *bench) {
+	j := b.submit()
+	other := queue.New(b.reopen(), b.clock.Now)
+	claimed := make(chan error, 1)
+	b.ok(b.db.Tx(b.Context(), func(tx *sql.Tx) error {
+		busy, err := b.Busy(b.Context(), tx, "box")
+		if busy {
+			b.Error("nothing runs there")
+		}
+		go func() {
+			_, err := other.Claim(context.WithoutCancel(b.Context()), j.ID, "box", 0)
+			claimed <- err
+		}()
+		select {
+		case err := <-claimed:
+			b.Errorf("claimed in the middle of the decision: %v", err)
+			claimed <- err
+		case <-time.After(200 * time.Millisecond):
+		}
+		return err
+	}))
+	b.ok(within(b, 20*time.Second, claimed))
+}
+
 func note(b *bench) {
 	waiting, run := b.submit(), b.running()
 	b.ok(b.Note(b.Context(), "a worker is starting"))
@@ -338,6 +371,26 @@ func damagedRows(b *bench) {
 	b.want(b.Heartbeat(b.Context(), running.Lease()), apigpu.StaleAttempt)
 	b.ok(b.Condemn(b.Context(), waiting.ID)) // again
 	b.claim(sound.ID)
+}
+
+// oddNames: an id is what a stranger wrote into a URL.
+func oddNames(b *bench) {
+	for _, id := range []string{"job_\x00", "\xff", "job_é", "'", ""} {
+		_, err := b.Job(b.Context(), id)
+		b.want(err, apigpu.JobNotFound)
+		_, err = b.Subtitle(b.Context(), id)
+		b.want(err, apigpu.JobNotFound)
+		_, err = b.Cancel(b.Context(), id)
+		b.want(err, apigpu.JobNotFound)
+		_, err = b.List(b.Context(), queue.Filter{Client: id, Before: id, Limit: 1})
+		b.ok(err)
+	}
+	odd := apigpu.E(apigpu.GPULost, nil, "It said \x00 and \xff.")
+	got, err := b.Requeue(b.Context(), b.running().Lease(), queue.Setback{Why: odd})
+	b.ok(err)
+	if got.PhaseNote != "It said \uFFFD and \uFFFD." {
+		b.Errorf("told %q", got.PhaseNote)
+	}
 }
 
 // impossibleRows: the table itself refuses what no code may write.

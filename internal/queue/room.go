@@ -40,12 +40,13 @@ func (q *Queue) Evict(ctx context.Context, need int64, busy func(key string) boo
 	var ids []string
 	err = q.db.Tx(ctx, func(tx *sql.Tx) error {
 		ids, keys = nil, nil // Tx may run this again
+		left := need
 		old, err := oldest(ctx, tx, now)
 		if err != nil {
 			return err
 		}
 		for _, r := range old {
-			if need <= 0 {
+			if left <= 0 {
 				break
 			}
 			if busy(r.key) {
@@ -62,9 +63,9 @@ func (q *Queue) Evict(ctx context.Context, need int64, busy func(key string) boo
 				}
 				continue
 			}
-			ids, keys, need = append(ids, r.id), append(keys, r.key), need-max(r.room, 1)
+			ids, keys, left = append(ids, r.id), append(keys, r.key), left-max(r.room, 1)
 		}
-		return nil
+		return q.notify(ctx, tx, spread, ids)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("evict results: %w", err)

@@ -13,7 +13,7 @@ import (
 )
 
 func TestRoom(t *testing.T) {
-	for name, e := range engines {
+	for name, e := range dbtest.Engines {
 		for what, run := range map[string]func(*bench){
 			"promised": promised, "evict": evict, "evict spares": evictSpares, "spent": spentKeys,
 		} {

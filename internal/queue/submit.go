@@ -51,7 +51,10 @@ func (q *Queue) SubmitOnce(ctx context.Context, d Draft, o Once) (j Job, replaye
 		if errors.Is(err, sql.ErrNoRows) { // the key is taken
 			id, err = joined(ctx, tx, d.Client, o, now)
 		}
-		return err
+		if err != nil || id != fresh {
+			return err
+		}
+		return q.notify(ctx, tx, spread, []string{id})
 	})
 	if _, ok := errors.AsType[*apigpu.Error](err); ok {
 		return Job{}, false, err

@@ -23,12 +23,14 @@ type DueWebhook struct {
 	Wait  time.Duration // until then, by the queue's clock; 0 or less for now
 }
 
+// webhookAt is when a webhook is due. One that was never tried has 0: it is due
+// from its job's end on.
+const webhookAt = `CASE WHEN webhook_due = 0 THEN finished_at ELSE webhook_due END`
+
 // NextWebhook returns the webhook that is due first, which may be in the
 // future, leaving out those to these hosts. It reports false when there is
 // none.
 func (q *Queue) NextWebhook(ctx context.Context, except []string) (DueWebhook, bool, error) {
-	// From its job's end on it is due: a webhook that was never tried has 0.
-	const at = `CASE WHEN webhook_due > finished_at THEN webhook_due ELSE finished_at END`
 	where, args := `webhook_due IS NOT NULL AND finished_at IS NOT NULL`, []any{}
 	if len(except) > 0 {
 		marks := make([]string, len(except))
@@ -40,7 +42,7 @@ func (q *Queue) NextWebhook(ctx context.Context, except []string) (DueWebhook, b
 	}
 	var due DueWebhook
 	var ms int64
-	err := q.db.Read().QueryRowContext(ctx, `SELECT id, `+at+` FROM jobs WHERE `+where+` ORDER BY 2, id LIMIT 1`, args...).Scan(&due.JobID, &ms)
+	err := q.db.Read().QueryRowContext(ctx, `SELECT id, `+webhookAt+` FROM jobs WHERE `+where+` ORDER BY 2, id LIMIT 1`, args...).Scan(&due.JobID, &ms)
 	if errors.Is(err, sql.ErrNoRows) {
 		return DueWebhook{}, false, nil
 	}
@@ -93,8 +95,8 @@ func (q *Queue) RecordWebhook(ctx context.Context, d Delivery, o WebhookOutcome)
 	if o.Status == apigpu.WebhookPending {
 		due = db.Millis(o.Next)
 	}
-	ids, err := q.write(ctx, `UPDATE jobs SET webhook_status = $1, webhook_error = $2, webhook_due = $3
-		WHERE id = $4 AND webhook_tries = $5 AND webhook_status = 'pending' RETURNING id`, o.Status, o.Error, due, d.Job.ID, d.Try)
+	ids, err := q.write(ctx, nobody, `UPDATE jobs SET webhook_status = $1, webhook_error = $2, webhook_due = $3
+		WHERE id = $4 AND webhook_tries = $5 AND webhook_status = 'pending' RETURNING id`, o.Status, db.Text(o.Error), due, d.Job.ID, d.Try)
 	if err != nil {
 		return fmt.Errorf("record webhook: %w", err)
 	}

@@ -17,12 +17,15 @@ const (
 )
 
 // Keep removes results when their time is over and files that no job needs,
-// until ctx ends.
-func (s *Jobs) Keep(ctx context.Context) error {
+// until ctx ends. Where several processes share the files, only the one for
+// which may says so does: two would race for the same files.
+func (s *Jobs) Keep(ctx context.Context, may func() bool) error {
 	tick := time.NewTicker(keepGap)
 	defer tick.Stop()
 	for {
-		if err := s.KeepOnce(ctx); err != nil && ctx.Err() == nil {
+		if !may() {
+			// Another does.
+		} else if err := s.KeepOnce(ctx); err != nil && ctx.Err() == nil {
 			s.Log.ErrorContext(ctx, "housekeeping", "error", err)
 		}
 		select {

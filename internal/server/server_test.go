@@ -419,6 +419,23 @@ func TestUploadIsReceivedAndDiscarded(t *testing.T) {
 	}
 }
 
+// A process that may not keep house touches no file.
+func TestKeepStandsBy(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	spent := b.succeed(t, b.submit(t, ann()).ID, []byte("old")).Result
+	b.shift.Store(int64(48 * time.Hour))
+	for _, may := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := b.Keep(ctx, func() bool { cancel(); return may }); err != nil { // one round
+			t.Fatal(err)
+		}
+		if may && b.KeepOnce(t.Context()) != nil || b.exists(spent) == may {
+			t.Errorf("may keep house: %t; the spent result is there: %t", may, !may)
+		}
+	}
+}
+
 func TestKeep(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -39,7 +39,7 @@ type Health struct {
 	Version   string        `json:"version"`
 	Timestamp time.Time     `json:"timestamp"`
 	Uptime    float64       `json:"uptime"` // seconds
-	Role      string        `json:"role"`   // leader, standby
+	Role      string        `json:"role"`   // leader, member (drives jobs, rents nothing), standby
 	Provider  string        `json:"provider"`
 	Workers   HealthWorkers `json:"workers"`
 	Jobs      HealthJobs    `json:"jobs"`
@@ -68,7 +68,11 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 		Status: "ok", Service: "api-gpu orchestrator", Version: s.Version, Timestamp: s.Now().UTC(), Uptime: s.Now().Sub(s.Began).Seconds(),
 		Role: "leader", Provider: s.Provider, Warnings: append([]string{}, s.Warnings...),
 	}
-	if !s.Fleet.Leading() {
+	switch {
+	case s.Fleet.Leading():
+	case s.Fleet.MayDrive():
+		h.Role = "member"
+	default:
 		h.Status, h.Role = "standby", "standby"
 	}
 	status := http.StatusOK

@@ -46,8 +46,11 @@ type Config struct {
 	// Show completes a job with its links. base is the address under which
 	// its client reached the server.
 	Show func(base string, j apigpu.Job) apigpu.Job
-	Log  *slog.Logger
-	Now  func() time.Time
+	// May tells whether this process is to send at all: one that stands by
+	// does not.
+	May func() bool
+	Log *slog.Logger
+	Now func() time.Time
 }
 
 // Sender sends what is due.
@@ -88,7 +91,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	free := slots
 	for ctx.Err() == nil {
 		wait := s.poll
-		if free > 0 {
+		if free > 0 && s.cfg.May() {
 			d, next, err := s.claim(ctx, full(busy))
 			if err != nil && ctx.Err() == nil {
 				s.cfg.Log.ErrorContext(ctx, "webhooks", "error", err)

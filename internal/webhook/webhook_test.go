@@ -69,6 +69,7 @@ func newRig(t testing.TB, d *db.DB, now func() time.Time) *rig {
 	t.Cleanup(f.Close)
 	r := &rig{TB: t, queue: queue.New(d, now), log: &safeBuffer{}}
 	r.sender = New(Config{
+		May:   func() bool { return true },
 		Queue: r.queue, Fetch: f, Secrets: secrets, Log: slog.New(slog.NewTextHandler(r.log, nil)), Now: now,
 		Show: func(base string, j apigpu.Job) apigpu.Job { j.VideoURL = base + "/files/" + j.ID; return j },
 	})

@@ -67,10 +67,16 @@ type server struct {
 // start runs an orchestrator with a local worker, and waits until it answers.
 func start(t testing.TB, env ...string) *server {
 	t.Helper()
+	return startIn(t, t.TempDir(), env...)
+}
+
+// startIn is start with its state in a folder, which several may share.
+func startIn(t testing.TB, dir string, env ...string) *server {
+	t.Helper()
 	need.FFmpeg(t)
-	s := &server{t: t, dir: t.TempDir(), env: env, port: freePort(t)}
+	s := &server{t: t, dir: dir, env: env, port: freePort(t)}
 	s.url = "http://127.0.0.1:" + s.port
-	log, err := os.Create(filepath.Join(s.dir, "orchestrator.log"))
+	log, err := os.Create(filepath.Join(s.dir, "orchestrator-"+s.port+".log"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,16 +147,52 @@ func (s *server) end() {
 
 // leads waits until the orchestrator holds the fleet lease.
 func (s *server) leads() {
-	eventually(s.t, 30*time.Second, "the orchestrator leads", func() bool {
-		var h struct{ Role string }
-		resp, err := http.Get(s.url + "/health")
-		if err != nil {
-			return false
-		}
-		defer resp.Body.Close()
-		return json.NewDecoder(resp.Body).Decode(&h) == nil && h.Role == "leader"
+	s.t.Helper()
+	s.becomes("leader", 30*time.Second)
+}
+
+// becomes waits until the orchestrator says that it has this role.
+func (s *server) becomes(role string, within time.Duration) {
+	s.t.Helper()
+	eventually(s.t, within, "the orchestrator is "+role, func() bool { return s.health().Role == role })
+}
+
+type health struct{ Status, Role string }
+
+// health is empty while it does not answer with 200.
+func (s *server) health() (h health) {
+	resp, err := http.Get(s.url + "/health")
+	if err != nil {
+		return health{}
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || json.NewDecoder(resp.Body).Decode(&h) != nil {
+		return health{}
+	}
+	return h
+}
+
+// terminate tells the program to stop, and waits until it has.
+func (s *server) terminate() {
+	s.t.Helper()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	if err := s.cmd.Wait(); err != nil {
+		s.t.Errorf("stop: %v", err)
+	}
+	s.cmd = nil
+}
+
+// until waits until a job is as wanted.
+func (s *server) until(id, what string, ok func(apigpu.Job) bool) {
+	s.t.Helper()
+	c := s.client()
+	eventually(s.t, time.Minute, what, func() bool {
+		j, err := c.Job(s.t.Context(), id, 0)
+		return err == nil && ok(j)
 	})
 }
+
+func renders(j apigpu.Job) bool { return j.Phase == apigpu.Rendering && j.Progress > 0 }
 
 func (s *server) client() *client.Client {
 	s.t.Helper()

@@ -6,6 +6,7 @@ package need
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -32,6 +33,20 @@ func Program(t testing.TB, name string) {
 	if _, err := exec.LookPath(name); err != nil {
 		missing(t, name)
 	}
+}
+
+// Postgres skips the test unless the server programs of PostgreSQL are
+// installed, and returns their folder. Debian keeps them out of PATH.
+func Postgres(t testing.TB) (dir string) {
+	t.Helper()
+	if path, err := exec.LookPath("initdb"); err == nil {
+		return filepath.Dir(path)
+	}
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if len(found) == 0 {
+		missing(t, "postgresql")
+	}
+	return filepath.Dir(found[len(found)-1])
 }
 
 // Long skips the test unless STRICT=1: it takes too long for the inner loop.

@@ -1,4 +1,5 @@
-// Package dbtest gives the tests of other packages a database of their own.
+// Package dbtest gives the tests of other packages a database of their own, of
+// either engine.
 package dbtest
 
 import (
@@ -51,6 +52,19 @@ func Open(t testing.TB, url string) *db.DB {
 		}
 	})
 	return d
+}
+
+// Engine is a database that a test can open as often as two processes would.
+type Engine func(t testing.TB) (open func() *db.DB)
+
+// Engines are the databases that must behave alike: another one is a line.
+var Engines = map[string]Engine{
+	"sqlite":   func(t testing.TB) func() *db.DB { return opener(t, URL(t)) },
+	"postgres": func(t testing.TB) func() *db.DB { return opener(t, PostgresURL(t)) },
+}
+
+func opener(t testing.TB, url string) func() *db.DB {
+	return func() *db.DB { t.Helper(); return Open(t, url) }
 }
 
 func newTemplate() (file []byte, err error) {

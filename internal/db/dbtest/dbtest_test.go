@@ -48,3 +48,26 @@ func BenchmarkSQLite(b *testing.B) {
 		dbtest.SQLite(b)
 	}
 }
+
+// Each test has a PostgreSQL database of its own.
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	a, b := dbtest.Postgres(t), dbtest.Postgres(t)
+	if a.Dialect() != db.PostgreSQL {
+		t.Errorf("dialect is %s", a.Dialect())
+	}
+	err := a.Tx(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.Exec("CREATE TABLE mine (id integer)")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Read().ExecContext(t.Context(), "SELECT id FROM mine"); err == nil {
+		t.Error("two tests share a database")
+	}
+	var jobs int
+	if err := b.Read().QueryRowContext(t.Context(), "SELECT count(*) FROM jobs").Scan(&jobs); err != nil || jobs != 0 {
+		t.Errorf("%d jobs, %v", jobs, err)
+	}
+}

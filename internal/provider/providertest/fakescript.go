@@ -134,8 +134,9 @@ func (f *Fake) Calls(verbs ...Verb) []Call {
 // Clock is virtual time: it stands still but for Advance. It is safe for
 // concurrent use.
 type Clock struct {
-	mu  sync.Mutex
-	now time.Time
+	mu      sync.Mutex
+	now     time.Time
+	elapsed time.Duration
 }
 
 // NewClock returns a clock that shows the given time.
@@ -148,9 +149,23 @@ func (c *Clock) Now() time.Time {
 	return c.now
 }
 
-// Advance moves the clock on. A negative d turns it back.
+// Advance lets d pass.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.now, c.elapsed = c.now.Add(d), c.elapsed+d
+}
+
+// Set sets the clock by d: it shows another time, and none has passed.
+func (c *Clock) Set(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
+}
+
+// Elapsed returns the time that has passed.
+func (c *Clock) Elapsed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.elapsed
 }

@@ -1,0 +1,152 @@
+package fleet
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/api-gpu/api-gpu/internal/db"
+	"github.com/api-gpu/api-gpu/internal/gpu"
+)
+
+// Waits between the moment at which the clock is found to be set and the
+// moment at which it is followed. The time of a PostgreSQL server is asked
+// every db.ClockGap: before the leader moves deadlines all processes must know
+// that they are not to be believed, and they wait until the leader must have
+// done it.
+const (
+	clockShared = 2 * db.ClockGap
+	clockOthers = 2 * leaseFor
+)
+
+// Elapsed is the time since some moment, whatever the clock shows: for what
+// lasts in this process.
+func (f *Fleet) Elapsed() time.Duration { return f.cfg.Clock.Elapsed() }
+
+// Steady reports whether deadlines can be believed: the clock was not set, or
+// they have been moved with it.
+func (f *Fleet) Steady() bool { return f.cfg.Clock.Jump() == 0 }
+
+// followClock moves all open deadlines when the clock was set, by as much, so
+// that nothing expires that has not lasted. The holder of the fleet lease does
+// so, once; the others wait until it must have: one that took the lease at that
+// moment would take it from a holder that has not lost it.
+func (f *Fleet) followClock(ctx context.Context) error {
+	f.clock.Lock()
+	defer f.clock.Unlock()
+	by := f.cfg.Clock.Jump()
+	if by == 0 {
+		f.clock.found = 0
+		return nil
+	}
+	elapsed := f.Elapsed()
+	if f.clock.found == 0 {
+		f.clock.found = max(1, elapsed)
+	}
+	f.mu.Lock()
+	epoch := f.epoch
+	f.mu.Unlock()
+	wait := clockOthers
+	if epoch != 0 {
+		wait = 0
+		if f.cfg.DB.Dialect() == db.PostgreSQL {
+			wait = clockShared
+		}
+	}
+	if elapsed-f.clock.found < wait {
+		return nil
+	}
+	f.clock.found = 0
+	if epoch == 0 {
+		f.clockSet(by)
+		return nil
+	}
+	return f.leadClock(ctx, epoch, by)
+}
+
+// leadClock moves the deadlines and the clock. Between the two nothing must
+// expire, so the later of the two comes first.
+func (f *Fleet) leadClock(ctx context.Context, epoch int64, by time.Duration) error {
+	if by < 0 {
+		f.clockSet(by)
+	}
+	if err := f.moveDeadlines(ctx, epoch, by); err != nil {
+		if by < 0 {
+			f.clockSet(-by) // as before: the next round tries again
+		}
+		return fmt.Errorf("move deadlines: %w", err)
+	}
+	if by > 0 {
+		f.clockSet(by)
+	}
+	f.cfg.Log.WarnContext(ctx, "the clock was set: all open deadlines are moved with it", "by", by.Round(time.Second))
+	return nil
+}
+
+// moveDeadlines writes what followClock says, if we still hold the lease.
+func (f *Fleet) moveDeadlines(ctx context.Context, epoch int64, by time.Duration) error {
+	now := f.cfg.Now()
+	if by > 0 {
+		now = now.Add(by)
+	}
+	err := f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
+		var held int64
+		err := tx.QueryRowContext(ctx, `UPDATE fleet SET lease_until = $1 WHERE one = 1 AND holder = $2 AND epoch = $3 RETURNING epoch`,
+			millis(now.Add(leaseFor)), f.holder, epoch).Scan(&held)
+		if err != nil {
+			return err
+		}
+		if err := f.cfg.Queue.Shift(ctx, tx, by); err != nil {
+			return err
+		}
+		return shiftInstances(ctx, tx, by, now)
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil // the new holder does it
+	}
+	return err
+}
+
+// shiftInstances moves the times of all rows that are live, or that a pause
+// after a failed boot is still counted from.
+func shiftInstances(ctx context.Context, tx *sql.Tx, by time.Duration, now time.Time) error {
+	set := `created_at = created_at + $1, state_since = state_since + $1, deadline = deadline + $1`
+	for _, column := range []string{"asked_at", "end_asked_at", "ready_at", "contact_at", "idle_since", "absent_since"} {
+		set += fmt.Sprintf(`, %[1]s = CASE WHEN %[1]s = 0 THEN 0 ELSE %[1]s + $1 END`, column)
+	}
+	_, err := tx.ExecContext(ctx, `UPDATE instances SET `+set+` WHERE state <> '`+string(gpu.Gone)+`' OR state_since > $2`,
+		by.Milliseconds(), millis(now.Add(-by-10*maxBackoff)))
+	if err != nil {
+		return fmt.Errorf("move deadlines of instances: %w", err)
+	}
+	return nil
+}
+
+// clockSet follows the clock, also with what is kept in memory. Silence before
+// it is nobody's.
+func (f *Fleet) clockSet(by time.Duration) {
+	f.cfg.Clock.Follow(by)
+	now := f.cfg.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.clockSets++
+	f.since, f.listing.reachable = now, now
+	f.renewAt, f.heldUntil = f.renewAt.Add(by), f.heldUntil.Add(by)
+	f.offers = offers{}
+	clear(f.asked)
+	for id, s := range f.strays {
+		if !s.asked.IsZero() {
+			s.asked = s.asked.Add(by)
+		}
+		f.strays[id] = s
+	}
+}
+
+// timesSet counts how often the clock was set.
+func (f *Fleet) timesSet() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.clockSets
+}

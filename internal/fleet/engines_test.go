@@ -1,0 +1,101 @@
+package fleet
+
+import (
+	"database/sql"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/api-gpu/api-gpu/internal/db/dbtest"
+	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/test/need"
+)
+
+// onPostgres begins the names of the tests that run once more there.
+const onPostgres = "TestPostgres/"
+
+// engineOf returns the engine that a test runs on.
+func engineOf(t testing.TB) dbtest.Engine {
+	if strings.HasPrefix(t.Name(), onPostgres) {
+		return dbtest.Engines["postgres"]
+	}
+	return dbtest.Engines["sqlite"]
+}
+
+// TestPostgres runs the tests of this package once more, on PostgreSQL: first
+// those that lean on transactions, and the rest where there is time.
+func TestPostgres(t *testing.T) {
+	for name, test := range map[string]func(*testing.T){
+		"Life": TestLife, "IdleLosesToClaim": TestIdleLosesToClaim, "ObserveKeepsAnswers": TestObserveKeepsAnswers, "Strays": TestStrays,
+		"Standby": TestStandby, "Epoch": TestEpochOutlivesTheDatabase, "LoadIdentity": TestLoadIdentity, "Run": TestRun,
+		"ClockIsSet": TestClockIsSet, "LostUpdates": TestLostUpdates, "LeaseIsKept": TestLeaseIsKeptWhileWriting,
+	} {
+		t.Run(name, test)
+	}
+	for name, test := range map[string]func(*testing.T){
+		"NothingWaits": TestNothingWaits, "Refused": TestRefused, "OfferGone": TestOfferGone, "Ambiguous": TestAmbiguous, "Twin": TestTwin,
+		"Ends": TestEnds, "Vanishes": TestVanishes, "DestroyIsRepeated": TestDestroyIsRepeated, "SilenceOfOurOwn": TestSilenceOfOurOwn,
+		"Outage": TestOutage, "Forgets": TestForgets, "Explains": TestExplains, "StrayIsAskedForOnce": TestStrayIsAskedForOnce,
+		"IncompleteListings": TestIncompleteListings, "OtherProvider": TestOtherProvider, "Permanent": TestPermanent,
+		"PermanentAfterRestart": TestPermanentAfterRestart, "Crash": TestCrash, "DestroyAtEnd": TestDestroyAtEnd, "RunTends": TestRunTends,
+		"Away": TestAway, "AwayBeyondLease": TestAwayBeyondLease, "Restored": TestRestored,
+	} {
+		t.Run(name, func(t *testing.T) { need.Long(t); test(t) })
+	}
+}
+
+// What two change of one row at the same time is both kept.
+func TestLostUpdates(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	_, row := r.rented()
+	const each = 20
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() {
+			for range each {
+				_, err := r.update(t.Context(), row.Label, func(in *Instance) bool { in.HourlyUSD++; return true })
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if got := r.row(row.Label).HourlyUSD - row.HourlyUSD; got != 2*each {
+		t.Errorf("%d of %d changes are kept", got, 2*each)
+	}
+}
+
+// Whoever writes under the fleet lease keeps it until the write is committed,
+// though its time runs out meanwhile: the next holder sees what was written.
+func TestLeaseIsKeptWhileWriting(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.tick()
+	first, second := r.process, r.start()
+	took := make(chan error, 1)
+	err := first.fenced(t.Context(), func(tx *sql.Tx) error {
+		r.clock.Advance(2 * leaseFor)
+		go func() {
+			_, err := second.hold(t.Context())
+			took <- err
+		}()
+		select {
+		case err := <-took:
+			return errors.Join(errors.New("the lease was taken in the middle of a write"), err)
+		case <-time.After(200 * time.Millisecond):
+		}
+		return first.put(t.Context(), tx, with(creating("ag1.us.late"), func(i *Instance) { i.Deadline = in(time.Hour) }))
+	})
+	r.ok(err)
+	r.ok(<-took)
+	if !second.Leading() || r.row("ag1.us.late").State != gpu.Creating {
+		t.Error("the next holder does not lead, or the write is lost")
+	}
+	if err := first.save(t.Context(), creating("ag1.us.later")); !errors.Is(err, errStandby) {
+		t.Errorf("the first writes still: %v", err)
+	}
+}
