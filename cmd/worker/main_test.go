@@ -18,10 +18,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/test/need"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	ffmpeg.Launch() // this program is its own launcher
+	goleak.VerifyTestMain(m)
+}
 
 // cleanEnv makes the test see no setting of the machine it runs on.
 func cleanEnv(t *testing.T) {

@@ -96,6 +96,7 @@ func (c *serveCmd) newWorker(dir string, f *fetch.Client, log *slog.Logger) (*wo
 	if err != nil {
 		return nil, fmt.Errorf("%w (install it: make setup, or apt-get install ffmpeg)", err)
 	}
+	tools.Launcher = ffmpeg.Self
 	keys, err := httpapi.ParseKeys(c.APIKey)
 	if err != nil {
 		return nil, fmt.Errorf("X_API_KEY: %w", err)

@@ -29,7 +29,7 @@ const discontinuity = 10 * time.Second
 // (AVI, timestamps that jump, more than a million frames): cues can then be
 // placed by time alone.
 func (t Tools) FrameTimes(ctx context.Context, path string, p Probe) ([]int64, error) {
-	out, err := output(ctx, probeTimeout, t.FFprobe,
+	out, err := t.look(ctx, probeTimeout,
 		"-hide_banner", "-v", "error", "-max_alloc", maxAlloc,
 		"-protocol_whitelist", protocols, "-format_whitelist", formats,
 		"-select_streams", strconv.Itoa(p.Video.Index),

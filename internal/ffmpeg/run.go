@@ -54,8 +54,9 @@ type Report struct {
 // Run runs FFmpeg until it is done, ctx ends, or it stalls. When ctx ends
 // FFmpeg is interrupted at once, killed after 1.5 s, and the cause of ctx is
 // returned. Codes of other errors: MediaUndecodable, MediaTooLong,
-// MediaTooBig, TooLarge, RenderStalled, StorageFull, EncoderFailed (which
-// wraps ErrGPU where the GPU is to blame).
+// MediaTooBig, TooLarge, RenderStalled, StorageFull, JobTimeout (its processor
+// time is used up), EncoderFailed (which wraps ErrGPU where the GPU is to
+// blame).
 //
 // FFmpeg calls a result good that it cut at a limit, or that it made from a
 // file it could hardly read. Run does not.
@@ -72,6 +73,7 @@ func (t Tools) Run(ctx context.Context, r Render) (Report, error) {
 
 	cmd := exec.CommandContext(ctx, t.FFmpeg, r.Args...)
 	cmd.Dir, cmd.Env = r.Dir, environment(os.Environ())
+	t.bound(cmd, r.bounds(ctx, t.memory()))
 	progress, stderr := &lines{take: watch.line}, &lines{take: complaints.line}
 	cmd.Stdout, cmd.Stderr = progress, stderr
 	cmd.Cancel = func() error { return interrupt(cmd.Process) }
