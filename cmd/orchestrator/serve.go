@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -116,7 +118,7 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 	o.jobs = &server.Jobs{
 		Queue: o.queue, Blob: store, Fetch: o.fetch, Log: log, Now: time.Now,
 		Policy: server.Policy{
-			QueueTTL: c.QueueTTL, ResultTTL: c.ResultTTL, MaxUpload: int64(c.MaxUpload),
+			QueueTTL: c.QueueTTL, ResultTTL: c.ResultTTL, MaxUpload: int64(c.MaxUpload), MaxJobsPerKey: c.MaxJobsPerKey,
 			JobTimer: server.Timer{Fixed: c.JobTimeout, Max: maxRun},
 			Limits:   server.Limits{MaxDuration: maxDuration, MaxPixels: maxPixels},
 		},
@@ -156,13 +158,26 @@ func (c *serveCmd) provider(log *slog.Logger) (gpu.Provider, *link.Credentials, 
 		}
 		binary = filepath.Join(filepath.Dir(self), "worker")
 	}
-	p, err := local.New(local.Config{Binary: binary, Dir: c.LocalDir, MaxInstances: c.MaxGPUs, Slots: 1, Env: os.Environ(), Log: log})
+	p, err := local.New(local.Config{Binary: binary, Dir: c.LocalDir, MaxInstances: c.MaxGPUs, Slots: 1, Env: withoutSecrets(os.Environ()), Log: log})
 	return p, nil, err
+}
+
+// secretName matches the names of variables that hold secrets, ours and those
+// of programs beside us.
+var secretName = regexp.MustCompile(`(?i)KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|SEED|_URL$`)
+
+// withoutSecrets is an environment without what a local worker must not know:
+// it reads strangers' files. Its own credentials the fleet sets for it.
+func withoutSecrets(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return secretName.MatchString(name)
+	})
 }
 
 // workerEnv is what local workers are told beside their credentials.
 func (c *serveCmd) workerEnv() map[string]string {
-	env := map[string]string{"LOG_LEVEL": c.LogLevel}
+	env := map[string]string{"LOG_LEVEL": c.LogLevel, "MAX_UPLOAD": strconv.FormatInt(int64(c.MaxUpload), 10)}
 	if len(c.AllowPrivateHosts) > 0 {
 		env["ALLOW_PRIVATE_HOSTS"] = strings.Join(c.AllowPrivateHosts, ",")
 	}
@@ -187,9 +202,10 @@ func (o *orchestrator) listen(identity fleet.Identity, provider gpu.Provider) er
 	if err != nil {
 		return err
 	}
+	gate := httpapi.NewGate(keys, proxies, o.log, time.Now)
 	o.api = httpapi.New(httpapi.Config{
-		Jobs: o.jobs, Guard: keys.Require, LinkSecret: secret, PublicURL: o.cfg.PublicURL, TrustedProxies: proxies,
-		SyncWait: o.cfg.SyncWait, MaxUpload: int64(o.cfg.MaxUpload), Title: "api-gpu", Version: apigpu.Version(), Log: o.log, Now: time.Now,
+		Jobs: o.jobs, Guard: gate.Require, LinkSecret: secret, PublicURL: o.cfg.PublicURL, TrustedProxies: proxies,
+		SyncWait: o.cfg.SyncWait, MaxUpload: int64(o.cfg.MaxUpload), RateLimit: o.cfg.RateLimit, Title: "api-gpu", Version: apigpu.Version(), Log: o.log, Now: time.Now,
 	})
 	o.status = &server.Status{
 		Queue: o.queue, Fleet: o.fleet, Jobs: o.jobs, Provider: provider.Name(), Version: apigpu.Version(), Began: time.Now(), Now: time.Now,
@@ -197,7 +213,7 @@ func (o *orchestrator) listen(identity fleet.Identity, provider gpu.Provider) er
 	}
 	o.api.Mux.HandleFunc("GET /health", o.status.Health)
 	if o.cfg.MetricsAddr == "" {
-		o.api.Mux.Handle("GET /metrics", keys.RequireAdmin(o.status.Metrics()))
+		o.api.Mux.Handle("GET /metrics", gate.RequireAdmin(o.status.Metrics()))
 	} else if o.metrics, err = net.Listen("tcp", o.cfg.MetricsAddr); err != nil {
 		return fmt.Errorf("METRICS_ADDR: %w", err)
 	}
@@ -245,7 +261,7 @@ func (o *orchestrator) serve(ctx context.Context) error {
 	dispatchDone, stopDispatch := background(ctx, o.dispatch.Run)
 	keepDone, stopKeep := background(ctx, o.jobs.Keep)
 	api, apiDone := serveHTTP(o.listener, o.api, o.log)
-	metrics, metricsDone := serveHTTP(o.metrics, o.status.Metrics(), o.log)
+	metrics, metricsDone := serveHTTP(o.metrics, httpapi.Secure(o.status.Metrics()), o.log)
 	o.log.InfoContext(ctx, "listening", "address", o.listener.Addr().String(), "provider", o.cfg.Provider, "version", apigpu.Version())
 
 	var failed error

@@ -35,6 +35,9 @@ type Config struct {
 	SyncWait time.Duration
 	// MaxUpload bounds an uploaded video, in bytes.
 	MaxUpload int64
+	// RateLimit is how many jobs a minute a key may ask for, but for the
+	// admin's; 0 for any number.
+	RateLimit int
 	Title     string
 	Version   string
 	Log       *slog.Logger
@@ -50,6 +53,8 @@ type API struct {
 	Huma   huma.API
 	signer signer
 	origin origin
+	rate   *jobRate
+	held   *held
 	now    func() time.Time
 
 	stopping context.Context
@@ -62,6 +67,7 @@ func New(cfg Config) *API {
 	a := &API{
 		cfg: cfg, Mux: http.NewServeMux(), signer: signer{cfg.LinkSecret}, now: cfg.Now,
 		origin: origin{public: strings.TrimRight(cfg.PublicURL, "/"), trusted: cfg.TrustedProxies},
+		rate:   newJobRate(cfg.RateLimit, cfg.Now), held: newHeld(),
 	}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.Huma = humago.New(a.Mux, humaConfig(cfg.Title, cfg.Version))
@@ -77,7 +83,7 @@ func (a *API) Stop() { a.stop() }
 // whose answers have several shapes are plain handlers, described by hand.
 func (a *API) routes() {
 	guarded := func(pattern string, h http.HandlerFunc) { a.Mux.Handle(pattern, a.cfg.Guard(h)) }
-	guarded("POST /video/caption", a.caption)
+	a.Mux.Handle("POST /video/caption", a.cfg.Guard(a.rate.limit(http.HandlerFunc(a.caption))))
 	guarded("GET /jobs/{id}", a.job)
 	guarded("GET /jobs/{id}/events", a.events)
 	guarded("GET /jobs/{id}/video", a.video)
@@ -130,9 +136,9 @@ func (a *API) ServeHTTP(writer http.ResponseWriter, r *http.Request) {
 		}
 		WriteError(w, apigpu.E(apigpu.Internal, nil, "Something went wrong on our side."))
 	}()
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Cache-Control", "no-store") // results say otherwise themselves
-	r = r.WithContext(context.WithValue(r.Context(), baseKey{}, a.origin.base(r)))
+	base := a.origin.base(r)
+	secureHeaders(w.Header(), isSecure(base))
+	r = r.WithContext(context.WithValue(r.Context(), baseKey{}, base))
 	if _, pattern := a.Mux.Handler(r); pattern == "" {
 		a.unknown(w, r)
 		return

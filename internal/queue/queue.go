@@ -85,9 +85,11 @@ type Draft struct {
 	WaitFor  time.Duration // how long it may wait for a worker
 	RunFor   time.Duration // how long one run may take
 	KeepFor  time.Duration // how long its result is kept
+	MaxOpen  int           // jobs that its client may have open, this one included; 0 is any number
 }
 
-// Submit records a job. When it returns nil the job survives a power cut.
+// Submit records a job. When it returns nil the job survives a power cut. A
+// client that has MaxOpen jobs already gets RateLimited.
 func (q *Queue) Submit(ctx context.Context, d Draft) (Job, error) {
 	now := q.now()
 	// A worker knows addresses, not secrets; the row keeps the headers that
@@ -99,7 +101,8 @@ func (q *Queue) Submit(ctx context.Context, d Draft) (Job, error) {
 	id := "job_" + ulid.MustNew(ulid.Timestamp(now), rand.Reader).String()
 	waiting := now.Add(d.WaitFor)
 	end := waiting.Add(d.RunFor).Add(d.KeepFor)
-	_, err = q.change(ctx, `
+	room := func(tx *sql.Tx) error { return q.roomFor(ctx, tx, d.Client, d.MaxOpen) }
+	_, err = q.changeIf(ctx, room, `
 		INSERT INTO jobs (id, client, operation, status, phase, spec, subtitle, upload, push, captions, warnings, stats,
 			created_at, waiting_until, run_for, keep_for, expires_at, link_until)
 		VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, '{}', $11, $12, $13, $14, $15, $15)
@@ -247,7 +250,12 @@ func (q *Queue) rows(ctx context.Context, query string, args ...any) ([]Job, err
 
 // change is write, and spreads the news of the jobs it changed.
 func (q *Queue) change(ctx context.Context, statement string, args ...any) ([]string, error) {
-	ids, err := q.write(ctx, statement, args...)
+	return q.changeIf(ctx, nil, statement, args...)
+}
+
+// changeIf is change where may, asked first in the same transaction, allows it.
+func (q *Queue) changeIf(ctx context.Context, may func(*sql.Tx) error, statement string, args ...any) ([]string, error) {
+	ids, err := q.writeIf(ctx, may, statement, args...)
 	q.news.spread(ids...)
 	return ids, err
 }
@@ -255,9 +263,19 @@ func (q *Queue) change(ctx context.Context, statement string, args ...any) ([]st
 // write runs one statement that ends in RETURNING id, in a transaction of its
 // own. It returns the ids of the jobs it changed.
 func (q *Queue) write(ctx context.Context, statement string, args ...any) ([]string, error) {
+	return q.writeIf(ctx, nil, statement, args...)
+}
+
+// writeIf is write where may allows it; nil allows everything.
+func (q *Queue) writeIf(ctx context.Context, may func(*sql.Tx) error, statement string, args ...any) ([]string, error) {
 	var ids []string
 	err := q.db.Tx(ctx, func(tx *sql.Tx) error {
 		ids = nil // Tx may run this again
+		if may != nil {
+			if err := may(tx); err != nil {
+				return err
+			}
+		}
 		rows, err := tx.QueryContext(ctx, statement, args...)
 		if err != nil {
 			return err

@@ -121,6 +121,7 @@ func exercise(t *testing.T, e engine) {
 	}{
 		{"submit and read", submitAndRead},
 		{"list", list},
+		{"too many open", tooManyOpen},
 		{"position", position},
 		{"claim once", claimOnce},
 		{"slot is unique", slotIsUnique},

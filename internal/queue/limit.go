@@ -1,0 +1,41 @@
+package queue
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/db"
+)
+
+// fullRetry is when a client whose jobs are too many may try again, in
+// seconds: by then some may have ended.
+const fullRetry = 10
+
+// roomFor refuses one more job of a client that has most open ones already;
+// most 0 is any number. Within the transaction that records the job the count
+// cannot change before it is recorded: SQLite has one writer, and on
+// PostgreSQL submissions of one client wait for each other.
+func (q *Queue) roomFor(ctx context.Context, tx *sql.Tx, client string, most int) error {
+	if most <= 0 {
+		return nil
+	}
+	if q.db.Dialect() == db.PostgreSQL {
+		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('open jobs of ' || $1, 0))`, client); err != nil {
+			return fmt.Errorf("wait for submissions of %s: %w", client, err)
+		}
+	}
+	var open int
+	err := tx.QueryRowContext(ctx, `SELECT count(*) FROM jobs WHERE status IN ('queued', 'running') AND client = $1`, client).Scan(&open)
+	if err != nil {
+		return fmt.Errorf("count jobs of %s: %w", client, err)
+	}
+	if open < most {
+		return nil
+	}
+	e := apigpu.E(apigpu.RateLimited, nil, "The key named %s has %d jobs that have not ended, the most that it may have.", client, open).
+		WithHint("Wait until some have ended, or ask the operator to raise MAX_JOBS_PER_KEY.")
+	e.RetryAfter = fullRetry
+	return e
+}
