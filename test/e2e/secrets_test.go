@@ -83,15 +83,15 @@ type spies struct {
 }
 
 func (s *spies) look(t *testing.T, dir string) {
+	t.Helper()
 	for _, p := range processes(dir) {
 		proc := filepath.Join("/proc", strconv.Itoa(p.pid))
 		arguments, _ := os.ReadFile(filepath.Join(proc, "cmdline"))
 		find(t, "the arguments of "+p.name, arguments)
 		environ, err := os.ReadFile(filepath.Join(proc, "environ"))
 		if p.name == "worker" {
-			// A local worker is told its own token and key, which derive from
-			// the root secret; nothing else.
-			find(t, "the environment of a worker", environ)
+			// Its own token and key it must be told.
+			find(t, "the environment of a worker", environ, "WORKER_TOKEN", "WORKER_KEY")
 			continue
 		}
 		find(t, "the environment of FFmpeg", environ)
@@ -121,36 +121,80 @@ func TestNoSecretIsTold(t *testing.T) {
 	write(t, media, "noise.mp4", planted["text of a bad subtitle"])
 	ffmpeg(t, "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25:duration=6", "-c:v", "libx264", "-preset", "ultrafast",
 		"-pix_fmt", "yuv420p", filepath.Join(media, "v.mp4"))
-	source := vault(t, media)
-	s := start(t, "X_API_KEY=admin:"+planted["X_API_KEY, the admin's"]+",other:"+planted["X_API_KEY, another"],
-		"GPU_API_KEY="+planted["GPU_API_KEY"], "WORKER_TOKEN="+planted["WORKER_TOKEN"], "WORKER_KEY="+planted["WORKER_KEY"],
-		"MYSQL_PASSWORD="+planted["another program's"])
+	env := []string{
+		"X_API_KEY=admin:" + planted["X_API_KEY, the admin's"] + ",other:" + planted["X_API_KEY, another"],
+		"GPU_API_KEY=" + planted["GPU_API_KEY"], "WORKER_TOKEN=" + planted["WORKER_TOKEN"], "WORKER_KEY=" + planted["WORKER_KEY"],
+		"MYSQL_PASSWORD=" + planted["another program's"],
+	}
+	t.Run("local", func(t *testing.T) {
+		t.Parallel()
+		s := start(t, env...)
+		tellSecrets(t, s, vault(t, media).URL, s.dir)
+		s.end()
+		findInFiles(t, s.dir)
+	})
+	t.Run("static", func(t *testing.T) {
+		t.Parallel()
+		port := freePort(t)
+		worker := startWorker(t, port, "LOG_LEVEL=debug", "SESSION_TOKEN="+planted["WORKER_TOKEN"], "X_API_KEY="+planted["WORKER_KEY"])
+		s := start(t, append(env, "PROVIDER=static", "WORKER_URL=http://127.0.0.1:"+port)...)
+		tellSecrets(t, s, vault(t, media).URL, worker.Dir)
+		find(t, "the worker's health", get(t, "http://127.0.0.1:"+port+"/health"))
+		s.end()
+		findInFiles(t, s.dir)
+	})
+}
 
+func get(t *testing.T, url string) []byte {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// secretCase is one request full of secrets.
+type secretCase struct {
+	name string
+	body map[string]any
+	ends apigpu.Status // empty: refused
+}
+
+// secretCases are requests for files of the vault at base.
+func secretCases(base string) []secretCase {
 	signed := func(name string) string {
-		return source.URL + "/" + planted["a path in a URL"] + "/" + name + "?sig=" + planted["a signature in a URL"]
+		return base + "/" + planted["a path in a URL"] + "/" + name + "?sig=" + planted["a signature in a URL"]
 	}
 	named := func(url string) string {
 		return strings.Replace(url, "://", "://ann:"+planted["a password in a URL"]+"@", 1)
 	}
 	headers := func(what string) map[string]string { return map[string]string{"X-Secret": planted[what]} }
-	cases := []struct {
-		name string
-		body map[string]any
-		ends apigpu.Status // empty: refused
-	}{
+	return []secretCase{
 		{"headers", map[string]any{"url_video": signed("v.mp4"), "headers_video": headers("a header for the video"),
 			"url_srt": signed("s.srt"), "headers_srt": headers("a header for the srt")}, apigpu.Succeeded},
 		{"passwords", map[string]any{"url_video": named(signed("v.mp4")), "url_srt": named(signed("s.srt"))}, apigpu.Succeeded},
 		{"a text", map[string]any{"url_video": named(signed("v.mp4")), "srt": "1\n00:00:00,000 --> 00:00:01,000\n" + planted["the text of a caption"]}, apigpu.Succeeded},
 		{"no video", map[string]any{"url_video": named(signed("noise.mp4")), "url_srt": named(signed("s.srt"))}, apigpu.Failed},
 		{"a video that is not there", map[string]any{"url_video": named(signed("nothing.mp4")), "url_srt": named(signed("s.srt"))}, apigpu.Failed},
-		{"a source that breaks off", map[string]any{"url_video": named(source.URL + "/broken/" + planted["a path in a URL"]), "srt": "1\n00:00:00,000 --> 00:00:01,000\nx\n"}, apigpu.Failed},
+		{"a source that breaks off", map[string]any{"url_video": named(base + "/broken/" + planted["a path in a URL"]), "srt": "1\n00:00:00,000 --> 00:00:01,000\nx\n"}, apigpu.Failed},
 		{"no subtitles", map[string]any{"url_video": named(signed("v.mp4")), "url_srt": named(signed("noise.srt"))}, ""},
-		{"refused subtitles", map[string]any{"url_video": signed("v.mp4"), "url_srt": source.URL + "/" + planted["a path in a URL"]}, ""},
+		{"refused subtitles", map[string]any{"url_video": signed("v.mp4"), "url_srt": base + "/" + planted["a path in a URL"]}, ""},
 		{"a private address", map[string]any{"url_video": signed("v.mp4"), "url_srt": "http://ann:" + planted["a password in a URL"] + "@10.0.0.1/" + planted["a path in a URL"]}, ""},
 		{"a header that cannot be", map[string]any{"url_video": signed("v.mp4"), "srt": "x", "headers_video": map[string]string{"X": planted["a header that is broken"] + "\r\nA: b"}}, ""},
 		{"no subtitles in the text", map[string]any{"url_video": signed("v.mp4"), "srt": planted["text of a bad subtitle"]}, ""},
 	}
+}
+
+// tellSecrets sends the requests and looks at every answer, at the processes
+// meanwhile, and at the files in the worker's folder, dir.
+func tellSecrets(t *testing.T, s *server, base, dir string) {
+	t.Helper()
 	spy, stop := &spies{}, make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -159,12 +203,12 @@ func TestNoSecretIsTold(t *testing.T) {
 			case <-stop:
 				return
 			case <-time.After(5 * time.Millisecond):
-				spy.look(t, s.dir)
+				spy.look(t, dir)
 			}
 		}
 	})
 	adminKey := planted["X_API_KEY, the admin's"]
-	for _, c := range cases {
+	for _, c := range secretCases(base) {
 		body, err := json.Marshal(c.body)
 		if err != nil {
 			t.Fatal(err)
@@ -197,11 +241,13 @@ func TestNoSecretIsTold(t *testing.T) {
 		_, answer := ask(t, s, at.method, at.path, at.key, at.body)
 		find(t, "the answer of "+at.path, answer)
 	}
-	if logs := findInFiles(t, s.dir); logs < 2 {
+	logs := findInFiles(t, s.dir)
+	if dir != s.dir {
+		logs += findInFiles(t, dir)
+	}
+	if logs < 2 {
 		t.Errorf("%d logs, want the worker's too", logs)
 	}
-	s.end()
-	findInFiles(t, s.dir)
 }
 
 // findInFiles looks for secrets in all that the programs write, and returns
