@@ -112,7 +112,11 @@ func decodeJSON(raw []byte, into any) error {
 		return apigpu.E(apigpu.InvalidRequest, nil, "The body is not UTF-8, as JSON must be.").
 			WithHint("Upload a subtitle file of another encoding as it is, or name its address as url_srt.")
 	}
-	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(raw, []byte("\ufeff"))))
+	raw = bytes.TrimPrefix(raw, []byte("\ufeff"))
+	if err := checkJSON(raw); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil {
 		return jsonFault(err, into)
