@@ -79,6 +79,7 @@ func TestLimitsEndTheProcess(t *testing.T) {
 // A picture that takes more memory than there is ends its own FFmpeg, at the
 // look and at the run, and leaves the next file alone.
 func TestMemoryBomb(t *testing.T) {
+	need.Long(t)
 	need.FFmpeg(t)
 	t.Parallel()
 	tools, dir := testTools(t), t.TempDir()

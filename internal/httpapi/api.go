@@ -117,6 +117,10 @@ func (a *API) guardedOperation(op huma.Operation) huma.Operation {
 	return op
 }
 
+// maxPath bounds the path of a request, in bytes: the longest of ours, that
+// of a result, has 150.
+const maxPath = 1 << 10
+
 // ServeHTTP answers a request; a fault of ours becomes a 500 and a line in
 // the log.
 func (a *API) ServeHTTP(writer http.ResponseWriter, r *http.Request) {
@@ -139,6 +143,10 @@ func (a *API) ServeHTTP(writer http.ResponseWriter, r *http.Request) {
 	base := a.origin.base(r)
 	secureHeaders(w.Header(), isSecure(base))
 	r = r.WithContext(context.WithValue(r.Context(), baseKey{}, base))
+	if len(r.URL.Path) > maxPath {
+		WriteError(w, apigpu.E(apigpu.NotFound, nil, "There is nothing at %s.", echo(r.URL.Path)).WithHint("See /openapi.json."))
+		return
+	}
 	if _, pattern := a.Mux.Handler(r); pattern == "" {
 		a.unknown(w, r)
 		return
@@ -153,12 +161,12 @@ func (a *API) unknown(w http.ResponseWriter, r *http.Request) {
 	switch allow := probe.header.Get("Allow"); {
 	case probe.status == http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", allow)
-		WriteError(w, apigpu.E(apigpu.MethodNotAllowed, nil, "%s does not accept %s.", r.URL.Path, r.Method).WithHint("Use %s.", allow))
+		WriteError(w, apigpu.E(apigpu.MethodNotAllowed, nil, "%s does not accept %s.", echo(r.URL.Path), echo(r.Method)).WithHint("Use %s.", allow))
 	case probe.header.Get("Location") != "": // the mux cleans a path by a redirect
 		w.Header().Set("Location", probe.header.Get("Location"))
 		w.WriteHeader(probe.status)
 	default:
-		WriteError(w, apigpu.E(apigpu.NotFound, nil, "There is nothing at %s.", r.URL.Path).WithHint("See /openapi.json."))
+		WriteError(w, apigpu.E(apigpu.NotFound, nil, "There is nothing at %s.", echo(r.URL.Path)).WithHint("See /openapi.json."))
 	}
 }
 
@@ -174,7 +182,10 @@ func (p *statusProbe) Write(b []byte) (int, error) { return len(b), nil }
 
 // fail answers with err and keeps its cause for the log.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() == nil { // else the client is gone, and nothing of ours failed
+	switch gone := r.Context().Err() != nil; {
+	case gone && apigpu.CodeOf(err) == apigpu.Internal: // nothing of ours failed
+		err = apigpu.E(apigpu.InvalidRequest, err, "The connection ended before the request was answered.")
+	case !gone:
 		logFault(r.Context(), a.cfg.Log, r, err)
 	}
 	// It is written in any case: a handler that writes nothing answers 200.
