@@ -40,7 +40,7 @@ type serveCmd struct {
 	Lease             time.Duration `env:"LEASE" help:"Exit unless renewed within this time. Default: never."`
 	BootTimeout       time.Duration `env:"BOOT_TIMEOUT" default:"10m" help:"Added to the first lease."`
 	MaxWorkerJobs     int           `env:"MAX_WORKER_JOBS" default:"1" help:"Jobs at once."`
-	MaxUpload         int64         `env:"MAX_UPLOAD" default:"2147483648" help:"Largest video that is accepted, in bytes."`
+	MaxUpload         program.Bytes `env:"MAX_UPLOAD" default:"2GiB" help:"Largest video that is accepted."`
 	AllowPrivateHosts []string      `env:"ALLOW_PRIVATE_HOSTS" sep:"," help:"Hosts that URLs may name though they are private."`
 	WorkDir           string        `env:"WORK_DIR" help:"Folder for jobs. Default: a temporary one."`
 	PortFile          string        `env:"PORT_FILE" help:"Write the port here once listening."`
@@ -60,8 +60,8 @@ func (c *serveCmd) check() error {
 		return errors.New("SESSION_TOKEN and X_API_KEY must be set, but for a worker on loopback in development")
 	case c.MaxWorkerJobs < 1:
 		return errors.New("MAX_WORKER_JOBS must be at least 1")
-	case c.Lease < 0 || c.BootTimeout < 0 || c.MaxUpload < 0:
-		return errors.New("LEASE, BOOT_TIMEOUT and MAX_UPLOAD must not be negative")
+	case c.Lease < 0 || c.BootTimeout < 0:
+		return errors.New("LEASE and BOOT_TIMEOUT must not be negative")
 	}
 	return nil
 }
@@ -110,7 +110,7 @@ func (c *serveCmd) newWorker(dir string, f *fetch.Client, log *slog.Logger) (*wo
 	}
 	return worker.New(worker.Config{
 		Tools: tools, Fetch: f, Guard: worker.Guard{Allowed: allowed, Token: c.SessionToken, Keys: keys}, WorkDir: dir,
-		Slots: c.MaxWorkerJobs, Limits: ffmpeg.DefaultLimits(), MaxInput: c.MaxUpload, SyncWait: syncWait,
+		Slots: c.MaxWorkerJobs, Limits: ffmpeg.DefaultLimits(), MaxInput: int64(c.MaxUpload), SyncWait: syncWait,
 		Lease: c.Lease, BootTimeout: c.BootTimeout, Version: apigpu.Version(), Log: log, Now: time.Now,
 	})
 }

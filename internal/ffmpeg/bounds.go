@@ -80,6 +80,12 @@ func (r Render) bounds(ctx context.Context, memory int64) bounds {
 	return b
 }
 
+// spent reports whether a process that has ended had used up its processor
+// time. FFmpeg takes SIGXCPU for a wish to end, and exits by itself.
+func (b bounds) spent(p *os.ProcessState) bool {
+	return b.cpu > 0 && p != nil && p.UserTime()+p.SystemTime() >= time.Duration(b.cpu)*time.Second
+}
+
 // cpuSeconds is all the processor time that a machine can spend on something
 // within d.
 func cpuSeconds(d time.Duration) int64 {

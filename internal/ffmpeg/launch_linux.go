@@ -96,7 +96,7 @@ func killed(err error) *apigpu.Error {
 	}
 	switch status.Signal() {
 	case syscall.SIGXCPU:
-		return apigpu.E(apigpu.JobTimeout, err, "FFmpeg used all the processor time that the job may take.")
+		return cpuSpent(err)
 	case syscall.SIGXFSZ:
 		return apigpu.E(apigpu.TooLarge, err, "The result would be larger than is accepted.").WithHint("Ask for a lower quality.")
 	case syscall.SIGKILL: // not ours: that is known before

@@ -126,6 +126,9 @@ func TestBoundsLetTheLargestFrameThrough(t *testing.T) {
 
 func TestBounds(t *testing.T) {
 	t.Parallel()
+	if (bounds{cpu: 1}).spent(nil) {
+		t.Error("a process that never was has used up its time")
+	}
 	cpu := Render{Args: []string{"-c:v", X264}, Limits: Limits{MaxBytes: 1 << 30}}.bounds(t.Context(), 5)
 	if cpu.memory != 5 || cpu.cpu != 0 || cpu.file <= 1<<30 {
 		t.Errorf("on the CPU: %+v", cpu)

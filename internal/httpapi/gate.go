@@ -20,8 +20,8 @@ const (
 	// before somebody looks.
 	freeGuesses = 20
 	// guessRate is how many more are judged each second: 86,400 a day, which
-	// finds one of the 2^64 keys of 16 hex digits in half a million million
-	// years.
+	// takes three hundred thousand million years for half of the 2^64
+	// keys of 16 hex digits.
 	guessRate = 1
 	// guessHold is how long a request may be held until it is its turn;
 	// beyond that it is refused unjudged. So at most three are held.
@@ -41,7 +41,8 @@ const (
 // before: behind one proxy or NAT others work on while somebody guesses, or
 // while a program tries an old key for ever. A right key that is new there
 // waits its turn like the guesses: if it passed at once, its answer would
-// tell a guesser that it is right.
+// tell a guesser that it is right. What remains is a guesser behind the very
+// address from which the key is used, whom only the key's length stops.
 //
 // A request without any key is no guess.
 type Gate struct {
