@@ -51,12 +51,14 @@ type Output struct {
 
 // Limits of a CaptionSpec.
 const (
-	MaxURL       = 8 << 10 // bytes of an address
-	MaxSubtitle  = 5 << 20 // bytes of a subtitle file (facts: 200,000 cues are 15 MB)
-	MaxHeaders   = 32      // headers for one download
-	MaxHeader    = 8 << 10 // bytes of one header's value
-	maxFilename  = 100     // runes of a result's name
-	fallbackName = "video"
+	MaxURL      = 8 << 10 // bytes of an address
+	MaxSubtitle = 5 << 20 // bytes of a subtitle file (facts: 200,000 cues are 15 MB)
+	MaxHeaders  = 32      // headers for one download
+	MaxHeader   = 8 << 10 // bytes of one header's value
+	// MaxHeaderName bounds a header's name, in bytes.
+	MaxHeaderName = 128
+	maxFilename   = 100 // runes of a result's name
+	fallbackName  = "video"
 )
 
 // Clean returns s with what people and programs paste by accident removed:
@@ -109,7 +111,7 @@ func (s CaptionSpec) Validate(videoUploaded, srtUploaded bool) error {
 	switch s.Output.Quality {
 	case Draft, Balanced, High, Max:
 	default:
-		fault("output.quality", "%q is none of draft, balanced, high, max", s.Output.Quality)
+		fault("output.quality", "%.40q is none of draft, balanced, high, max", s.Output.Quality)
 	}
 	if len(faults) == 0 {
 		return nil
@@ -145,8 +147,8 @@ func checkHeaders(field string, h map[string]string, fault func(field, format st
 	}
 	for name, value := range h {
 		switch canonical := http.CanonicalHeaderKey(name); {
-		case !isToken(name):
-			fault(field, "%q is not a header name", name)
+		case len(name) > MaxHeaderName || !isToken(name):
+			fault(field, "%.40q is not a header name", name)
 		case canonical == "Host" || canonical == "Range" || canonical == "Content-Length" ||
 			canonical == "Transfer-Encoding" || canonical == "Connection" || canonical == "Accept-Encoding":
 			fault(field, "%s is set by the download itself", canonical)

@@ -21,8 +21,10 @@ type Config struct {
 	APIKey string `name:"x-api-key" env:"X_API_KEY" group:"Clients" help:"Clients' key; several as name:key, comma-separated. The one named admin, or the only one, sees all jobs. Required unless listening on loopback only."`
 
 	PublicURL         string        `name:"public-url" env:"PUBLIC_URL" group:"Clients" help:"Address under which clients reach this server: the base of video_url. Default: as the request says."`
-	TrustedProxies    string        `env:"TRUSTED_PROXIES" default:"private" group:"Clients" help:"Addresses whose X-Forwarded headers are believed; private stands for the private ranges."`
+	TrustedProxies    string        `env:"TRUSTED_PROXIES" default:"private" group:"Clients" help:"Addresses whose X-Forwarded headers are believed, also about who the client is; private stands for the private ranges."`
 	SyncWait          time.Duration `env:"SYNC_WAIT" default:"90s" group:"Clients" help:"How long a request waits for its video when it does not say."`
+	RateLimit         int           `env:"RATE_LIMIT" default:"120" group:"Clients" help:"Jobs that a key may ask for in a minute; 0 is any number. The admin's key, or the only one, has no limit."`
+	MaxJobsPerKey     int           `env:"MAX_JOBS_PER_KEY" default:"1000" group:"Clients" help:"Jobs that have not ended which a key may have; 0 is any number. The admin's key, or the only one, has no limit."`
 	AllowPrivateHosts []string      `env:"ALLOW_PRIVATE_HOSTS" sep:"," group:"Clients" help:"Hosts that URLs may name though they are private (n8n,minio)."`
 	WebhookSecret     string        `env:"WEBHOOK_SECRET" group:"Clients" help:"Secret that signs webhooks (whsec_…); while it changes, the new and the old one, comma-separated. Default: made from the root secret; orchestrator webhook-secret prints it."`
 	MetricsAddr       string        `env:"METRICS_ADDR" group:"Clients" help:"Serve /metrics here, without a key, instead of behind it."`
@@ -131,6 +133,9 @@ func (c *Config) check() error {
 	}
 	if c.SyncWait < 0 || c.SyncWait > 600*time.Second {
 		fault("SYNC_WAIT must be from 0 to 600s")
+	}
+	if c.RateLimit < 0 || c.MaxJobsPerKey < 0 {
+		fault("RATE_LIMIT and MAX_JOBS_PER_KEY must not be negative: 0 is any number")
 	}
 	if c.MaxGPUs < 1 {
 		fault("MAX_GPUS must be at least 1")

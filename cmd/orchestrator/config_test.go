@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,9 @@ func TestCheck(t *testing.T) {
 		{"--sync-wait=0s", ""},
 		{"--max-gpus=0", "MAX_GPUS"},
 		{"--max-upload=0", "MAX_UPLOAD"},
+		{"--rate-limit=-1", "RATE_LIMIT"},
+		{"--max-jobs-per-key=-1", "MAX_JOBS_PER_KEY"},
+		{"--rate-limit=0 --max-jobs-per-key=0", ""},
 		{"--idle-timeout=soon", "IDLE_TIMEOUT"},
 		{"--idle-timeout=-1s", "IDLE_TIMEOUT"},
 		{"--idle-timeout=30s", ""},
@@ -87,5 +91,17 @@ func TestCheck(t *testing.T) {
 	err := parse(t, "--lease=1s", "--max-gpus=0", "--provider=moon").check()
 	if n := strings.Count(err.Error(), "\n"); n != 2 {
 		t.Errorf("%d lines: %v", n+1, err)
+	}
+}
+
+// A local worker reads strangers' files: it inherits no secret.
+func TestWithoutSecrets(t *testing.T) {
+	t.Parallel()
+	got := withoutSecrets([]string{
+		"PATH=/bin", "X_API_KEY=s", "GPU_API_KEY=s", "WORKER_TOKEN=s", "DATABASE_URL=postgres://u:s@h/d", "AWS_SECRET_ACCESS_KEY=s",
+		"mysql_password=s", "WEBHOOK_SECRET=s", "CUDA_VISIBLE_DEVICES=0", "NVIDIA_DRIVER_CAPABILITIES=video", "LANG=C",
+	})
+	if want := []string{"PATH=/bin", "CUDA_VISIBLE_DEVICES=0", "NVIDIA_DRIVER_CAPABILITIES=video", "LANG=C"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -120,7 +122,7 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 	o.jobs = &server.Jobs{
 		Queue: o.queue, Blob: store, Fetch: o.fetch, Log: log, Now: o.db.Now,
 		Policy: server.Policy{
-			QueueTTL: c.QueueTTL, ResultTTL: c.ResultTTL, MaxUpload: int64(c.MaxUpload),
+			QueueTTL: c.QueueTTL, ResultTTL: c.ResultTTL, MaxUpload: int64(c.MaxUpload), MaxJobsPerKey: c.MaxJobsPerKey,
 			JobTimer: server.Timer{Fixed: c.JobTimeout, Max: maxRun},
 			Limits:   server.Limits{MaxDuration: maxDuration, MaxPixels: maxPixels},
 		},
@@ -169,13 +171,26 @@ func (c *serveCmd) provider(log *slog.Logger) (gpu.Provider, *link.Credentials, 
 		}
 		binary = filepath.Join(filepath.Dir(self), "worker")
 	}
-	p, err := local.New(local.Config{Binary: binary, Dir: c.LocalDir, MaxInstances: c.MaxGPUs, Slots: 1, Env: os.Environ(), Log: log})
+	p, err := local.New(local.Config{Binary: binary, Dir: c.LocalDir, MaxInstances: c.MaxGPUs, Slots: 1, Env: withoutSecrets(os.Environ()), Log: log})
 	return p, nil, err
+}
+
+// secretName matches the names of variables that hold secrets, ours and those
+// of programs beside us.
+var secretName = regexp.MustCompile(`(?i)KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|SEED|_URL$`)
+
+// withoutSecrets is an environment without what a local worker must not know:
+// it reads strangers' files. Its own credentials the fleet sets for it.
+func withoutSecrets(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return secretName.MatchString(name)
+	})
 }
 
 // workerEnv is what local workers are told beside their credentials.
 func (c *serveCmd) workerEnv() map[string]string {
-	env := map[string]string{"LOG_LEVEL": c.LogLevel, "MAX_INPUT": strconv.FormatInt(int64(c.MaxUpload), 10)}
+	env := map[string]string{"LOG_LEVEL": c.LogLevel, "MAX_UPLOAD": strconv.FormatInt(int64(c.MaxUpload), 10)}
 	if len(c.AllowPrivateHosts) > 0 {
 		env["ALLOW_PRIVATE_HOSTS"] = strings.Join(c.AllowPrivateHosts, ",")
 	}
@@ -200,9 +215,10 @@ func (o *orchestrator) listen(identity fleet.Identity, provider gpu.Provider) er
 	if err != nil {
 		return err
 	}
+	gate := httpapi.NewGate(keys, proxies, o.log, time.Now)
 	o.api = httpapi.New(httpapi.Config{
-		Jobs: o.jobs, Guard: keys.Require, LinkSecret: secret, PublicURL: o.cfg.PublicURL, TrustedProxies: proxies,
-		SyncWait: o.cfg.SyncWait, MaxUpload: int64(o.cfg.MaxUpload), Title: "api-gpu", Version: apigpu.Version(), Log: o.log, Now: o.db.Now,
+		Jobs: o.jobs, Guard: gate.Require, LinkSecret: secret, PublicURL: o.cfg.PublicURL, TrustedProxies: proxies,
+		SyncWait: o.cfg.SyncWait, MaxUpload: int64(o.cfg.MaxUpload), RateLimit: o.cfg.RateLimit, Title: "api-gpu", Version: apigpu.Version(), Log: o.log, Now: o.db.Now,
 	})
 	secrets, err := webhookSecrets(o.cfg.WebhookSecret, identity)
 	if err != nil {
@@ -215,7 +231,7 @@ func (o *orchestrator) listen(identity fleet.Identity, provider gpu.Provider) er
 	}
 	o.api.Mux.HandleFunc("GET /health", o.status.Health)
 	if o.cfg.MetricsAddr == "" {
-		o.api.Mux.Handle("GET /metrics", keys.RequireAdmin(o.status.Metrics()))
+		o.api.Mux.Handle("GET /metrics", gate.RequireAdmin(o.status.Metrics()))
 	} else if o.metrics, err = net.Listen("tcp", o.cfg.MetricsAddr); err != nil {
 		return fmt.Errorf("METRICS_ADDR: %w", err)
 	}
@@ -265,7 +281,7 @@ func (o *orchestrator) serve(ctx context.Context) error {
 	keepDone, stopKeep := background(ctx, func(ctx context.Context) error { return o.jobs.Keep(ctx, o.fleet.Leading) })
 	webhooksDone, stopWebhooks := background(ctx, o.webhooks.Run)
 	api, apiDone := serveHTTP(o.listener, o.api, o.log)
-	metrics, metricsDone := serveHTTP(o.metrics, o.status.Metrics(), o.log)
+	metrics, metricsDone := serveHTTP(o.metrics, httpapi.Secure(o.status.Metrics()), o.log)
 	o.log.InfoContext(ctx, "listening", "address", o.listener.Addr().String(), "provider", o.cfg.Provider, "version", apigpu.Version())
 
 	var failed error

@@ -8,10 +8,14 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/program"
 )
 
-func main() { program.Main("worker", run) }
+func main() {
+	ffmpeg.Launch() // a worker starts itself to become FFmpeg, within bounds
+	program.Main("worker", run)
+}
 
 // commands are what the program can do: flags, environment and help come from
 // here.

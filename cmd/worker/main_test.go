@@ -18,15 +18,19 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/test/need"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	ffmpeg.Launch() // this program is its own launcher
+	goleak.VerifyTestMain(m)
+}
 
 // cleanEnv makes the test see no setting of the machine it runs on.
 func cleanEnv(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{"PORT", "HOST", "SESSION_TOKEN", "ALLOWED_IPS", "X_API_KEY", "LEASE", "BOOT_TIMEOUT", "MAX_WORKER_JOBS", "MAX_INPUT",
+	for _, name := range []string{"PORT", "HOST", "SESSION_TOKEN", "ALLOWED_IPS", "X_API_KEY", "LEASE", "BOOT_TIMEOUT", "MAX_WORKER_JOBS", "MAX_UPLOAD",
 		"ALLOW_PRIVATE_HOSTS", "WORK_DIR", "PORT_FILE", "LOG_LEVEL", "APP_ENV", "NODE_ENV"} {
 		t.Setenv(name, "")
 	}
@@ -40,15 +44,15 @@ func TestCheck(t *testing.T) {
 		host string
 		want string // in the error; empty for none
 	}{
-		{"development", serveCmd{MaxInput: 1, MaxWorkerJobs: 1}, "127.0.0.1", ""},
-		{"on another loopback address", serveCmd{Host: "::1", MaxInput: 1, MaxWorkerJobs: 1}, "::1", ""},
-		{"with both", serveCmd{SessionToken: "t", APIKey: "k", MaxInput: 1, MaxWorkerJobs: 1}, "", ""},
-		{"open to all", serveCmd{Host: "0.0.0.0", MaxInput: 1, MaxWorkerJobs: 1}, "0.0.0.0", "SESSION_TOKEN and X_API_KEY"},
-		{"with a key alone", serveCmd{Host: "0.0.0.0", APIKey: "k", MaxInput: 1, MaxWorkerJobs: 1}, "0.0.0.0", "SESSION_TOKEN and X_API_KEY"},
-		{"production without", serveCmd{AppEnv: "production", MaxInput: 1, MaxWorkerJobs: 1}, "127.0.0.1", "SESSION_TOKEN and X_API_KEY"},
-		{"no job at once", serveCmd{MaxInput: 1}, "127.0.0.1", "MAX_WORKER_JOBS"},
-		{"no video at all", serveCmd{MaxWorkerJobs: 1}, "127.0.0.1", "MAX_INPUT"},
-		{"a negative lease", serveCmd{MaxInput: 1, MaxWorkerJobs: 1, Lease: -1}, "127.0.0.1", "LEASE"},
+		{"development", serveCmd{MaxUpload: 1, MaxWorkerJobs: 1}, "127.0.0.1", ""},
+		{"on another loopback address", serveCmd{Host: "::1", MaxUpload: 1, MaxWorkerJobs: 1}, "::1", ""},
+		{"with both", serveCmd{SessionToken: "t", APIKey: "k", MaxUpload: 1, MaxWorkerJobs: 1}, "", ""},
+		{"open to all", serveCmd{Host: "0.0.0.0", MaxUpload: 1, MaxWorkerJobs: 1}, "0.0.0.0", "SESSION_TOKEN and X_API_KEY"},
+		{"with a key alone", serveCmd{Host: "0.0.0.0", APIKey: "k", MaxUpload: 1, MaxWorkerJobs: 1}, "0.0.0.0", "SESSION_TOKEN and X_API_KEY"},
+		{"production without", serveCmd{AppEnv: "production", MaxUpload: 1, MaxWorkerJobs: 1}, "127.0.0.1", "SESSION_TOKEN and X_API_KEY"},
+		{"no job at once", serveCmd{MaxUpload: 1}, "127.0.0.1", "MAX_WORKER_JOBS"},
+		{"no video at all", serveCmd{MaxWorkerJobs: 1}, "127.0.0.1", "MAX_UPLOAD"},
+		{"a negative lease", serveCmd{MaxUpload: 1, MaxWorkerJobs: 1, Lease: -1}, "127.0.0.1", "LEASE"},
 	} {
 		err := c.cmd.check()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) || c.cmd.Host != c.host {

@@ -42,7 +42,7 @@ type serveCmd struct {
 	Lease             time.Duration `env:"LEASE" help:"Exit unless renewed within this time. Default: never."`
 	BootTimeout       time.Duration `env:"BOOT_TIMEOUT" default:"10m" help:"Added to the first lease."`
 	MaxWorkerJobs     int           `env:"MAX_WORKER_JOBS" default:"1" help:"Jobs at once."`
-	MaxInput          program.Bytes `env:"MAX_INPUT" default:"2GiB" help:"Largest video that is accepted."`
+	MaxUpload         program.Bytes `env:"MAX_UPLOAD" default:"2GiB" help:"Largest video that is accepted."`
 	AllowPrivateHosts []string      `env:"ALLOW_PRIVATE_HOSTS" sep:"," help:"Hosts that URLs may name though they are private."`
 	WorkDir           string        `env:"WORK_DIR" help:"Folder for jobs. Default: a temporary one."`
 	PortFile          string        `env:"PORT_FILE" help:"Write the port here once listening."`
@@ -60,8 +60,8 @@ func (c *serveCmd) check() error {
 	switch {
 	case open && (c.AppEnv == "production" || !program.Loopback(c.Host)):
 		return errors.New("SESSION_TOKEN and X_API_KEY must be set, but for a worker on loopback in development")
-	case c.MaxInput <= 0:
-		return errors.New("MAX_INPUT must be above 0")
+	case c.MaxUpload <= 0:
+		return errors.New("MAX_UPLOAD must be above 0")
 	case c.MaxWorkerJobs < 1:
 		return errors.New("MAX_WORKER_JOBS must be at least 1")
 	case c.Lease < 0 || c.BootTimeout < 0:
@@ -100,6 +100,7 @@ func (c *serveCmd) newWorker(dir string, f *fetch.Client, log *slog.Logger) (*wo
 	if err != nil {
 		return nil, fmt.Errorf("%w (install it: make setup, or apt-get install ffmpeg)", err)
 	}
+	tools.Launcher = ffmpeg.Self
 	keys, err := httpapi.ParseKeys(c.APIKey)
 	if err != nil {
 		return nil, fmt.Errorf("X_API_KEY: %w", err)
@@ -113,7 +114,7 @@ func (c *serveCmd) newWorker(dir string, f *fetch.Client, log *slog.Logger) (*wo
 	}
 	return worker.New(worker.Config{
 		Tools: tools, Fetch: f, Guard: worker.Guard{Allowed: allowed, Token: c.SessionToken, Keys: keys}, WorkDir: dir,
-		Slots: c.MaxWorkerJobs, Limits: ffmpeg.DefaultLimits(), MaxInput: int64(c.MaxInput), SyncWait: syncWait,
+		Slots: c.MaxWorkerJobs, Limits: ffmpeg.DefaultLimits(), MaxInput: int64(c.MaxUpload), SyncWait: syncWait,
 		Lease: c.Lease, BootTimeout: c.BootTimeout, Version: apigpu.Version(), Log: log, Now: time.Now,
 	})
 }
@@ -197,7 +198,7 @@ func (*selftestCmd) Run(ctx context.Context, out program.Output) (err error) {
 	defer func() { err = errors.Join(err, cleanUp()) }()
 	f := fetch.New(fetch.Options{})
 	defer f.Close()
-	c := serveCmd{MaxWorkerJobs: 1, MaxInput: 1}
+	c := serveCmd{MaxWorkerJobs: 1, MaxUpload: 1}
 	w, err := c.newWorker(dir, f, program.Log(out.Stderr, "warn", false))
 	if err != nil {
 		return err

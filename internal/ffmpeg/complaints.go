@@ -128,6 +128,9 @@ const tooManyErrors = 69
 
 // failure returns the error of a run that ended with err.
 func (c *complaints) failure(err error) *apigpu.Error {
+	if why := killed(err); why != nil {
+		return why
+	}
 	last := scrub(c.last)
 	cause := fmt.Errorf("run ffmpeg: %w: %s", err, last)
 	reason := c.verdict

@@ -21,9 +21,23 @@ func Cores() float64 { return cores(os.DirFS("/"), runtime.NumCPU()) }
 // lead nowhere; the walk up ends at the container's own top all the same.
 func cores(root fs.FS, host int) float64 {
 	limit := float64(host)
+	eachGroup(root, "cpu", func(version int, group string) {
+		if version == 1 {
+			limit = min(limit, quotaV1(root, group))
+		} else {
+			limit = min(limit, quotaV2(root, group))
+		}
+	})
+	return limit
+}
+
+// eachGroup calls visit with the version and the folder of each control group
+// that bounds this process for a controller ("cpu", "memory"), from its own
+// up to the top.
+func eachGroup(root fs.FS, controller string, visit func(version int, group string)) {
 	text, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
-		text = []byte("0::/\n1:cpu:/\n") // not Linux, or hidden: look at the top
+		text = []byte("0::/\n1:" + controller + ":/\n") // not Linux, or hidden: look at the top
 	}
 	for line := range strings.Lines(string(text)) {
 		// "0::/user.slice" in version 2, "4:cpu,cpuacct:/docker/1f" in 1.
@@ -31,24 +45,20 @@ func cores(root fs.FS, host int) float64 {
 		if len(fields) != 3 {
 			continue
 		}
-		var quota func(fs.FS, string) float64
-		var top string
+		version, top := 1, "sys/fs/cgroup/"+controller
 		switch {
 		case fields[1] == "":
-			quota, top = quotaV2, "sys/fs/cgroup"
-		case strings.Contains(","+fields[1]+",", ",cpu,"):
-			quota, top = quotaV1, "sys/fs/cgroup/cpu"
-		default:
+			version, top = 2, "sys/fs/cgroup"
+		case !strings.Contains(","+fields[1]+",", ","+controller+","):
 			continue
 		}
 		for group := path.Clean("/" + fields[2]); ; group = path.Dir(group) {
-			limit = min(limit, quota(root, path.Join(top, group)))
+			visit(version, path.Join(top, group))
 			if group == "/" {
 				break
 			}
 		}
 	}
-	return limit
 }
 
 // quotaV2 reads "150000 100000" (1.5 cores) or "max 100000" (no limit).

@@ -62,6 +62,13 @@ const (
 type Tools struct {
 	FFmpeg  string
 	FFprobe string
+	// Launcher starts the programs within bounds when they read a stranger's
+	// file: Self, in a program whose main calls Launch. Empty starts them
+	// without.
+	Launcher string
+	// Memory bounds one such process, in bytes; 0 takes what the machine has,
+	// from 2 to 16 GiB.
+	Memory int64
 }
 
 // Find looks for the programs on PATH.
@@ -90,8 +97,9 @@ func DefaultLimits() Limits {
 	return Limits{MaxDuration: 2 * time.Hour, MaxPixels: 4096 * 2176, MaxStreams: 64, MaxBytes: 8 << 30}
 }
 
-// output runs a short command to its end and returns what it printed. The
-// error of a command that fails is a *commandError.
+// output runs a short command that reads no stranger's file to its end, and
+// returns what it printed. The error of a command that fails is a
+// *commandError.
 func output(ctx context.Context, timeout time.Duration, program string, args ...string) ([]byte, error) {
 	stdout, _, err := outputs(ctx, timeout, "", program, args...)
 	return stdout, err
@@ -101,9 +109,25 @@ func output(ctx context.Context, timeout time.Duration, program string, args ...
 func outputs(ctx context.Context, timeout time.Duration, dir, program string, args ...string) (stdout, stderr []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	out, complaint := &head{room: maxOutput}, &head{room: maxComplaint}
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, complaint
+	cmd.Dir = dir
+	return collect(ctx, cmd)
+}
+
+// look is output of FFprobe, which reads a stranger's file, within bounds.
+func (t Tools) look(ctx context.Context, timeout time.Duration, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, t.FFprobe, args...)
+	t.bound(cmd, t.toolBounds(timeout))
+	stdout, _, err := collect(ctx, cmd)
+	return stdout, err
+}
+
+// collect runs cmd, which ends with ctx, and returns what it said.
+func collect(ctx context.Context, cmd *exec.Cmd) (stdout, stderr []byte, err error) {
+	out, complaint := &head{room: maxOutput}, &head{room: maxComplaint}
+	cmd.Stdout, cmd.Stderr = out, complaint
 	cmd.Env = environment(os.Environ())
 	cmd.WaitDelay = time.Second
 	err = runLocked(cmd)
@@ -113,7 +137,7 @@ func outputs(ctx context.Context, timeout time.Duration, dir, program string, ar
 	case err != nil:
 		return nil, nil, &commandError{complaint: strings.TrimSpace(string(complaint.kept)), err: err}
 	case out.cut:
-		return nil, nil, fmt.Errorf("read the answer of %s: more than %d bytes", program, maxOutput)
+		return nil, nil, fmt.Errorf("read the answer of %s: more than %d bytes", cmd.Path, maxOutput)
 	}
 	return out.kept, complaint.kept, nil
 }

@@ -48,7 +48,7 @@ func (t Tools) Frames(ctx context.Context, path string, p Probe) (Frames, error)
 	if err != nil {
 		return Frames{}, fmt.Errorf("read frame times: %w", err)
 	}
-	out, err := output(ctx, packetsTimeout(info.Size()), t.FFprobe,
+	out, err := t.look(ctx, packetsTimeout(info.Size()),
 		"-hide_banner", "-v", "error", "-max_alloc", maxAlloc,
 		"-protocol_whitelist", protocols, "-format_whitelist", formats,
 		"-select_streams", strconv.Itoa(p.Video.Index),

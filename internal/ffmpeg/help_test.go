@@ -16,6 +16,7 @@ func testTools(t *testing.T) Tools {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tools.Launcher = Self // as the worker has it: TestMain calls Launch
 	return tools
 }
 

@@ -158,7 +158,7 @@ func (v Video) rgb() bool {
 // Probe reads the headers of the file at path. The codes of its errors are
 // MediaUndecodable and NoVideoStream; any other error is not the file's.
 func (t Tools) Probe(ctx context.Context, path string) (Probe, error) {
-	out, err := output(ctx, probeTimeout, t.FFprobe,
+	out, err := t.look(ctx, probeTimeout,
 		"-hide_banner", "-v", "error", "-max_alloc", maxAlloc,
 		"-protocol_whitelist", protocols, "-format_whitelist", formats,
 		"-show_entries", probeEntries, "-of", "json",
@@ -179,11 +179,15 @@ func probeError(err error) error {
 	if !ok || !exited {
 		return err // it did not start, or was canceled
 	}
+	why := killed(err)
 	switch {
+	case why != nil && why.Code == apigpu.EncoderFailed: // by the kernel, for want of memory
+		return why
 	case strings.Contains(failed.complaint, "No such file or directory"),
-		strings.Contains(failed.complaint, "Permission denied"),
-		strings.Contains(failed.complaint, "Cannot allocate memory"):
+		strings.Contains(failed.complaint, "Permission denied"):
 		return err
+	case why != nil, strings.Contains(failed.complaint, "Cannot allocate memory"):
+		return apigpu.E(apigpu.MediaUndecodable, err, "The file takes more memory or time to look at than it may; it may be damaged.")
 	case strings.Contains(failed.complaint, "Format not on whitelist"):
 		return apigpu.E(apigpu.MediaUndecodable, err, "The file is not a video in a format that is accepted.").
 			WithHint("Send MP4, MOV, MKV, WebM, AVI, MPEG, FLV, WMV or OGV. Playlists are not followed.")

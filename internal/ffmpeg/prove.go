@@ -18,6 +18,10 @@ func (t Tools) Prove(ctx context.Context) (Abilities, error) {
 	if err != nil {
 		return Abilities{}, fmt.Errorf("ask ffmpeg for its version: %w", err)
 	}
+	// Within the bounds of a job: where they cannot be set, no job would run.
+	if _, err := t.look(ctx, proveTimeout, "-version"); err != nil {
+		return Abilities{}, fmt.Errorf("start ffprobe within bounds: %w", err)
+	}
 	list, err := output(ctx, proveTimeout, t.FFmpeg, "-hide_banner", "-v", "error", "-filters")
 	if err != nil {
 		return Abilities{}, fmt.Errorf("ask ffmpeg for its filters: %w", err)

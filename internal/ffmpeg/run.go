@@ -54,8 +54,9 @@ type Report struct {
 // Run runs FFmpeg until it is done, ctx ends, or it stalls. When ctx ends
 // FFmpeg is interrupted at once, killed after 1.5 s, and the cause of ctx is
 // returned. Codes of other errors: MediaUndecodable, MediaTooLong,
-// MediaTooBig, TooLarge, RenderStalled, StorageFull, EncoderFailed (which
-// wraps ErrGPU where the GPU is to blame).
+// MediaTooBig, TooLarge, RenderStalled, StorageFull, JobTimeout (its processor
+// time is used up), EncoderFailed (which wraps ErrGPU where the GPU is to
+// blame).
 //
 // FFmpeg calls a result good that it cut at a limit, or that it made from a
 // file it could hardly read. Run does not.
@@ -72,6 +73,8 @@ func (t Tools) Run(ctx context.Context, r Render) (Report, error) {
 
 	cmd := exec.CommandContext(ctx, t.FFmpeg, r.Args...)
 	cmd.Dir, cmd.Env = r.Dir, environment(os.Environ())
+	b := r.bounds(ctx, t.memory())
+	t.bound(cmd, b)
 	progress, stderr := &lines{take: watch.line}, &lines{take: complaints.line}
 	cmd.Stdout, cmd.Stderr = progress, stderr
 	cmd.Cancel = func() error { return interrupt(cmd.Process) }
@@ -86,6 +89,8 @@ func (t Tools) Run(ctx context.Context, r Render) (Report, error) {
 		return report, apigpu.E(apigpu.RenderStalled, err, "FFmpeg made no progress for %s.", watch.stall)
 	case ctx.Err() != nil: // before err: an interrupted FFmpeg fails too, with status 255
 		return report, context.Cause(ctx)
+	case err != nil && b.spent(cmd.ProcessState):
+		return report, cpuSpent(err)
 	case err != nil:
 		return report, complaints.failure(err)
 	}
@@ -106,6 +111,10 @@ func (r Report) check(l Limits) error {
 		return apigpu.E(apigpu.MediaUndecodable, nil, "The video is damaged: %d faults in %d frames.", r.Damaged, r.Frame)
 	}
 	return nil
+}
+
+func cpuSpent(cause error) *apigpu.Error {
+	return apigpu.E(apigpu.JobTimeout, cause, "FFmpeg used all the processor time that the job may take.")
 }
 
 func tooLong(l Limits) error {

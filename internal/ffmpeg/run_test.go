@@ -174,7 +174,7 @@ func standIn(t *testing.T, script string) Tools {
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return Tools{FFmpeg: path}
+	return Tools{FFmpeg: path, FFprobe: path}
 }
 
 // endless reports progress once and goes on for ever. It ignores interrupts,

@@ -103,9 +103,10 @@ func (a *API) followed(w http.ResponseWriter, r *http.Request) {
 // waitFinal waits until the job has ended, the wait is over, the client is
 // gone, or the server stops.
 func (a *API) waitFinal(ctx context.Context, who Caller, job apigpu.Job, wait time.Duration) (apigpu.Job, error) {
-	if wait <= 0 {
+	if wait <= 0 || !a.held.enter(who) { // with too many held it is answered now, and may ask again
 		return job, nil
 	}
+	defer a.held.leave(who)
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	stop := context.AfterFunc(a.stopping, cancel)
@@ -286,6 +287,7 @@ func (a *API) serveVideo(w http.ResponseWriter, r *http.Request, who Caller, id 
 	}
 	defer video.Content.Close()
 	h := w.Header()
+	fileHeaders(h)
 	h.Set("Content-Type", "video/mp4")
 	h.Set("ETag", `"`+video.SHA256+`"`)
 	h.Set("Content-Disposition", disposition(video.Filename))

@@ -35,6 +35,9 @@ type Config struct {
 	SyncWait time.Duration
 	// MaxUpload bounds an uploaded video, in bytes.
 	MaxUpload int64
+	// RateLimit is how many jobs a minute a key may ask for, but for the
+	// admin's; 0 for any number.
+	RateLimit int
 	Title     string
 	Version   string
 	Log       *slog.Logger
@@ -50,6 +53,8 @@ type API struct {
 	Huma   huma.API
 	signer signer
 	origin origin
+	rate   *jobRate
+	held   *held
 	now    func() time.Time
 
 	stopping context.Context
@@ -62,6 +67,7 @@ func New(cfg Config) *API {
 	a := &API{
 		cfg: cfg, Mux: http.NewServeMux(), signer: signer{cfg.LinkSecret}, now: cfg.Now,
 		origin: origin{public: strings.TrimRight(cfg.PublicURL, "/"), trusted: cfg.TrustedProxies},
+		rate:   newJobRate(cfg.RateLimit, cfg.Now), held: newHeld(),
 	}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.Huma = humago.New(a.Mux, humaConfig(cfg.Title, cfg.Version))
@@ -77,7 +83,7 @@ func (a *API) Stop() { a.stop() }
 // whose answers have several shapes are plain handlers, described by hand.
 func (a *API) routes() {
 	guarded := func(pattern string, h http.HandlerFunc) { a.Mux.Handle(pattern, a.cfg.Guard(h)) }
-	guarded("POST /video/caption", a.caption)
+	a.Mux.Handle("POST /video/caption", a.cfg.Guard(a.rate.limit(http.HandlerFunc(a.caption))))
 	guarded("GET /jobs/{id}", a.job)
 	guarded("GET /jobs/{id}/events", a.events)
 	guarded("GET /jobs/{id}/video", a.video)
@@ -111,6 +117,10 @@ func (a *API) guardedOperation(op huma.Operation) huma.Operation {
 	return op
 }
 
+// maxPath bounds the path of a request, in bytes: the longest of ours, that
+// of a result, has 150.
+const maxPath = 1 << 10
+
 // ServeHTTP answers a request; a fault of ours becomes a 500 and a line in
 // the log.
 func (a *API) ServeHTTP(writer http.ResponseWriter, r *http.Request) {
@@ -130,9 +140,13 @@ func (a *API) ServeHTTP(writer http.ResponseWriter, r *http.Request) {
 		}
 		WriteError(w, apigpu.E(apigpu.Internal, nil, "Something went wrong on our side."))
 	}()
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Cache-Control", "no-store") // results say otherwise themselves
-	r = r.WithContext(context.WithValue(r.Context(), baseKey{}, a.origin.base(r)))
+	base := a.origin.base(r)
+	secureHeaders(w.Header(), isSecure(base))
+	r = r.WithContext(context.WithValue(r.Context(), baseKey{}, base))
+	if len(r.URL.Path) > maxPath {
+		WriteError(w, apigpu.E(apigpu.NotFound, nil, "There is nothing at %s.", echo(r.URL.Path)).WithHint("See /openapi.json."))
+		return
+	}
 	if _, pattern := a.Mux.Handler(r); pattern == "" {
 		a.unknown(w, r)
 		return
@@ -147,12 +161,12 @@ func (a *API) unknown(w http.ResponseWriter, r *http.Request) {
 	switch allow := probe.header.Get("Allow"); {
 	case probe.status == http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", allow)
-		WriteError(w, apigpu.E(apigpu.MethodNotAllowed, nil, "%s does not accept %s.", r.URL.Path, r.Method).WithHint("Use %s.", allow))
+		WriteError(w, apigpu.E(apigpu.MethodNotAllowed, nil, "%s does not accept %s.", echo(r.URL.Path), echo(r.Method)).WithHint("Use %s.", allow))
 	case probe.header.Get("Location") != "": // the mux cleans a path by a redirect
 		w.Header().Set("Location", probe.header.Get("Location"))
 		w.WriteHeader(probe.status)
 	default:
-		WriteError(w, apigpu.E(apigpu.NotFound, nil, "There is nothing at %s.", r.URL.Path).WithHint("See /openapi.json."))
+		WriteError(w, apigpu.E(apigpu.NotFound, nil, "There is nothing at %s.", echo(r.URL.Path)).WithHint("See /openapi.json."))
 	}
 }
 
@@ -168,7 +182,10 @@ func (p *statusProbe) Write(b []byte) (int, error) { return len(b), nil }
 
 // fail answers with err and keeps its cause for the log.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() == nil { // else the client is gone, and nothing of ours failed
+	switch gone := r.Context().Err() != nil; {
+	case gone && apigpu.CodeOf(err) == apigpu.Internal: // nothing of ours failed
+		err = apigpu.E(apigpu.InvalidRequest, err, "The connection ended before the request was answered.")
+	case !gone:
 		logFault(r.Context(), a.cfg.Log, r, err)
 	}
 	// It is written in any case: a handler that writes nothing answers 200.

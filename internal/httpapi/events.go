@@ -36,6 +36,13 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
+	if !a.held.enter(CallerOf(ctx)) {
+		e := apigpu.E(apigpu.Unavailable, nil, "Too many event streams are open.").WithHint("Close some, or ask GET /jobs/{id} from time to time.")
+		e.RetryAfter = 5
+		a.fail(w, r, e)
+		return
+	}
+	defer a.held.leave(CallerOf(ctx))
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx holds events back otherwise

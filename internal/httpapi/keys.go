@@ -76,13 +76,7 @@ func (ks Keys) Caller(r *http.Request) (Caller, error) {
 	if ks.Open() {
 		return Caller{Name: adminName, Admin: true}, nil
 	}
-	given := r.Header.Get("X-API-Key")
-	if given == "" {
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if strings.EqualFold(scheme, "Bearer") {
-			given = strings.TrimSpace(token)
-		}
-	}
+	given := keyOf(r)
 	digest := sha256.Sum256([]byte(given))
 	var found Caller
 	for _, k := range ks.keys {
@@ -105,13 +99,33 @@ func (ks Keys) Caller(r *http.Request) (Caller, error) {
 // its body, so that a client that sends first and reads later gets its answer.
 const strangersBody = 2 * time.Second
 
+// keyOf returns the key that a request carries, in X-API-Key or as a bearer
+// token; empty without one.
+func keyOf(r *http.Request) string {
+	if given := r.Header.Get("X-API-Key"); given != "" {
+		return given
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(token)
+	}
+	return ""
+}
+
 // Require lets only requests with a known key through to next, which finds
 // the caller by CallerOf.
-func (ks Keys) Require(next http.Handler) http.Handler {
+func (ks Keys) Require(next http.Handler) http.Handler { return require(ks.Caller, next) }
+
+// RequireAdmin is Require for the admin only; other known keys get 403.
+func (ks Keys) RequireAdmin(next http.Handler) http.Handler { return requireAdmin(ks.Caller, next) }
+
+func require(caller func(*http.Request) (Caller, error), next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := ks.Caller(r)
+		who, err := caller(r)
 		if err != nil {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="api-gpu"`)
+			if apigpu.CodeOf(err) == apigpu.Unauthorized {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="api-gpu"`)
+			}
 			if r.ContentLength != 0 {
 				// Else net/http waits for the body, before it answers and
 				// after: a stranger's, who may never send it.
@@ -125,9 +139,8 @@ func (ks Keys) Require(next http.Handler) http.Handler {
 	})
 }
 
-// RequireAdmin is Require for the admin only; other known keys get 403.
-func (ks Keys) RequireAdmin(next http.Handler) http.Handler {
-	return ks.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func requireAdmin(caller func(*http.Request) (Caller, error), next http.Handler) http.Handler {
+	return require(caller, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !CallerOf(r.Context()).Admin {
 			WriteError(w, apigpu.E(apigpu.Forbidden, nil, "Only the key named admin may do this."))
 			return

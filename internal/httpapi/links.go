@@ -76,13 +76,7 @@ func (o origin) fromProxy(r *http.Request) bool {
 	if err != nil {
 		return false
 	}
-	addr := ap.Addr().Unmap()
-	for _, p := range o.trusted {
-		if p.Contains(addr) {
-			return true
-		}
-	}
-	return false
+	return within(o.trusted, ap.Addr().Unmap())
 }
 
 // ParseProxies reads TRUSTED_PROXIES: addresses and prefixes separated by

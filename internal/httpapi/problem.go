@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/api-gpu/api-gpu"
 )
@@ -104,10 +105,17 @@ func headersOf(p apigpu.Problem) http.Header {
 	if p.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(p.RetryAfter))
 	}
-	if p.JobID != "" {
+	if isID(p.JobID) { // it may be what the client wrote into the path
 		h.Set("X-Job-Id", p.JobID)
 	}
 	return h
+}
+
+// isID reports whether s has the form of an id, and so can stand in a header.
+func isID(s string) bool {
+	return s != "" && len(s) <= maxEcho && !strings.ContainsFunc(s, func(r rune) bool {
+		return r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
 }
 
 // WriteJSON answers a request with v as JSON.

@@ -234,3 +234,24 @@ func TestCauseGoesToTheLogOnly(t *testing.T) {
 		t.Errorf("log %q", w.log)
 	}
 }
+
+// What a client wrote reaches a header only in the form of an id, and an
+// answer only so far as it helps.
+func TestClientTextsAreBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, id := range []string{"%00", "a%0d%0aX-A:%20b", "%e2%80%aeb", strings.Repeat("x", 900)} {
+		for _, suffix := range []string{"", "/video", "/events"} {
+			res := w.do("GET", "/jobs/"+id+suffix, "")
+			if got := res.Header.Get("X-Job-Id"); got != "" || res.StatusCode != 404 {
+				t.Errorf("%s%s: %s, X-Job-Id %q", id, suffix, res.Status, got)
+			}
+		}
+	}
+	if p := problem(t, w.do("GET", "/jobs/job_1/video", ""), apigpu.JobNotFound); p.JobID != "job_1" {
+		t.Errorf("%+v", p)
+	}
+	if p := problem(t, w.do("GET", "/"+strings.Repeat("x", 5000), ""), apigpu.NotFound); len(p.Detail) > 200 {
+		t.Errorf("%d bytes are said back", len(p.Detail))
+	}
+}

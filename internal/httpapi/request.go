@@ -116,6 +116,9 @@ func decodeJSON(raw []byte, into any) error {
 			WithHint("Upload a subtitle file of another encoding as it is, or name its address as url_srt.")
 	}
 	raw = bytes.TrimPrefix(raw, []byte("\ufeff"))
+	if err := checkJSON(raw); err != nil {
+		return err
+	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	var object json.RawMessage
 	err := dec.Decode(&object)

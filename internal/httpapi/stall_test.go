@@ -28,6 +28,10 @@ func stallServer(t *testing.T, idle time.Duration) (open func(head string) net.C
 			keys.Require(nil).ServeHTTP(w, r)
 			return
 		}
+		if r.URL.Path == "/answer" {
+			ends <- longAnswer(w, r, idle)
+			return
+		}
 		_, err := io.Copy(io.Discard, r.Body)
 		if err == nil && r.URL.Path == "/wait" { // long after the body has ended
 			select {
@@ -117,5 +121,123 @@ func TestUnstalled(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// longAnswer writes what the query asks for: a file, or pieces with silence
+// between them.
+func longAnswer(w http.ResponseWriter, r *http.Request, silence time.Duration) error {
+	if r.URL.Query().Has("file") {
+		_, err := io.Copy(w, io.LimitReader(zeros{}, 4*answerPiece))
+		return err
+	}
+	for range 3 {
+		if _, err := fmt.Fprintln(w, "here"); err != nil {
+			return err
+		}
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			return err
+		}
+		time.Sleep(5 * answerIdle)
+	}
+	return nil
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+func TestStalledAnswers(t *testing.T) {
+	t.Run("a client that stops reading is given up", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			open, ended := stallServer(t, time.Minute)
+			conn := open("GET /answer?file HTTP/1.1")
+			fmt.Fprint(conn, "\r\n")
+			if _, err := io.ReadFull(conn, make([]byte, 100_000)); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("it ended with %v", err)
+			}
+			if took := time.Since(began); took > answerIdle {
+				t.Errorf("it was given up after %s", took)
+			}
+		})
+	})
+	t.Run("a slow reader takes longer than idle in all, and gets everything", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			open, ended := stallServer(t, time.Minute)
+			conn := open("GET /answer?file HTTP/1.1")
+			fmt.Fprint(conn, "Connection: close\r\n\r\n")
+			got := make(chan int64)
+			go func() {
+				n := int64(0)
+				for buf := make([]byte, answerPiece/4); ; time.Sleep(answerIdle / 8) {
+					read, err := io.ReadFull(conn, buf)
+					if n += int64(read); err != nil {
+						break
+					}
+				}
+				got <- n
+			}()
+			if err := <-ended; err != nil {
+				t.Errorf("it ended with %v", err)
+			}
+			if n := <-got; n < 4*answerPiece {
+				t.Errorf("%d bytes came", n)
+			}
+		})
+	})
+	t.Run("silence between pieces is no stall, nor is it after a request", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			open, ended := stallServer(t, time.Minute)
+			conn := open("GET /answer HTTP/1.1")
+			fmt.Fprint(conn, "\r\n")
+			body := bufio.NewReader(conn)
+			for range 2 {
+				res, err := http.ReadResponse(body, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text, err := io.ReadAll(res.Body)
+				if err != nil || len(text) != len("here\n")*3 {
+					t.Errorf("%q, %v", text, err)
+				}
+				if err := <-ended; err != nil {
+					t.Errorf("it ended with %v", err)
+				}
+				time.Sleep(answerIdle + time.Second) // the deadline of the first answer has passed
+				fmt.Fprint(conn, "GET /answer HTTP/1.1\r\nHost: x\r\n\r\n")
+			}
+		})
+	})
+}
+
+func TestBounded(t *testing.T) {
+	t.Parallel()
+	watch, near := bounded(1), make([]net.Conn, 2)
+	for i := range near {
+		var far net.Conn
+		near[i], far = net.Pipe()
+		defer near[i].Close()
+		defer far.Close()
+		watch(far, http.StateNew)
+	}
+	open := func(c net.Conn) bool {
+		_ = c.SetDeadline(time.Unix(1, 0))
+		_, err := c.Read(make([]byte, 1))
+		return errors.Is(err, os.ErrDeadlineExceeded)
+	}
+	if !open(near[0]) || open(near[1]) {
+		t.Error("the first is closed, or the second is open")
+	}
+	watch(nil, http.StateClosed)
+	watch(nil, http.StateClosed)
+	third, far := net.Pipe()
+	defer third.Close()
+	defer far.Close()
+	if watch(far, http.StateNew); !open(third) {
+		t.Error("what was closed is still counted")
 	}
 }

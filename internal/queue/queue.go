@@ -92,12 +92,14 @@ type Draft struct {
 	RunFor   time.Duration // how long one run may take
 	KeepFor  time.Duration // how long its result is kept
 	Room     int64         // bytes promised to its result
+	MaxOpen  int           // jobs that its client may have open, this one included; 0 is any number
 
 	Base       string // address under which the client reached the server
 	WebhookURL string // called at the end of the job; empty for none, valid otherwise
 }
 
-// Submit records a job. When it returns nil the job survives a power cut.
+// Submit records a job. When it returns nil the job survives a power cut. A
+// client that has MaxOpen jobs already gets RateLimited.
 func (q *Queue) Submit(ctx context.Context, d Draft) (Job, error) {
 	j, _, err := q.SubmitOnce(ctx, d, Once{})
 	return j, err

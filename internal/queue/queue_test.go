@@ -123,6 +123,7 @@ func exercise(t *testing.T, e dbtest.Engine) {
 	}{
 		{"submit and read", submitAndRead},
 		{"list", list},
+		{"too many open", tooManyOpen},
 		{"position", position},
 		{"claim once", claimOnce},
 		{"slot is unique", slotIsUnique},

@@ -54,6 +54,9 @@ func (q *Queue) SubmitOnce(ctx context.Context, d Draft, o Once) (j Job, replaye
 		if err != nil || id != fresh {
 			return err
 		}
+		if err := q.roomFor(ctx, tx, d.Client, d.MaxOpen); err != nil {
+			return err
+		}
 		return q.notify(ctx, tx, spread, []string{id})
 	})
 	if _, ok := errors.AsType[*apigpu.Error](err); ok {

@@ -30,7 +30,10 @@ type Policy struct {
 	JobTimer  Timer         // how long one run may take
 	ResultTTL time.Duration // how long a result is kept
 	MaxUpload int64         // bytes of an uploaded video
-	Limits    Limits
+	// MaxJobsPerKey is how many jobs that have not ended a key may have, but
+	// for the admin's; 0 is any number.
+	MaxJobsPerKey int
+	Limits        Limits
 }
 
 // Jobs implements httpapi.Jobs on the VPS.
@@ -131,11 +134,15 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	defer hold.Release()
 	spec := sub.Spec
 	spec.URLSRT, spec.HeadersSRT, spec.SRT = "", nil, ""
+	most := s.Policy.MaxJobsPerKey
+	if who.Admin {
+		most = 0
+	}
 	j, replayed, err := s.Queue.SubmitOnce(ctx, queue.Draft{
 		Client: who.Name, Spec: spec, Subtitle: subtitle, Upload: sub.Upload,
 		Captions: document.Captions(len(document.Cues)), Warnings: document.Warnings,
 		WaitFor: s.Policy.QueueTTL, RunFor: s.Policy.JobTimer.For(head), KeepFor: s.Policy.ResultTTL,
-		Room: room, Base: sub.Base, WebhookURL: sub.WebhookURL,
+		Room: room, MaxOpen: most, Base: sub.Base, WebhookURL: sub.WebhookURL,
 	}, once)
 	if err != nil {
 		return apigpu.Job{}, false, refusal(err)

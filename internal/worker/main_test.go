@@ -23,7 +23,10 @@ import (
 	"github.com/api-gpu/api-gpu/internal/httpapi"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	ffmpeg.Launch() // this program is its own launcher
+	goleak.VerifyTestMain(m)
+}
 
 // oneCue is on the frames from 0.4 s up to 0.8 s.
 const oneCue = "1\n00:00:00,400 --> 00:00:00,800\nHello\n"
@@ -104,6 +107,7 @@ func findTools(t *testing.T) ffmpeg.Tools {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tools.Launcher = ffmpeg.Self
 	return tools
 }
 

@@ -45,7 +45,7 @@ func TestStatic(t *testing.T) {
 	}
 }
 
-func startWorker(t *testing.T, port string) *exec.Cmd {
+func startWorker(t *testing.T, port string, env ...string) *exec.Cmd {
 	t.Helper()
 	need.FFmpeg(t)
 	dir := t.TempDir()
@@ -55,8 +55,8 @@ func startWorker(t *testing.T, port string) *exec.Cmd {
 	}
 	cmd := exec.Command(filepath.Join(bin, "worker"))
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
-	cmd.Env = append(os.Environ(), "HOST=127.0.0.1", "PORT="+port, "SESSION_TOKEN=a-token", "X_API_KEY=a-worker-key",
-		"ALLOW_PRIVATE_HOSTS=127.0.0.1", "WORK_DIR="+filepath.Join(dir, "work"))
+	cmd.Env = append(append(os.Environ(), "HOST=127.0.0.1", "PORT="+port, "SESSION_TOKEN=a-token", "X_API_KEY=a-worker-key",
+		"ALLOW_PRIVATE_HOSTS=127.0.0.1", "WORK_DIR="+filepath.Join(dir, "work")), env...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
