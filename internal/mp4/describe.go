@@ -38,10 +38,12 @@ func describe(m movie, video *track) Info {
 			}
 		}
 	}
+	info.Claimed = span(m.duration, m.timescale)
 	if video == nil {
-		info.Duration = span(m.duration, m.timescale)
+		info.Duration = info.Claimed
 		return info
 	}
+	info.Claimed = max(info.Claimed, span(video.duration, video.timescale))
 	info.VideoCodec = video.entry.codec
 	info.Frames = int64(video.samples)
 	info.Width, info.Height, info.Rotation = video.shape()

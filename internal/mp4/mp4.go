@@ -29,6 +29,10 @@ type Info struct {
 	// Duration is that of the video track as presented, its edit list
 	// applied. It is 0 for a fragmented file that does not tell.
 	Duration time.Duration
+	// Claimed is the longest that the headers of the file and of its video
+	// track promise; Duration goes by the times of the samples where it can.
+	// Where they differ, the file is damaged, and some programs believe it.
+	Claimed time.Duration
 	// Width and Height are pixels as displayed: after the pixel aspect ratio
 	// and the rotation.
 	Width, Height int

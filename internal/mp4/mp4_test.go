@@ -185,10 +185,29 @@ func TestParse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got, err := parse(c.file)
+			got.Claimed = 0 // see TestClaimed
 			if diff := cmp.Diff(c.want, got); diff != "" || err != nil {
 				t.Errorf("error %v, want none; difference (-want +got):\n%s", err, diff)
 			}
 		})
+	}
+}
+
+// What headers promise is told beside what the samples say.
+func TestClaimed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		mdhd []byte
+		want time.Duration
+	}{
+		"by the file":     {nil, 20 * time.Second},
+		"by the track":    {box("mdhd", zeros(12), uint32(1000), uint32(143_165_000), zeros(4)), 143_165 * time.Second},
+		"by nothing sane": {box("mdhd", zeros(12), uint32(1), uint32(1<<32-1), zeros(4)), 20 * time.Second},
+	} {
+		got, err := parse(join(ftyp, moov(film{mdhd: c.mdhd}.trak())))
+		if err != nil || got.Claimed != c.want {
+			t.Errorf("%s: %s, %v", name, got.Claimed, err)
+		}
 	}
 }
 

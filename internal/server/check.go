@@ -85,11 +85,11 @@ func judgeHead(info mp4.Info, err error, limits Limits) (Head, error) {
 		return Head{}, apigpu.E(apigpu.NoVideoStream, err, "The file has no video to put captions on.")
 	case err != nil:
 		return Head{}, nil // another format, or a damaged head: the worker finds out
-	case limits.MaxDuration > 0 && info.Duration > limits.MaxDuration:
+	case limits.MaxDuration > 0 && max(info.Duration, info.Claimed) > limits.MaxDuration:
 		// Headers lie: one of a 1 s file said 143,165 s. Whoever sent it can
 		// mend it for nothing, and a machine to find out costs money.
 		return Head{}, apigpu.E(apigpu.MediaTooLong, nil, "The video says that it is %s long; at most %s is accepted.",
-			info.Duration.Round(time.Second), limits.MaxDuration).
+			max(info.Duration, info.Claimed).Round(time.Second), limits.MaxDuration).
 			WithHint("If it is shorter, its header is wrong: ffmpeg -i in.mp4 -c copy out.mp4 writes a new one.")
 	case limits.MaxPixels > 0 && info.Width*info.Height > limits.MaxPixels:
 		return Head{}, apigpu.E(apigpu.MediaTooBig, nil, "The picture is %d x %d, more than this server accepts.", info.Width, info.Height)

@@ -232,7 +232,7 @@ func TestJudgeHead(t *testing.T) {
 		{"sound only", mp4.Info{}, mp4.ErrNoVideo, 0, apigpu.NoVideoStream},
 		{"another format", mp4.Info{}, errors.New("no box"), 0, ""},
 		{"a film that is too long", mp4.Info{Duration: 2 * time.Hour}, nil, 0, apigpu.MediaTooLong},
-		{"a header that lies", mp4.Info{Duration: 143165 * time.Second}, nil, 0, apigpu.MediaTooLong},
+		{"a header that lies", mp4.Info{Duration: time.Second, Claimed: 143165 * time.Second}, nil, 0, apigpu.MediaTooLong},
 		{"a huge picture", mp4.Info{Width: 1920, Height: 1081}, nil, 0, apigpu.MediaTooBig},
 	} {
 		head, err := judgeHead(c.info, c.err, limits)
