@@ -91,7 +91,7 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 	if o.db, err = db.Open(ctx, c.DatabaseURL, db.Options{Log: log}); err != nil {
 		return nil, err
 	}
-	o.queue = queue.New(o.db, time.Now)
+	o.queue = queue.New(o.db, nil)
 	store, err := c.openStore(o.queue)
 	if err != nil {
 		return nil, err

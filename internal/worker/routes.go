@@ -256,9 +256,10 @@ const messageTime = time.Minute
 // decode reads one JSON message. Unknown fields pass: a newer orchestrator
 // may know more.
 func decode(rw http.ResponseWriter, r *http.Request, into any) error {
-	conn := http.NewResponseController(rw)
-	_ = conn.SetReadDeadline(time.Now().Add(messageTime)) // where it cannot be set, the sender's own limit holds
-	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
+	if body, ok := r.Body.(httpapi.Cutter); ok {
+		late := time.AfterFunc(messageTime, body.Cut)
+		defer late.Stop()
+	}
 	raw, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, maxMessage))
 	if err != nil {
 		return apigpu.E(apigpu.TooLarge, err, "The message is too long or was cut short.")
