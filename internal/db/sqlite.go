@@ -19,11 +19,10 @@ import (
 const (
 	// busyTimeout is how long SQLite waits for another process's lock.
 	busyTimeout = 5 * time.Second
-	// The reader pool. Two stay open between requests; the others close
-	// after readerIdle, and give their caches back.
-	readers     = 4
-	idleReaders = 2
-	readerIdle  = time.Minute
+	// The reader pool. What nobody has used for readerIdle closes, and gives
+	// its cache back: sooner, and a busy server would open one for each request.
+	readers    = 4
+	readerIdle = time.Minute
 	// Page caches of one connection, in KiB. Small, because an idle
 	// orchestrator is to stay below 40 MB resident, and because the kernel
 	// caches the file anyway: at most 2 + 4 x 1 MB.
@@ -58,7 +57,7 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 		return nil, errors.Join(err, writer.Close())
 	}
 	reader.SetMaxOpenConns(readers)
-	reader.SetMaxIdleConns(idleReaders)
+	reader.SetMaxIdleConns(readers)
 	reader.SetConnMaxIdleTime(readerIdle)
 	return &DB{dialect: SQLite, writer: writer, reader: reader}, nil
 }
