@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"io/fs"
 	"net/url"
@@ -43,7 +42,7 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	if err := createFile(path); err != nil {
 		return nil, err
 	}
-	writer, err := sql.Open("sqlite", writerDSN(path))
+	writer, err := openPool(writerDSN(path))
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +51,7 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	if err := writer.PingContext(ctx); err != nil {
 		return nil, errors.Join(err, writer.Close())
 	}
-	reader, err := sql.Open("sqlite", readerDSN(path))
+	reader, err := openPool(readerDSN(path))
 	if err != nil {
 		return nil, errors.Join(err, writer.Close())
 	}
