@@ -2,7 +2,6 @@ package load
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -12,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,25 +20,40 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// bin holds the programs.
-var bin string
+// programs builds the programs, once, and returns their folder.
+var programs = sync.OnceValues(func() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "api-gpu-load-*"); err != nil {
+		return "", err
+	}
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir+"/", "../../cmd/orchestrator", "../../cmd/worker")
+	if out, err := build.CombinedOutput(); err != nil {
+		return dir, fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return dir, nil
+})
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	dir, err := os.MkdirTemp("", "api-gpu-load-*")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	status := m.Run()
+	if built.Load() {
+		dir, _ := programs()
+		_ = os.RemoveAll(dir)
 	}
-	bin = dir
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", bin+"/", "../../cmd/orchestrator", "../../cmd/worker")
-	build.Stderr = os.Stderr
-	status := 1
-	if err := build.Run(); err == nil {
-		status = m.Run()
-	}
-	_ = os.RemoveAll(dir)
 	os.Exit(status)
+}
+
+// built is whether anybody asked for the programs: tests that are skipped do
+// not.
+var built atomic.Bool
+
+// program returns the path of one of ours.
+func program(t *testing.T, name string) string {
+	t.Helper()
+	built.Store(true)
+	dir, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, name)
 }
 
 // orchestrator is one in a process of its own.
@@ -70,7 +86,7 @@ func start(t *testing.T, dir string, env ...string) *orchestrator {
 // run starts the program, or starts it again, and waits until it serves.
 func (o *orchestrator) run() {
 	o.t.Helper()
-	o.cmd, o.over = exec.Command(filepath.Join(bin, "orchestrator")), false
+	o.cmd, o.over = exec.Command(program(o.t, "orchestrator")), false
 	o.cmd.Dir, o.cmd.Env, o.cmd.Stdout, o.cmd.Stderr = o.dir, o.env, o.log, o.log
 	if err := o.cmd.Start(); err != nil {
 		o.t.Fatal(err)
@@ -127,7 +143,7 @@ func worker(t *testing.T) []string {
 	t.Helper()
 	env := absent(t)
 	_, port, _ := strings.Cut(env[len(env)-1], "127.0.0.1:")
-	cmd := exec.Command("nice", "-n", "19", filepath.Join(bin, "worker"))
+	cmd := exec.Command("nice", "-n", "19", program(t, "worker"))
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), "HOST=127.0.0.1", "PORT="+port, "SESSION_TOKEN=a-token", "X_API_KEY=a-worker-key",
 		"ALLOW_PRIVATE_HOSTS=127.0.0.1", "WORK_DIR="+filepath.Join(cmd.Dir, "work"))
