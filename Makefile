@@ -75,6 +75,10 @@ docs: ## Write the table of settings into README.md
 bench: ## Measure
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: load
+load: setup ## Measure what the orchestrator bears: 200 jobs a second, 1000 event streams (takes 4 minutes)
+	LOAD=full $(GO) test -count=1 -v -timeout 15m ./test/load
+
 .PHONY: soak
 soak: setup ## Run the tests ROUNDS times in random order, then fuzz each target for FUZZTIME
 	@ROUNDS=$(ROUNDS) FUZZTIME=$(FUZZTIME) scripts/soak.sh

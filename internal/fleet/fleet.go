@@ -205,11 +205,11 @@ func (f *Fleet) Slots(ctx context.Context) ([]Slot, error) {
 	if err != nil {
 		return nil, err
 	}
-	open, err := f.cfg.Queue.Open(ctx)
+	running, err := f.cfg.Queue.Running(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return freeSlots(rows, open), nil
+	return freeSlots(rows, running), nil
 }
 
 // Instances returns the ledger rows that are not gone.

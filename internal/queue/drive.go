@@ -149,10 +149,19 @@ func (q *Queue) Report(ctx context.Context, l Lease, p Progress) error {
 	return err
 }
 
-// Note tells why queued jobs wait. It changes nothing for those that know.
+// unaware are the queued jobs that do not know a note, at $1. It is written so
+// that both engines find them by an index: mostly there is none.
+const unaware = `status = 'queued' AND (phase_note < $1 OR phase_note > $1)`
+
+// Note tells why queued jobs wait, to those who wait for them: no decision
+// depends on it. It changes nothing for those that know.
 func (q *Queue) Note(ctx context.Context, note string) error {
-	_, err := q.change(ctx, `UPDATE jobs SET phase_note = $1, revision = revision + 1
-		WHERE status = 'queued' AND phase_note <> $1 RETURNING id`, db.Text(note))
+	note = db.Text(note)
+	if some, err := q.exists(ctx, unaware, note); err != nil || !some {
+		return err
+	}
+	ids, err := q.write(ctx, tell, `UPDATE jobs SET phase_note = $1, revision = revision + 1 WHERE `+unaware+` RETURNING id`, note)
+	q.news.tell(ids...)
 	return err
 }
 

@@ -157,6 +157,9 @@ func (q *Queue) Cancel(ctx context.Context, id string) (Job, error) {
 // Expire ends the queued jobs whose waiting is over.
 func (q *Queue) Expire(ctx context.Context) error {
 	now := q.now()
+	if some, err := q.exists(ctx, `status = 'queued' AND waiting_until <= $1`, db.Millis(now)); err != nil || !some {
+		return err
+	}
 	why := apigpu.E(apigpu.QueueExpired, nil, "No machine was free before the job's waiting time was over.").
 		WithHint("Send it again, or raise QUEUE_TTL.")
 	_, err := q.change(ctx, `UPDATE jobs SET status = 'expired', phase = $1, error = $2, finished_at = $3, expires_at = $3 + keep_for, revision = revision + 1
@@ -265,12 +268,7 @@ func (q *Queue) Files(ctx context.Context) (map[string]bool, error) {
 
 // Needs reports whether a job that has not ended needs this upload.
 func (q *Queue) Needs(ctx context.Context, upload string) (bool, error) {
-	var needed bool
-	err := q.db.Read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE upload = $1 AND status IN ('queued', 'running'))`, upload).Scan(&needed)
-	if err != nil {
-		return false, fmt.Errorf("look for upload: %w", err)
-	}
-	return needed, nil
+	return q.exists(ctx, `upload = $1 AND upload <> '' AND status IN ('queued', 'running')`, upload)
 }
 
 func canceled() *apigpu.Error {
