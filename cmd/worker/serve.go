@@ -89,7 +89,7 @@ func (c *serveCmd) Run(ctx context.Context, out program.Output) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	listener, err := net.Listen("tcp", net.JoinHostPort(c.Host, strconv.Itoa(c.Port)))
+	listener, err := program.Listen(ctx, net.JoinHostPort(c.Host, strconv.Itoa(c.Port)))
 	if err != nil {
 		return fmt.Errorf("PORT: %w", err)
 	}

@@ -48,6 +48,7 @@ type rig struct {
 	died    chan struct{} // closed when it has ended
 	stops   bool          // it was told to
 	deaths  int
+	again   bool // the job of this case may have to run again
 
 	mu     sync.Mutex
 	events map[string][]event // webhooks that came, by job
@@ -194,6 +195,9 @@ func (r *rig) tend() {
 		r.t.Fatalf("%s: the orchestrator ended by itself: %s", r.now, r.program.ProcessState)
 	}
 	r.deaths++
+	// What a worker was given it goes on with; what it was not, it loses.
+	given, _ := r.passed("worker")
+	r.again = r.again || r.stops || given["worker.assigned"] == 0
 	if !r.stops && r.then != (point{}) {
 		r.arm(r.then)
 		r.then = point{}

@@ -85,8 +85,10 @@ func (p *plan) add(r *rig, scenario string, after point) {
 			} else {
 				p.known[id] = true
 			}
-			if after != (point{}) {
+			if after != (point{}) && (program != after.program || program == "orchestrator") {
 				p.left = append(p.left, crashCase{scenario, after, point{program, name, 1}})
+			}
+			if after != (point{}) {
 				continue
 			}
 			for _, n := range passages(count[name]) {
@@ -243,14 +245,14 @@ func (r *rig) disarm(program string) bool {
 // became of it. It reports whether the points were passed.
 func (r *rig) try(c crashCase) bool {
 	r.t.Helper()
-	r.now = c.String()
+	r.now, r.again = c.String(), c.at.program == "worker" || c.then.program == "worker"
 	r.arm(c.at)
 	switch {
 	case c.then == (point{}):
-	case c.then.program == c.at.program && c.at.program == "orchestrator":
-		r.then = c.then
 	case c.then.program != c.at.program:
-		r.arm(c.then)
+		r.arm(c.then) // which it passes only when the other has died
+	default:
+		r.then = c.then
 	}
 	i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == c.scenario })
 	scenarios[i].run(r)
