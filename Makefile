@@ -9,9 +9,11 @@ SHELL       := bash
 GO      ?= go
 IMAGE   ?= api-gpu-worker
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-# How long each fuzz target and how often each test runs in make soak.
+# How long each fuzz target and how often each test runs in make soak, and how
+# often in a row each program is killed.
 FUZZTIME ?= 30s
 ROUNDS   ?= 10
+KILLS    ?= 200
 
 # The version is said here: Go's own stamping fails in a checkout that belongs
 # to somebody else, as it does in many containers.
@@ -80,8 +82,8 @@ load: setup ## Measure what the orchestrator bears: 200 jobs a second, 1000 even
 	LOAD=full $(GO) test -count=1 -v -timeout 15m ./test/load
 
 .PHONY: soak
-soak: setup ## Run the tests ROUNDS times in random order, then fuzz each target for FUZZTIME
-	@ROUNDS=$(ROUNDS) FUZZTIME=$(FUZZTIME) scripts/soak.sh
+soak: setup ## Run the tests ROUNDS times in random order, kill each program KILLS times, fuzz each target for FUZZTIME
+	@ROUNDS=$(ROUNDS) KILLS=$(KILLS) FUZZTIME=$(FUZZTIME) scripts/soak.sh
 
 ##@ Images
 

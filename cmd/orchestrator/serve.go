@@ -127,7 +127,7 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 			Limits:   server.Limits{MaxDuration: maxDuration, MaxPixels: maxPixels},
 		},
 	}
-	return o, o.listen(identity, provider)
+	return o, o.listen(ctx, identity, provider)
 }
 
 // hasRoom reports whether any job that waits could start. Where that cannot be
@@ -199,7 +199,7 @@ func (c *serveCmd) workerEnv() map[string]string {
 
 // listen builds the HTTP side and takes its ports, so that a port that is
 // taken is known before anything runs.
-func (o *orchestrator) listen(identity fleet.Identity, provider gpu.Provider) error {
+func (o *orchestrator) listen(ctx context.Context, identity fleet.Identity, provider gpu.Provider) error {
 	keys, err := httpapi.ParseKeys(o.cfg.APIKey)
 	if err != nil {
 		return fmt.Errorf("X_API_KEY: %w", err)
@@ -232,10 +232,10 @@ func (o *orchestrator) listen(identity fleet.Identity, provider gpu.Provider) er
 	o.api.Mux.HandleFunc("GET /health", o.status.Health)
 	if o.cfg.MetricsAddr == "" {
 		o.api.Mux.Handle("GET /metrics", gate.RequireAdmin(o.status.Metrics()))
-	} else if o.metrics, err = net.Listen("tcp", o.cfg.MetricsAddr); err != nil {
+	} else if o.metrics, err = program.Listen(ctx, o.cfg.MetricsAddr); err != nil {
 		return fmt.Errorf("METRICS_ADDR: %w", err)
 	}
-	if o.listener, err = net.Listen("tcp", net.JoinHostPort(o.cfg.Host, strconv.Itoa(o.cfg.Port))); err != nil {
+	if o.listener, err = program.Listen(ctx, net.JoinHostPort(o.cfg.Host, strconv.Itoa(o.cfg.Port))); err != nil {
 		return fmt.Errorf("PORT: %w", err)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
@@ -88,7 +89,7 @@ func (c *serveCmd) Run(ctx context.Context, out program.Output) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	listener, err := net.Listen("tcp", net.JoinHostPort(c.Host, strconv.Itoa(c.Port)))
+	listener, err := program.Listen(ctx, net.JoinHostPort(c.Host, strconv.Itoa(c.Port)))
 	if err != nil {
 		return fmt.Errorf("PORT: %w", err)
 	}
@@ -184,6 +185,7 @@ func writePort(path string, addr net.Addr) error {
 	if err := os.WriteFile(temp, []byte(port), 0o600); err != nil {
 		return fmt.Errorf("write port: %w", err)
 	}
+	crash.Point("worker.port")
 	return os.Rename(temp, path)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
@@ -98,7 +99,9 @@ func (f *Fleet) create(ctx context.Context, offer gpu.Offer, reason string) erro
 	ctx = context.WithoutCancel(ctx)
 	call, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()
+	crash.Point("fleet.create")
 	id, createErr := f.cfg.Provider.Create(call, gpu.Request{Label: in.Label, Offer: offer, Env: env})
+	crash.Point("fleet.created")
 	_, err = f.update(ctx, in.Label, func(row *Instance) bool {
 		*row = created(*row, id, createErr, f.cfg.Now())
 		return true
@@ -174,9 +177,11 @@ func (f *Fleet) destroyStray(ctx context.Context, a Action) error {
 func (f *Fleet) callDestroy(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), destroyTimeout)
 	defer cancel()
+	crash.Point("fleet.destroy")
 	if err := f.cfg.Provider.Destroy(ctx, id); err != nil {
 		return fmt.Errorf("destroy %s: %w", id, err)
 	}
+	crash.Point("fleet.destroyed")
 	poke(f.wake)
 	return nil
 }

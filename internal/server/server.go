@@ -19,6 +19,7 @@ import (
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/blob"
 	"github.com/api-gpu/api-gpu/internal/caption"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
 	"github.com/api-gpu/api-gpu/internal/queue"
@@ -69,6 +70,7 @@ func (s *Jobs) Receive(ctx context.Context, who httpapi.Caller, r io.Reader) (st
 	if _, err := s.Blob.Receive(ctx, key, r, s.Policy.MaxUpload); err != nil {
 		return "", refusal(err)
 	}
+	crash.Point("server.received")
 	return key, nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
@@ -97,6 +98,7 @@ func New(cfg Config) (*Worker, error) {
 	if err := w.clear(); err != nil {
 		return nil, err
 	}
+	crash.Point("worker.new")
 	secret := make([]byte, 32)
 	if _, err := rand.Read(secret); err != nil {
 		return nil, err
@@ -147,6 +149,7 @@ func (w *Worker) Prove(ctx context.Context) error {
 	if err == nil {
 		f, err = w.proveFont(ctx)
 	}
+	crash.Point("worker.prove")
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.proven = true
@@ -230,6 +233,7 @@ func (w *Worker) forget(j *job) {
 	}
 	w.mu.Unlock()
 	j.news.wake()
+	crash.Point("worker.forget")
 	if err := os.RemoveAll(j.dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 		w.cfg.Log.Error("job folder not removed", "job", j.id, "error", err)
 	}
