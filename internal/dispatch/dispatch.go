@@ -124,7 +124,13 @@ func (d *Dispatcher) fill(ctx context.Context) error {
 		return err
 	}
 	next, release := d.haveRoom(ctx, next, len(free))
-	defer release()
+	defer func() { release() }()
+	if len(next) == 0 && d.full { // none of the oldest: the fleet keeps a worker while any has room
+		small, smallErr := d.cfg.Queue.Smallest(ctx, len(free))
+		small, condemnErr := d.condemn(ctx, small)
+		err = errors.Join(err, smallErr, condemnErr)
+		next, release = d.haveRoom(ctx, small, len(free))
+	}
 	for _, a := range fleet.Assign(next, free, d.cfg.Now()) {
 		j, claimErr := d.claim(ctx, a)
 		switch {

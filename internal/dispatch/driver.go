@@ -54,6 +54,7 @@ type driver struct {
 	answer atomic.Int64 // when the worker last gave an authenticated answer, by Fleet.Elapsed
 	report reporter
 	rests  *rests
+	size   int64 // of the result, in bytes; 0 until the worker has told
 }
 
 func newDriver(cfg Config, j queue.Job, r *rests) *driver {

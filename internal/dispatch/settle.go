@@ -86,6 +86,7 @@ func (d *driver) settle(ctx context.Context, worker *client.Client, outcome queu
 	case Fail:
 		err = d.cfg.Queue.Fail(ctx, d.lease, setback.Why)
 	case Requeue:
+		setback.Room = d.size
 		return d.requeue(ctx, worker, setback)
 	case Release:
 		return d.cfg.Queue.Release(ctx, d.lease)

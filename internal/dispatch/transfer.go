@@ -147,6 +147,7 @@ func (d *driver) bringHome(ctx context.Context, worker *client.Client, done apig
 	if err := believable(manifest); err != nil {
 		return queue.Outcome{}, err
 	}
+	d.size = manifest.Length
 	if err := d.store(ctx, worker, manifest); err != nil {
 		return queue.Outcome{}, err
 	}

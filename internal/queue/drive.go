@@ -120,7 +120,14 @@ func (q *Queue) Shift(ctx context.Context, tx *sql.Tx, d time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("move deadlines of jobs: %w", err)
 	}
-	// Of jobs that have ended, too.
+	// Of jobs that have ended, too. A signed link keeps the time that stands in
+	// it.
+	if _, err := tx.ExecContext(ctx, `UPDATE jobs SET expires_at = expires_at + $1 WHERE result <> ''`, d.Milliseconds()); err != nil {
+		return fmt.Errorf("move results: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE jobs SET idempotency_until = idempotency_until + $1 WHERE idempotency_until IS NOT NULL`, d.Milliseconds()); err != nil {
+		return fmt.Errorf("move keys: %w", err)
+	}
 	if _, err := tx.ExecContext(ctx, `UPDATE jobs SET webhook_due = `+webhookAt+` + $1
 		WHERE webhook_due IS NOT NULL AND finished_at IS NOT NULL`, d.Milliseconds()); err != nil {
 		return fmt.Errorf("move webhooks: %w", err)

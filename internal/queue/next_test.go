@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
 // next holds what may be claimed: the oldest first, and no more than is asked
@@ -30,7 +31,13 @@ func next(b *bench) {
 			b.Errorf("next %d: got %v, want %v", most, got, want)
 		}
 	}
-	jobs, err := b.Running(b.Context())
+	small := b.submit(func(d *queue.Draft) { d.Room = 1 })
+	large := b.submit(func(d *queue.Draft) { d.Room = 1 << 40 })
+	jobs, err := b.Smallest(b.Context(), 10)
+	if b.ok(err); len(jobs) != 6 || jobs[4].ID != small.ID || jobs[5].ID != large.ID {
+		b.Errorf("smallest: %d jobs", len(jobs))
+	}
+	jobs, err = b.Running(b.Context())
 	b.ok(err)
 	if len(jobs) != 1 || jobs[0].ID != running.ID {
 		b.Errorf("%d jobs run", len(jobs))

@@ -181,6 +181,13 @@ func (q *Queue) Next(ctx context.Context, most int) ([]Job, error) {
 		ORDER BY created_at, id LIMIT $2`, db.Millis(q.now()), most)
 }
 
+// Smallest is Next for a full disk: those that were promised the least room
+// come first.
+func (q *Queue) Smallest(ctx context.Context, most int) ([]Job, error) {
+	return q.rows(ctx, `SELECT `+columns+` FROM jobs WHERE status = 'queued' AND cancel_requested = 0 AND waiting_until > $1
+		ORDER BY room, created_at, id LIMIT $2`, db.Millis(q.now()), most)
+}
+
 // Counts returns how many jobs are queued and how many run.
 func (q *Queue) Counts(ctx context.Context) (queued, running int, err error) {
 	err = q.db.Read().QueryRowContext(ctx, `SELECT count(*) FILTER (WHERE status = 'queued'), count(*) FILTER (WHERE status = 'running')

@@ -47,9 +47,15 @@ func (q *Queue) SubmitOnce(ctx context.Context, d Draft, o Once) (j Job, replaye
 				return err
 			}
 		}
-		err := tx.QueryRowContext(ctx, insert, args...).Scan(&id)
-		if errors.Is(err, sql.ErrNoRows) { // the key is taken
-			id, err = joined(ctx, tx, d.Client, o, now)
+		var err error
+		for range 2 { // the job that has the key may be deleted between the two
+			err = tx.QueryRowContext(ctx, insert, args...).Scan(&id)
+			if !errors.Is(err, sql.ErrNoRows) {
+				break
+			}
+			if id, err = joined(ctx, tx, d.Client, o, now); !errors.Is(err, sql.ErrNoRows) { // the key is taken
+				break
+			}
 		}
 		if err != nil || id != fresh {
 			return err
