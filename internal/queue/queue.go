@@ -177,7 +177,9 @@ func (q *Queue) Running(ctx context.Context) ([]Job, error) {
 // Next returns the queued jobs that may be claimed, the oldest first, and at
 // most so many: there may be thousands, and who has a slot free needs few.
 func (q *Queue) Next(ctx context.Context, most int) ([]Job, error) {
-	return q.rows(ctx, `SELECT `+columns+` FROM jobs WHERE status = 'queued' AND cancel_requested = 0 AND waiting_until > $1
+	// The + keeps SQLite from finding them by waiting_until: it would read and
+	// sort them all.
+	return q.rows(ctx, `SELECT `+columns+` FROM jobs WHERE status = 'queued' AND cancel_requested = 0 AND +waiting_until > $1
 		ORDER BY created_at, id LIMIT $2`, db.Millis(q.now()), most)
 }
 

@@ -51,10 +51,11 @@ CREATE UNIQUE INDEX jobs_slot ON jobs (instance, slot) WHERE status = 'running';
 CREATE INDEX jobs_queue ON jobs (created_at, id) WHERE status = 'queued';
 CREATE INDEX jobs_waiting ON jobs (waiting_until, cancel_requested) WHERE status = 'queued';
 CREATE INDEX jobs_note ON jobs (phase_note) WHERE status = 'queued';
-CREATE INDEX jobs_open ON jobs (client) WHERE status IN ('queued', 'running');
+CREATE INDEX jobs_open ON jobs (client, status) WHERE status IN ('queued', 'running');
 CREATE INDEX jobs_upload ON jobs (upload) WHERE upload <> '';
 CREATE INDEX jobs_client ON jobs (client, id);
 CREATE INDEX jobs_expiry ON jobs (expires_at);
+CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 
 -- The subtitle file of each job, which goes with it. Apart, since it may be
 -- large, is read once a run, and would stand in the way of all other reads.
