@@ -19,8 +19,8 @@ KILLS    ?= 200
 # to somebody else, as it does in many containers.
 LDFLAGS = -X github.com/api-gpu/api-gpu.version=$(VERSION)
 BUILD   = CGO_ENABLED=0 $(GO) build -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/
-# The longest package takes about a minute on two cores.
-TEST_TIMEOUT = 8m
+# The longest package, test/e2e, takes about three minutes on two idle cores.
+TEST_TIMEOUT = 12m
 
 ##@ Use
 

@@ -57,14 +57,13 @@ type rig struct {
 	keys     int
 	kept     map[string]string // job that succeeded → SHA-256 of its result
 	canceled []string
-	deleted  []string
 }
 
 // event is one message of a webhook.
 type event struct{ id, kind, status string }
 
 // patience is how long a case may take. On an idle machine it takes seconds.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // newRig is a rig of programs that can be told where to die.
 func newRig(t testing.TB, media string, env ...string) *rig {

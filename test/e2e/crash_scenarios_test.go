@@ -92,7 +92,7 @@ func (r *rig) repeat(method, path string, header http.Header, body []byte) (stat
 	return status, answer
 }
 
-// submit asks for captions until it is answered, by which there is one job.
+// ask asks for captions until it is answered, by which there is one job.
 func (r *rig) ask(header http.Header, body []byte) apigpu.Job {
 	r.t.Helper()
 	status, answer := r.repeat(http.MethodPost, "/video/caption?wait=0", header, body)
