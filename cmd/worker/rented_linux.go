@@ -69,9 +69,7 @@ func (k *keeper) run(ctx context.Context, first time.Duration) error {
 	// The kernel kills a child when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := k.prepare(); err != nil {
-		return err
-	}
+	k.prepare()
 	signal.Notify(k.ended, unix.SIGCHLD)
 	defer signal.Stop(k.ended)
 	lease, start := time.NewTimer(first), time.NewTimer(0)
@@ -111,15 +109,13 @@ func (k *keeper) run(ctx context.Context, first time.Duration) error {
 
 // prepare makes this process the one to which orphans come, as the first of a
 // container is anyway, and hides its environment, with the marketplace's key,
-// from the processes that read strangers' files.
-func (*keeper) prepare() error {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("become reaper: %w", err)
+// from the processes that read strangers' files. Where a host forbids that, the
+// lease is held all the same.
+func (k *keeper) prepare() {
+	err := errors.Join(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
+	if err != nil {
+		k.log.Warn("this process could not set itself apart from the worker", "error", err)
 	}
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("hide environment: %w", err)
-	}
-	return nil
 }
 
 // start starts a child, with the arguments of this process.

@@ -2,6 +2,8 @@ package fleet
 
 import (
 	"crypto/tls"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"strings"
@@ -52,7 +54,7 @@ func listen(t *testing.T, w *workers, label string, wrap func(net.Listener) net.
 		wrap = func(l net.Listener) net.Listener { return withSeedOf(t, w.secret, label, l) }
 	}
 	l = wrap(l)
-	server := &http.Server{Handler: w, ErrorLog: nil, ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: w, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -88,10 +90,10 @@ func TestPinnedLife(t *testing.T) {
 	}
 	r.restart()
 	r.tick()
-	before := func() int { w.mu.Lock(); defer w.mu.Unlock(); return w.heard[in.Label] }
-	heard := before()
+	heard := func() int { w.mu.Lock(); defer w.mu.Unlock(); return w.heard[in.Label] }
+	before := heard()
 	r.pass(time.Minute, 5*time.Second)
-	if before() == heard {
+	if heard() == before {
 		t.Error("after a restart nobody speaks to it")
 	}
 	c, err := r.Client(t.Context(), in.Label)
