@@ -180,11 +180,13 @@ func (c *serveCmd) provider(log *slog.Logger) (gpu.Provider, *link.Credentials, 
 var secretName = regexp.MustCompile(`(?i)KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|SEED|_URL$`)
 
 // withoutSecrets is an environment without what a local worker must not know:
-// it reads strangers' files. Its own credentials the fleet sets for it.
+// it reads strangers' files. Its own credentials the fleet sets for it. Nor
+// does it learn the number of the container that we may run in: that machine
+// is not the worker's to end.
 func withoutSecrets(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
-		return secretName.MatchString(name)
+		return secretName.MatchString(name) || name == "CONTAINER_ID"
 	})
 }
 

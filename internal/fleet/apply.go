@@ -13,6 +13,7 @@ import (
 
 	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/link"
 )
 
 // Bounds of one call to the provider. A create gets long: cutting it short
@@ -142,6 +143,11 @@ func (f *Fleet) workerEnv(label string) (map[string]string, error) {
 	}
 	for k, v := range f.cfg.Env {
 		env[k] = v
+	}
+	if f.cfg.Policy.Traits.Pinned {
+		if env["TLS_SEED"], err = link.Seed(f.cfg.Identity.Secret, label); err != nil {
+			return nil, err
+		}
 	}
 	return env, nil
 }

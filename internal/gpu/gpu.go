@@ -63,7 +63,8 @@ type Instance struct {
 	// ID is the provider's name for it: a cache. Label is its identity.
 	ID    string
 	Label string
-	// Address is the base URL of its worker, empty until it is known.
+	// Address is the base URL of its worker, empty until it is known; https
+	// where Traits say Pinned.
 	Address string
 	// Running is false for a machine that is listed and does not work:
 	// exited, crashed, stopped. It may cost money all the same.
@@ -91,6 +92,12 @@ type Traits struct {
 	Free bool
 	// Permanent is true where instances are neither created nor destroyed.
 	Permanent bool
+	// Pinned is true where workers are reached over a network that is not the
+	// operator's. Each is given TLS_SEED, its address is https, and whoever
+	// answers there without the key of that seed is not spoken to. False where
+	// the way is the operator's own: this machine (local), or what they put
+	// before a worker of theirs (static).
+	Pinned bool
 	// ListingLag is how long after a create was answered its instance may
 	// still be missing from a complete listing.
 	ListingLag time.Duration

@@ -54,6 +54,9 @@ type Config struct {
 	Lease time.Duration
 	// BootTimeout is added to the first lease.
 	BootTimeout time.Duration
+	// Renewed is told of each renewal before it is answered; a renewal of which
+	// it cannot be told is refused. Optional.
+	Renewed func(ttl time.Duration) error
 	// FontDirs are searched for a font; nil for the system's.
 	FontDirs []string
 	Version  string
@@ -109,7 +112,7 @@ func New(cfg Config) (*Worker, error) {
 		Title: "api-gpu worker", Version: cfg.Version, Log: cfg.Log, Now: cfg.Now,
 	})
 	w.routes()
-	w.lease = newLease(cfg.Lease, cfg.BootTimeout)
+	w.lease = newLease(cfg.Lease, cfg.BootTimeout, cfg.Renewed)
 	w.wg.Go(w.sweep)
 	return w, nil
 }

@@ -172,7 +172,11 @@ func NewFake(cfg FakeConfig) *Fake {
 		cfg.Now = time.Now
 	}
 	if cfg.Address == nil {
-		cfg.Address = func(label string) string { return "http://" + label + ".invalid:3334" }
+		scheme := "http://"
+		if cfg.Traits.Pinned {
+			scheme = "https://"
+		}
+		cfg.Address = func(label string) string { return scheme + label + ".invalid:3334" }
 	}
 	return &Fake{cfg: cfg, offers: slices.Clone(cfg.Offers)}
 }

@@ -26,7 +26,7 @@ func newFake() (*providertest.Fake, *providertest.Clock) {
 	clock := providertest.NewClock(noon)
 	return providertest.NewFake(providertest.FakeConfig{
 		Now:    clock.Now,
-		Traits: gpu.Traits{ListingLag: 90 * time.Second, AbsenceGap: 10 * time.Second},
+		Traits: gpu.Traits{ListingLag: 90 * time.Second, AbsenceGap: 10 * time.Second, Pinned: true},
 		Lag:    80 * time.Second,
 		Linger: 20 * time.Second,
 		Boot:   time.Minute,
