@@ -123,6 +123,9 @@ func created(row Instance, id string, err error, now time.Time) Instance {
 	switch {
 	case err == nil:
 		row.ProviderID, row.State, row.StateSince, row.Reason = id, gpu.Booting, now, "the provider accepted"
+	case errors.Is(err, gpu.ErrPartial) && id != "":
+		// It exists, costs money, and never runs: it goes at once.
+		row.ProviderID, row.State, row.StateSince, row.Reason = id, gpu.Destroying, now, err.Error()
 	case gpu.IsAmbiguous(err):
 		row.Ambiguous, row.Reason = true, "the create call ended without an answer"
 	default:

@@ -41,7 +41,8 @@ type FakeConfig struct {
 
 // CreateStep scripts one call of Create. The zero step succeeds.
 type CreateStep struct {
-	// Err is what the caller is told, in place of an id.
+	// Err is what the caller is told, in place of an id; gpu.ErrPartial comes
+	// with the id. Set Took and Dead with it.
 	Err error
 	// Took says that the instance comes to exist although Err is set. With an
 	// error that gpu.IsAmbiguous recognises, this is the answer lost on its
@@ -207,7 +208,10 @@ func (f *Fake) offersNow(ctx context.Context) (_ []gpu.Offer, call Call) {
 // Create implements gpu.Provider.
 func (f *Fake) Create(ctx context.Context, req gpu.Request) (string, error) {
 	call, hang := f.create(ctx, req)
-	if err := f.answer(ctx, call, hang); err != nil {
+	switch err := f.answer(ctx, call, hang); {
+	case errors.Is(err, gpu.ErrPartial):
+		return call.ID, err
+	case err != nil:
 		return "", err
 	}
 	return call.ID, nil
