@@ -177,5 +177,5 @@ func (*Provider) Name() string { return "vast" }
 // documented; clients in the wild allow 10 to 20 s. A wrong absence would cost
 // a machine that nobody ends, so it gets far more.
 func (*Provider) Traits() gpu.Traits {
-	return gpu.Traits{ListingLag: 90 * time.Second, AbsenceGap: 10 * time.Second}
+	return gpu.Traits{Pinned: true, ListingLag: 90 * time.Second, AbsenceGap: 10 * time.Second}
 }
