@@ -48,19 +48,15 @@ func TestKillLoop(t *testing.T) {
 			r.restart(n%10 != 9)
 		},
 		"worker": func(r *rig, n int) {
-			var alive []process
-			r.until("a worker lives", func() bool {
-				alive = processes(r.dir)
-				return len(alive) > 0
-			})
-			// A job that dies ten times is given up, so that most must not.
-			time.Sleep(rand.N(4 * time.Second))
-			for _, p := range alive {
+			r.someWorker(n)
+			time.Sleep(rand.N(3 * time.Second))
+			for _, p := range processes(r.dir) {
 				_ = syscall.Kill(p.pid, syscall.SIGKILL)
 			}
 		},
 		"both": func(r *rig, n int) {
-			time.Sleep(rand.N(4 * time.Second))
+			r.someWorker(n)
+			time.Sleep(rand.N(3 * time.Second))
 			for _, p := range processes(r.dir) {
 				_ = syscall.Kill(p.pid, syscall.SIGKILL)
 			}
@@ -88,6 +84,24 @@ func TestKillLoop(t *testing.T) {
 			t.Logf("%d kills in %s: %d jobs succeeded; attempts: %v", times, time.Since(began).Round(time.Second), len(r.kept), s.attempts)
 		})
 	}
+}
+
+// someWorker waits for a worker, every other time for one that is ready, and
+// every fifth time until one more job has ended: a job whose workers die ten
+// times is given up, and workers that never get ready are started more and
+// more seldom.
+func (r *rig) someWorker(n int) {
+	r.t.Helper()
+	r.until("there is a worker", func() bool {
+		return len(processes(r.dir)) > 0 && (n%2 == 0 || r.number(`SELECT count(*) FROM instances WHERE state = 'ready'`) > 0)
+	})
+	if n%5 != 4 {
+		return
+	}
+	before := r.number(`SELECT count(*) FROM jobs WHERE status = 'succeeded'`)
+	r.until("one more job has ended", func() bool {
+		return r.number(`SELECT count(*) FROM jobs WHERE status = 'succeeded'`) > before
+	})
 }
 
 // restart starts the orchestrator after its death.
