@@ -190,7 +190,10 @@ func cleanFilename(s string) string {
 			b.WriteByte('_')
 		}
 	}
-	name := strings.Trim(b.String(), "._-") // a dash at the start would be an option in a shell
+	// A dash at the start would be an option in a shell, and an accent there
+	// would stand on what is before the name.
+	name := strings.TrimLeftFunc(b.String(), func(r rune) bool { return unicode.IsMark(r) || strings.ContainsRune("._-", r) })
+	name = strings.TrimRight(name, "._-")
 	if name == "" {
 		name = fallbackName
 	}

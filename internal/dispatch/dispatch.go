@@ -85,8 +85,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	return nil
 }
 
-// round goes on with what nobody drives, and starts what can be started now. Each part runs though another failed.
-// While the clock cannot be believed nothing is judged by it: see
+// round goes on with what nobody drives, and starts what can be started now.
+// Each part runs though another failed. While the clock cannot be believed nothing is judged by it: see
 // fleet.Steady.
 func (d *Dispatcher) round(ctx context.Context) error {
 	if !d.cfg.Fleet.Steady() {
