@@ -32,11 +32,15 @@ func playWorker() {
 		playOwner()
 		return
 	}
-	self, _ := os.Executable()
-	child := exec.Command(self)
-	child.Env = append(os.Environ(), role+"=child")
-	if err := child.Start(); err != nil {
-		panic(err)
+	children := []int{}
+	if os.Getenv(role) != "lone" {
+		self, _ := os.Executable()
+		child := exec.Command(self)
+		child.Env = append(os.Environ(), role+"=child")
+		if err := child.Start(); err != nil {
+			panic(err)
+		}
+		children = append(children, child.Process.Pid)
 	}
 	fmt.Println("started")
 	l, err := net.Listen("tcp", os.Getenv("HOST")+":"+os.Getenv("PORT"))
@@ -51,7 +55,7 @@ func playWorker() {
 		if r.URL.Path == "/exit" {
 			os.Exit(0)
 		}
-		fmt.Fprintln(w, os.Getpid(), child.Process.Pid)
+		fmt.Fprintln(w, strings.Trim(fmt.Sprint(append(children, os.Getpid())), "[]"))
 		fmt.Fprintln(w, strings.Join(os.Environ(), "\n"))
 	}))
 }
@@ -60,7 +64,8 @@ func playWorker() {
 func playOwner() {
 	p := &Processes{Binary: os.Args[0], Dir: os.Getenv("OWNER_DIR"), Env: os.Environ()}
 	m, err := p.Start(Program{ID: 1, Ports: []string{"3334/tcp"}, Reachable: true, Environment: func(map[string]int) map[string]string {
-		return map[string]string{role: "worker"}
+		// A worker's children must see to their own end, as its FFmpeg does.
+		return map[string]string{role: "lone"}
 	}})
 	if err != nil {
 		panic(err)

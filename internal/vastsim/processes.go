@@ -17,7 +17,8 @@ import (
 )
 
 // Processes runs a worker process for each instance. A process dies with this
-// one, however that ends, on Linux. Its ports are forwarded, as a container's
+// one, however that ends, on Linux; what it started itself must then see to
+// its own end, as a worker's FFmpeg does. Its ports are forwarded, as a container's
 // are, so that the external ones are known before it starts, and its traffic
 // is counted.
 type Processes struct {
