@@ -9,16 +9,18 @@ SHELL       := bash
 GO      ?= go
 IMAGE   ?= api-gpu-worker
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-# How long each fuzz target and how often each test runs in make soak.
+# How long each fuzz target and how often each test runs in make soak, and how
+# often in a row each program is killed.
 FUZZTIME ?= 30s
 ROUNDS   ?= 10
+KILLS    ?= 200
 
 # The version is said here: Go's own stamping fails in a checkout that belongs
 # to somebody else, as it does in many containers.
 LDFLAGS = -X github.com/api-gpu/api-gpu.version=$(VERSION)
 BUILD   = CGO_ENABLED=0 $(GO) build -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/
-# The longest package takes about a minute on two cores.
-TEST_TIMEOUT = 8m
+# The longest package, test/e2e, takes about three minutes on two idle cores.
+TEST_TIMEOUT = 12m
 
 ##@ Use
 
@@ -80,9 +82,13 @@ docs: ## Write the table of settings into README.md
 bench: ## Measure
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: load
+load: setup ## Measure what the orchestrator bears: 200 jobs a second, 1000 event streams (takes 4 minutes)
+	LOAD=full $(GO) test -count=1 -v -timeout 15m ./test/load
+
 .PHONY: soak
-soak: setup ## Run the tests ROUNDS times in random order, then fuzz each target for FUZZTIME
-	@ROUNDS=$(ROUNDS) FUZZTIME=$(FUZZTIME) scripts/soak.sh
+soak: setup ## Run the tests ROUNDS times in random order, kill each program KILLS times, fuzz each target for FUZZTIME
+	@ROUNDS=$(ROUNDS) KILLS=$(KILLS) FUZZTIME=$(FUZZTIME) scripts/soak.sh
 
 ##@ Images
 

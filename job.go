@@ -45,6 +45,9 @@ const (
 	Done        Phase = "done"
 )
 
+// MaxQueuePosition is the last place in the queue that is counted.
+const MaxQueuePosition = 1000
+
 // Job is one request for work and what became of it, as every answer shows
 // it: the POST, GET /jobs/{id}, each event, and each webhook.
 type Job struct {
@@ -58,8 +61,9 @@ type Job struct {
 	// Progress is the percentage of the whole job, 0 to 100, never falling
 	// within one attempt.
 	Progress float64 `json:"progress" doc:"Percent of the whole job, 0 to 100"`
-	// QueuePosition is 1 for the next job; nil when not queued.
-	QueuePosition *int `json:"queue_position" doc:"1 for the next job; null when not queued"`
+	// QueuePosition is 1 for the next job, and at most MaxQueuePosition; nil
+	// when not queued.
+	QueuePosition *int `json:"queue_position" doc:"1 for the next job, 1000 for the 1000th and all behind it; null when not queued"`
 	// ETASeconds is the time until the end as measured progress suggests;
 	// nil while there is nothing to judge by.
 	ETASeconds *float64 `json:"eta_seconds" doc:"Seconds until the end, where there is progress to judge by"`

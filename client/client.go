@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,11 @@ type Options struct {
 	// Transport carries the requests; nil for one with timeouts of its own.
 	// It must be safe for concurrent use.
 	Transport http.RoundTripper
+	// TLS says how a server with https is recognized; nil for a certificate
+	// that this machine trusts, by TLS 1.2 or newer. NextProtos, where it is
+	// set, lists the versions of HTTP that are spoken. It is not used where
+	// Transport is set.
+	TLS *tls.Config
 	// UserAgent names the program; empty for api-gpu-go.
 	UserAgent string
 }
@@ -94,7 +100,7 @@ func New(baseURL string, o Options) (*Client, error) {
 	}
 	transport := o.Transport
 	if transport == nil {
-		transport, c.ownsConns = newTransport(), true
+		transport, c.ownsConns = newTransport(o.TLS), true
 	}
 	c.http = &http.Client{Transport: transport, CheckRedirect: stay}
 	return c, nil
@@ -112,16 +118,19 @@ func (c *Client) Close() {
 // answer names, and turn a POST into a GET.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-func newTransport() *http.Transport {
+func newTransport(secure *tls.Config) *http.Transport {
+	if secure == nil {
+		secure = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSClientConfig:       secure.Clone(),
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		IdleConnTimeout:       30 * time.Second,
 		MaxIdleConnsPerHost:   8,
-		ForceAttemptHTTP2:     true,
+		ForceAttemptHTTP2:     len(secure.NextProtos) == 0 || slices.Contains(secure.NextProtos, "h2"),
 		// An HTTP/2 connection whose other end is gone is found by pings, not
 		// by the next request that hangs on it.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -45,9 +46,10 @@ func problemIn(body []byte) (*apigpu.Error, bool) {
 		return nil, false
 	}
 	e := p.AsError()
-	if e.Message == "" {
-		e.Message = p.Title
-	}
+	// Who answers need not be as careful as we are: an error says something,
+	// and nobody waits until yesterday.
+	e.Message = cmp.Or(e.Message, p.Title, string(p.Code))
+	e.RetryAfter = max(0, e.RetryAfter)
 	return e, true
 }
 

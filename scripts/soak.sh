@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Looks for what shows once in many runs: all tests ROUNDS times in random
-# order with the race detector, then every fuzz target for FUZZTIME.
+# order with the race detector, then each program killed KILLS times in a row,
+# then every fuzz target for FUZZTIME.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,6 +9,8 @@ for ((round = 1; round <= ${ROUNDS:-10}; round++)); do
 	echo "soak: round $round of ${ROUNDS:-10}"
 	scripts/test.sh -count 1 -shuffle on -timeout 20m ./...
 done
+echo "soak: ${KILLS:-200} kills of each program, then a kill at every point in every scenario"
+KILLS="${KILLS:-200}" CRASH_ALL=1 scripts/test.sh -count 1 -timeout 120m -run 'TestKillLoop|TestCrashAnywhere' ./test/e2e
 while read -r package; do
 	while read -r target; do
 		echo "soak: $package $target"

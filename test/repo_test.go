@@ -149,7 +149,7 @@ func TestMakeTargets(t *testing.T) {
 	}
 	for _, name := range []string{
 		"setup", "demo", "test", "check", "build", "build-orchestrator", "build-worker", "dev-orchestrator", "dev-worker",
-		"docker-build-orchestrator", "docker-build-worker", "docker-push-worker", "bench", "soak", "help",
+		"docker-build-orchestrator", "docker-build-worker", "docker-push-worker", "bench", "load", "soak", "help",
 	} {
 		if !targets[name] {
 			t.Errorf("there is no make %s", name)

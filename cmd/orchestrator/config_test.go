@@ -99,7 +99,7 @@ func TestWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	got := withoutSecrets([]string{
 		"PATH=/bin", "X_API_KEY=s", "GPU_API_KEY=s", "WORKER_TOKEN=s", "DATABASE_URL=postgres://u:s@h/d", "AWS_SECRET_ACCESS_KEY=s",
-		"mysql_password=s", "WEBHOOK_SECRET=s", "CUDA_VISIBLE_DEVICES=0", "NVIDIA_DRIVER_CAPABILITIES=video", "LANG=C",
+		"mysql_password=s", "WEBHOOK_SECRET=s", "CONTAINER_ID=31", "CONTAINER_API_KEY=s", "CUDA_VISIBLE_DEVICES=0", "NVIDIA_DRIVER_CAPABILITIES=video", "LANG=C",
 	})
 	if want := []string{"PATH=/bin", "CUDA_VISIBLE_DEVICES=0", "NVIDIA_DRIVER_CAPABILITIES=video", "LANG=C"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)

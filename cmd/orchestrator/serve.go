@@ -91,7 +91,7 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 	if o.db, err = db.Open(ctx, c.DatabaseURL, db.Options{Log: log}); err != nil {
 		return nil, err
 	}
-	o.queue = queue.New(o.db, time.Now)
+	o.queue = queue.New(o.db, nil)
 	store, err := c.openStore(o.queue)
 	if err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 			Limits:   server.Limits{MaxDuration: maxDuration, MaxPixels: maxPixels},
 		},
 	}
-	return o, o.listen(identity, provider)
+	return o, o.listen(ctx, identity, provider)
 }
 
 // hasRoom reports whether any job that waits could start. Where that cannot be
@@ -180,11 +180,13 @@ func (c *serveCmd) provider(log *slog.Logger) (gpu.Provider, *link.Credentials, 
 var secretName = regexp.MustCompile(`(?i)KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|SEED|_URL$`)
 
 // withoutSecrets is an environment without what a local worker must not know:
-// it reads strangers' files. Its own credentials the fleet sets for it.
+// it reads strangers' files. Its own credentials the fleet sets for it. Nor
+// does it learn the number of the container that we may run in: that machine
+// is not the worker's to end.
 func withoutSecrets(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
-		return secretName.MatchString(name)
+		return secretName.MatchString(name) || name == "CONTAINER_ID"
 	})
 }
 
@@ -199,7 +201,7 @@ func (c *serveCmd) workerEnv() map[string]string {
 
 // listen builds the HTTP side and takes its ports, so that a port that is
 // taken is known before anything runs.
-func (o *orchestrator) listen(identity fleet.Identity, provider gpu.Provider) error {
+func (o *orchestrator) listen(ctx context.Context, identity fleet.Identity, provider gpu.Provider) error {
 	keys, err := httpapi.ParseKeys(o.cfg.APIKey)
 	if err != nil {
 		return fmt.Errorf("X_API_KEY: %w", err)
@@ -232,10 +234,10 @@ func (o *orchestrator) listen(identity fleet.Identity, provider gpu.Provider) er
 	o.api.Mux.HandleFunc("GET /health", o.status.Health)
 	if o.cfg.MetricsAddr == "" {
 		o.api.Mux.Handle("GET /metrics", gate.RequireAdmin(o.status.Metrics()))
-	} else if o.metrics, err = net.Listen("tcp", o.cfg.MetricsAddr); err != nil {
+	} else if o.metrics, err = program.Listen(ctx, o.cfg.MetricsAddr); err != nil {
 		return fmt.Errorf("METRICS_ADDR: %w", err)
 	}
-	if o.listener, err = net.Listen("tcp", net.JoinHostPort(o.cfg.Host, strconv.Itoa(o.cfg.Port))); err != nil {
+	if o.listener, err = program.Listen(ctx, net.JoinHostPort(o.cfg.Host, strconv.Itoa(o.cfg.Port))); err != nil {
 		return fmt.Errorf("PORT: %w", err)
 	}
 	return nil

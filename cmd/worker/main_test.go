@@ -18,12 +18,31 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/client"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
+	"github.com/api-gpu/api-gpu/internal/link"
 	"github.com/api-gpu/api-gpu/test/need"
 )
 
+// asProgram in the environment makes this program the worker itself: for tests
+// that want a process of their own.
+const asProgram = "API_GPU_TEST_AS_WORKER"
+
+// asRole is what this program is in place of the tests.
+func asRole(role string) {
+	if role == crashing {
+		runCrashing()
+		return
+	}
+	main()
+}
+
 func TestMain(m *testing.M) {
 	ffmpeg.Launch() // this program is its own launcher
+	if role := os.Getenv(asProgram); role != "" {
+		asRole(role)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -31,7 +50,7 @@ func TestMain(m *testing.M) {
 func cleanEnv(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"PORT", "HOST", "SESSION_TOKEN", "ALLOWED_IPS", "X_API_KEY", "LEASE", "BOOT_TIMEOUT", "MAX_WORKER_JOBS", "MAX_UPLOAD",
-		"ALLOW_PRIVATE_HOSTS", "WORK_DIR", "PORT_FILE", "LOG_LEVEL", "APP_ENV", "NODE_ENV"} {
+		"ALLOW_PRIVATE_HOSTS", "WORK_DIR", "PORT_FILE", "LOG_LEVEL", "APP_ENV", "NODE_ENV", "TLS_SEED", "CONTAINER_ID", "CONTAINER_API_KEY", "VAST_API_URL"} {
 		t.Setenv(name, "")
 	}
 }
@@ -106,6 +125,64 @@ func TestServeStartsAndStops(t *testing.T) {
 	}
 }
 
+// With a seed the worker speaks TLS to who knows its key, and plain HTTP to
+// nobody.
+func TestServeTLS(t *testing.T) {
+	need.FFmpeg(t)
+	cleanEnv(t)
+	seed, err := link.Seed([]byte("root"), "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	portFile := filepath.Join(t.TempDir(), "port")
+	t.Setenv("TLS_SEED", seed)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- run(ctx, []string{"--port=0", "--port-file=" + portFile, "--session-token=token", "--x-api-key=key", "--host=127.0.0.1"}, io.Discard, io.Discard)
+	}()
+	address := "127.0.0.1:" + portOf(t, portFile)
+	resp, err := http.Get("http://" + address + "/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("plain HTTP is answered %s", resp.Status)
+	}
+	resp.Body.Close()
+	ask := func(label, token string) error {
+		seed, err := link.Seed([]byte("root"), label)
+		if err != nil {
+			t.Fatal(err)
+		}
+		secure, err := link.ClientConfig(seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := client.New("https://"+address, client.Options{TLS: secure, Token: token, Key: "key"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, err = c.Lease(t.Context(), apigpu.LeaseRequest{Epoch: 1, TTLSeconds: 60})
+		return err
+	}
+	if err := ask("one", "token"); err != nil {
+		t.Error(err)
+	}
+	if err := ask("one", "another"); apigpu.CodeOf(err) != apigpu.InvalidSession {
+		t.Errorf("with another token: %v", err)
+	}
+	if err := ask("two", "token"); !errors.Is(err, link.ErrPeer) {
+		t.Errorf("who takes it for another worker: %v", err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
 func TestLeaseEndsTheProgram(t *testing.T) {
 	need.FFmpeg(t)
 	cleanEnv(t)
@@ -132,6 +209,7 @@ func TestServeDoesNotStart(t *testing.T) {
 		"a port that is taken":       {"--port=" + port, "PORT: "},
 		"a bad address":              {"--allowed-ips=nobody", "ALLOWED_IPS: "},
 		"a bad key":                  {"--x-api-key=a:", "X_API_KEY: "},
+		"a bad seed":                 {"--tls-seed=1234", "TLS_SEED: "},
 		"a folder that is a file":    {"--work-dir=" + file, "work folder"},
 		"a port file it cannot make": {"--port-file=" + filepath.Join(file, "port"), "write port"},
 	} {

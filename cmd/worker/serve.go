@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,9 +14,11 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
+	"github.com/api-gpu/api-gpu/internal/link"
 	"github.com/api-gpu/api-gpu/internal/program"
 	"github.com/api-gpu/api-gpu/internal/worker"
 )
@@ -39,8 +42,13 @@ type serveCmd struct {
 	SessionToken      string        `env:"SESSION_TOKEN" help:"Token asked for in X-Session-Token."`
 	AllowedIPs        string        `name:"allowed-ips" env:"ALLOWED_IPS" help:"Addresses that may connect, comma-separated. Default: all."`
 	APIKey            string        `name:"x-api-key" env:"X_API_KEY" help:"Key asked for in X-API-Key."`
-	Lease             time.Duration `env:"LEASE" help:"Exit unless renewed within this time. Default: never."`
+	TLSSeed           string        `name:"tls-seed" env:"TLS_SEED" help:"Speak TLS 1.3 only, with the key made of these 64 hex digits. Default: plain HTTP."`
+	Lease             time.Duration `env:"LEASE" help:"Exit unless renewed within this time, and with CONTAINER_ID end that instance. Default: never."`
 	BootTimeout       time.Duration `env:"BOOT_TIMEOUT" default:"10m" help:"Added to the first lease."`
+	ContainerID       string        `name:"container-id" env:"CONTAINER_ID" help:"Instance that this machine is; Vast.ai sets it."`
+	ContainerAPIKey   string        `name:"container-api-key" env:"CONTAINER_API_KEY" help:"Key of that instance; Vast.ai sets it."`
+	VastAPIURL        string        `name:"vast-api-url" env:"VAST_API_URL" default:"https://console.vast.ai" help:"Where that instance is ended."`
+	LeasePipe         int           `name:"lease-pipe" hidden:"" help:"Descriptor on which the first process is told of renewals."`
 	MaxWorkerJobs     int           `env:"MAX_WORKER_JOBS" default:"1" help:"Jobs at once."`
 	MaxUpload         program.Bytes `env:"MAX_UPLOAD" default:"2GiB" help:"Largest video that is accepted."`
 	AllowPrivateHosts []string      `env:"ALLOW_PRIVATE_HOSTS" sep:"," help:"Hosts that URLs may name though they are private."`
@@ -72,10 +80,13 @@ func (c *serveCmd) check() error {
 
 // Run serves until ctx ends or the lease does.
 func (c *serveCmd) Run(ctx context.Context, out program.Output) (err error) {
+	log := program.Log(out.Stderr, c.LogLevel, c.AppEnv == "production")
+	if c.rented() { // before the checks, whose failure must not leave the machine behind
+		return c.guard(ctx, log)
+	}
 	if err := c.check(); err != nil {
 		return err
 	}
-	log := program.Log(out.Stderr, c.LogLevel, c.AppEnv == "production")
 	dir, cleanUp, err := workDir(c.WorkDir)
 	if err != nil {
 		return err
@@ -88,11 +99,32 @@ func (c *serveCmd) Run(ctx context.Context, out program.Output) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	listener, err := net.Listen("tcp", net.JoinHostPort(c.Host, strconv.Itoa(c.Port)))
+	listener, err := c.listen(ctx)
 	if err != nil {
-		return fmt.Errorf("PORT: %w", err)
+		return err
 	}
 	return c.serve(ctx, w, listener, log)
+}
+
+// listen takes the port. With a seed it speaks TLS there, and answers a request
+// in plain HTTP with 400.
+func (c *serveCmd) listen(ctx context.Context) (net.Listener, error) {
+	var secure *tls.Config
+	if c.TLSSeed != "" {
+		var err error
+		if secure, err = link.ServerConfig(c.TLSSeed); err != nil {
+			return nil, fmt.Errorf("TLS_SEED: %w", err)
+		}
+	}
+	l, err := program.Listen(ctx, net.JoinHostPort(c.Host, strconv.Itoa(c.Port)))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("PORT: %w", err)
+	case secure != nil:
+		// As a listener and not by ServeTLS, which would offer HTTP/2 too.
+		return tls.NewListener(l, secure), nil
+	}
+	return l, nil
 }
 
 func (c *serveCmd) newWorker(dir string, f *fetch.Client, log *slog.Logger) (*worker.Worker, error) {
@@ -112,10 +144,18 @@ func (c *serveCmd) newWorker(dir string, f *fetch.Client, log *slog.Logger) (*wo
 	if err != nil {
 		return nil, fmt.Errorf("ALLOWED_IPS: %w", err)
 	}
+	lease := c.Lease
+	var renewed func(time.Duration) error
+	if c.LeasePipe > 0 { // the first process holds the lease
+		if renewed, err = renewals(c.LeasePipe); err != nil {
+			return nil, err
+		}
+		lease = 0
+	}
 	return worker.New(worker.Config{
 		Tools: tools, Fetch: f, Guard: worker.Guard{Allowed: allowed, Token: c.SessionToken, Keys: keys}, WorkDir: dir,
 		Slots: c.MaxWorkerJobs, Limits: ffmpeg.DefaultLimits(), MaxInput: int64(c.MaxUpload), SyncWait: syncWait,
-		Lease: c.Lease, BootTimeout: c.BootTimeout, Version: apigpu.Version(), Log: log, Now: time.Now,
+		Lease: lease, BootTimeout: c.BootTimeout, Renewed: renewed, Version: apigpu.Version(), Log: log, Now: time.Now,
 	})
 }
 
@@ -184,6 +224,7 @@ func writePort(path string, addr net.Addr) error {
 	if err := os.WriteFile(temp, []byte(port), 0o600); err != nil {
 		return fmt.Errorf("write port: %w", err)
 	}
+	crash.Point("worker.port")
 	return os.Rename(temp, path)
 }
 

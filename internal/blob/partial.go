@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	apigpu "github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/crash"
 )
 
 // The suffixes of the two files of a partial.
@@ -112,15 +113,18 @@ func (p *Partial) WriteChunk(ctx context.Context, c apigpu.Chunk, data []byte) e
 	if len(p.have) >= maxChunks {
 		return apigpu.E(apigpu.InvalidRequest, nil, "The result comes in more than %d chunks.", maxChunks)
 	}
+	crash.Point("blob.chunk")
 	if _, err := p.file.WriteAt(data, c.Offset); err != nil {
 		return storeError("write chunk", err)
 	}
+	crash.Point("blob.chunk.written")
 	// WriteAt, not append: a record that was torn by a full volume is
 	// written over by the next.
 	n, err := p.records.WriteAt(formatRecord(c), p.end)
 	if err != nil {
 		return storeError("record chunk", err)
 	}
+	crash.Point("blob.chunk.recorded")
 	p.end += int64(n)
 	p.remember(c, data)
 	return nil
@@ -196,6 +200,7 @@ func (p *Partial) resume(ctx context.Context) (err error) {
 	if p.records, err = os.OpenFile(p.chunks, flags, fileMode); err != nil {
 		return err
 	}
+	crash.Point("blob.partial.opened")
 	lines, err := io.ReadAll(io.LimitReader(p.records, maxRecords))
 	if err != nil {
 		return err
@@ -263,6 +268,7 @@ func (p *Partial) seal(ctx context.Context, length int64, sum string) error {
 		return apigpu.E(apigpu.Conflict, nil, "The bytes of the result are not those of its SHA-256.")
 	}
 	// A kill between writing and recording may have left bytes past the end.
+	crash.Point("blob.seal")
 	if err := p.file.Truncate(length); err != nil {
 		return storeError("truncate partial", err)
 	}
@@ -272,6 +278,7 @@ func (p *Partial) seal(ctx context.Context, length int64, sum string) error {
 		// (https://lwn.net/Articles/752063/). So this file is never believed again.
 		return errors.Join(storeError("sync partial", err), p.discard())
 	}
+	crash.Point("blob.seal.synced")
 	return p.shut()
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	apigpu "github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/crash"
 )
 
 // sumSuffix marks the description of an object. No key holds a '~'.
@@ -46,6 +47,7 @@ func (s *Store) place(from, key, sum string) error {
 	defer s.publishing.Unlock()
 	path := s.objectPath(key)
 	folder := filepath.Dir(path)
+	crash.Point("blob.publish")
 	switch err := os.Mkdir(folder, dirMode); {
 	case err == nil:
 		if err := syncDir(filepath.Dir(folder)); err != nil {
@@ -54,6 +56,7 @@ func (s *Store) place(from, key, sum string) error {
 	case !errors.Is(err, fs.ErrExist):
 		return err
 	}
+	crash.Point("blob.publish.folder")
 	if err := renameNew(from, path); err != nil {
 		if !errors.Is(err, errors.ErrUnsupported) {
 			return err
@@ -67,10 +70,13 @@ func (s *Store) place(from, key, sum string) error {
 			return err
 		}
 	}
+	crash.Point("blob.publish.renamed")
 	if err := syncDir(folder); err != nil {
 		return err
 	}
+	crash.Point("blob.publish.synced")
 	s.writeSum(key, sum)
+	crash.Point("blob.publish.described")
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	apigpu "github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/crash"
 )
 
 // randomMark stands between the key and the random part of an upload's
@@ -44,6 +45,7 @@ func (s *Store) Receive(ctx context.Context, key string, r io.Reader, limit int6
 	if err != nil {
 		return Object{}, storeError("receive object", err)
 	}
+	crash.Point("blob.receive.created")
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, file.Close(), os.Remove(file.Name()))
@@ -56,6 +58,7 @@ func (s *Store) Receive(ctx context.Context, key string, r io.Reader, limit int6
 	if err := file.Sync(); err != nil {
 		return Object{}, storeError("sync object", err)
 	}
+	crash.Point("blob.receive.synced")
 	if err := file.Close(); err != nil {
 		return Object{}, storeError("close object", err)
 	}
@@ -115,6 +118,7 @@ func (w *heldWriter) Write(p []byte) (int, error) {
 		}
 	}
 	n, err := w.file.Write(p)
+	crash.Point("blob.receive.written")
 	w.hold.Wrote(int64(n))
 	return n, err
 }

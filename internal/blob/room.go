@@ -133,6 +133,9 @@ func (s *Store) take(ctx context.Context, h *Hold, n, own int64, b before) error
 	if err := s.measureAfter(ctx, measureGap); err != nil {
 		return err
 	}
+	if short > s.spare() { // nothing goes for what would be refused all the same
+		return full(n)
+	}
 	for range maxEvictions {
 		if short, err = s.try(ctx, h, n, own, b, time.Now(), 0); err != nil || short == 0 {
 			return err
@@ -142,6 +145,13 @@ func (s *Store) take(ctx context.Context, h *Hold, n, own int64, b before) error
 		}
 	}
 	return full(n)
+}
+
+// spare is how many bytes eviction could make room for, as far as is known.
+func (s *Store) spare() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.promises.Spare
 }
 
 // try adds n bytes to a hold if they fit and leave room for margin more, by

@@ -290,7 +290,7 @@ func TestEviction(t *testing.T) {
 	}
 	_, err = s.Reserve(t.Context(), 900) // never
 	wantCode(t, err, apigpu.StorageFull)
-	there("read", "young") // what may go went for it
+	there("c", "read", "young") // nothing goes for what has no room all the same
 	if b, err := io.ReadAll(content); err != nil || len(b) != 100 {
 		t.Errorf("read %d bytes, %v", len(b), err)
 	}

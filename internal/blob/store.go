@@ -31,6 +31,7 @@ import (
 	"time"
 
 	apigpu "github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/crash"
 )
 
 // The folders under the root.
@@ -222,6 +223,7 @@ func storeError(doing string, err error) error {
 // A missing file is gone already.
 func removeAll(paths ...string) error {
 	for _, path := range paths {
+		crash.Point("blob.remove")
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}

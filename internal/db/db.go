@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	apigpu "github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/crash"
 )
 
 // Dialect names the engine.
@@ -86,9 +87,11 @@ func open(ctx context.Context, url string, opts Options, migrations fs.FS) (*DB,
 	if err != nil {
 		return nil, err
 	}
+	crash.Point("db.migrate")
 	if err := d.migrate(ctx, migrations, opts.log()); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
+	crash.Point("db.migrated")
 	return d, nil
 }
 
@@ -184,11 +187,13 @@ func (d *DB) try(ctx context.Context, do func(tx *sql.Tx) error) error {
 	if err := do(tx); err != nil {
 		return err
 	}
+	crash.Write("commit")
 	if err := tx.Commit(); err != nil {
 		// database/sql may have rolled back by itself when ctx ended, and then
 		// knows only that it is over.
 		return fmt.Errorf("commit transaction: %w", errors.Join(ctx.Err(), err))
 	}
+	crash.Write("committed")
 	return nil
 }
 

@@ -19,7 +19,6 @@ import (
 const (
 	pgWriters = 6
 	pgReaders = 6
-	pgIdle    = 2
 )
 
 // pgBounds are kept by the server itself, so that a process that is stopped
@@ -72,7 +71,7 @@ func pgPool(config *pgx.ConnConfig, size int, readOnly bool) *sql.DB {
 		return err
 	}))
 	pool.SetMaxOpenConns(size)
-	pool.SetMaxIdleConns(pgIdle)
+	pool.SetMaxIdleConns(size)
 	pool.SetConnMaxIdleTime(readerIdle)
 	return pool
 }

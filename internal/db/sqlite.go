@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"io/fs"
 	"net/url"
@@ -19,11 +18,10 @@ import (
 const (
 	// busyTimeout is how long SQLite waits for another process's lock.
 	busyTimeout = 5 * time.Second
-	// The reader pool. Two stay open between requests; the others close
-	// after readerIdle, and give their caches back.
-	readers     = 4
-	idleReaders = 2
-	readerIdle  = time.Minute
+	// The reader pool. What nobody has used for readerIdle closes, and gives
+	// its cache back: sooner, and a busy server would open one for each request.
+	readers    = 4
+	readerIdle = time.Minute
 	// Page caches of one connection, in KiB. Small, because an idle
 	// orchestrator is to stay below 40 MB resident, and because the kernel
 	// caches the file anyway: at most 2 + 4 x 1 MB.
@@ -44,7 +42,7 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	if err := createFile(path); err != nil {
 		return nil, err
 	}
-	writer, err := sql.Open("sqlite", writerDSN(path))
+	writer, err := openPool(writerDSN(path))
 	if err != nil {
 		return nil, err
 	}
@@ -53,12 +51,12 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	if err := writer.PingContext(ctx); err != nil {
 		return nil, errors.Join(err, writer.Close())
 	}
-	reader, err := sql.Open("sqlite", readerDSN(path))
+	reader, err := openPool(readerDSN(path))
 	if err != nil {
 		return nil, errors.Join(err, writer.Close())
 	}
 	reader.SetMaxOpenConns(readers)
-	reader.SetMaxIdleConns(idleReaders)
+	reader.SetMaxIdleConns(readers)
 	reader.SetConnMaxIdleTime(readerIdle)
 	return &DB{dialect: SQLite, writer: writer, reader: reader}, nil
 }

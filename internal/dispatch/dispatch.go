@@ -19,7 +19,8 @@ import (
 
 // Times of the driver.
 const (
-	tick = time.Second // how often to look when nothing pokes
+	tick    = time.Second           // how often to look when nothing pokes
+	tickMin = 20 * time.Millisecond // between two rounds, however often they are poked
 	// settleIn: after a start nothing expires before one full round of
 	// contact, so that the time we were away is blamed on nobody.
 	settleIn = 30 * time.Second
@@ -72,42 +73,65 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		case <-d.cfg.Fleet.Changed():
 		case <-timer.C:
 		case <-ctx.Done():
+			return nil
+		}
+		// Pokes that come meanwhile wait in their channels: a thousand requests
+		// a second are not as many rounds.
+		select {
+		case <-time.After(tickMin):
+		case <-ctx.Done():
 		}
 	}
 	return nil
 }
 
-// round starts what can be started now. Each part runs though another failed.
+// round goes on with what nobody drives, and starts what can be started now. Each part runs though another failed.
 // While the clock cannot be believed nothing is judged by it: see
 // fleet.Steady.
 func (d *Dispatcher) round(ctx context.Context) error {
 	if !d.cfg.Fleet.Steady() {
 		return nil
 	}
-	all, err := d.cfg.Queue.Open(ctx)
+	running, err := d.cfg.Queue.Running(ctx)
 	if err != nil {
 		return err
 	}
-	open, err := d.condemn(ctx, all)
-	for _, j := range open {
-		if j.Status == apigpu.Running && !j.LeaseUntil.After(d.cfg.Now()) {
+	running, err = d.condemn(ctx, running)
+	for _, j := range running {
+		if !j.LeaseUntil.After(d.cfg.Now()) {
 			err = errors.Join(err, d.takeOver(ctx, j))
 		}
 	}
 	if d.cfg.Fleet.Elapsed()-d.started >= settleIn {
 		err = errors.Join(err, d.cfg.Queue.Expire(ctx))
 	}
-	free, slotsErr := d.cfg.Fleet.Slots(ctx)
-	if slotsErr != nil {
-		return errors.Join(err, slotsErr)
+	return errors.Join(err, d.fill(ctx))
+}
+
+// fill gives the free slots to the jobs that have waited longest.
+func (d *Dispatcher) fill(ctx context.Context) error {
+	free, err := d.cfg.Fleet.Slots(ctx)
+	if err != nil {
+		return err
 	}
 	free = d.rests.awake(free, d.cfg.Now())
-	if len(free) > 0 {
-		var release func()
-		open, release = d.haveRoom(ctx, open, len(free))
-		defer release()
+	next, err := d.cfg.Queue.Next(ctx, len(free)+spareLooks+maxRefused)
+	if err != nil {
+		return err
 	}
-	for _, a := range fleet.Assign(open, free, d.cfg.Now()) {
+	next, err = d.condemn(ctx, next)
+	if len(free) == 0 {
+		return err
+	}
+	next, release := d.haveRoom(ctx, next, len(free))
+	defer func() { release() }()
+	if len(next) == 0 && d.full { // none of the oldest: the fleet keeps a worker while any has room
+		small, smallErr := d.cfg.Queue.Smallest(ctx, len(free))
+		small, condemnErr := d.condemn(ctx, small)
+		err = errors.Join(err, smallErr, condemnErr)
+		next, release = d.haveRoom(ctx, small, len(free))
+	}
+	for _, a := range fleet.Assign(next, free, d.cfg.Now()) {
 		j, claimErr := d.claim(ctx, a)
 		switch {
 		case apigpu.CodeOf(claimErr) == apigpu.Conflict: // somebody was faster

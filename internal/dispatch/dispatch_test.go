@@ -237,7 +237,7 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal("a full disk was not told")
 		}
 	}
-	if j, err := b.queue.Job(t.Context(), job.ID); err != nil || j.Attempt != 1 || j.Status != apigpu.Queued {
+	if j, err := b.queue.Job(t.Context(), job.ID); err != nil || j.Attempt != 1 || j.Status != apigpu.Queued || j.Room != b.worker.manifest().Length {
 		t.Errorf("with a full disk the job is %s, attempt %d: %v", j.Status, j.Attempt, err)
 	}
 	hold.Release()

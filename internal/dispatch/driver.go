@@ -10,6 +10,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
@@ -53,6 +54,7 @@ type driver struct {
 	answer atomic.Int64 // when the worker last gave an authenticated answer, by Fleet.Elapsed
 	report reporter
 	rests  *rests
+	size   int64 // of the result, in bytes; 0 until the worker has told
 }
 
 func newDriver(cfg Config, j queue.Job, r *rests) *driver {
@@ -95,6 +97,7 @@ func (d *driver) drive(ctx context.Context, how beginning) {
 
 // run is the walk of one attempt: inputs out, progress in, result home.
 func (d *driver) run(ctx context.Context, worker *client.Client, how beginning) (queue.Outcome, error) {
+	crash.Point("dispatch.run")
 	d.log.InfoContext(ctx, "job runs", "client", d.job.Client, "push", d.push())
 	if err := d.begin(ctx, worker, how); err != nil {
 		return queue.Outcome{}, err
@@ -108,6 +111,7 @@ func (d *driver) run(ctx context.Context, worker *client.Client, how beginning) 
 	if err != nil {
 		return queue.Outcome{}, err
 	}
+	crash.Point("dispatch.followed")
 	if done.Status != apigpu.Succeeded {
 		if done.Error == nil {
 			return queue.Outcome{}, apigpu.E(apigpu.GPULost, nil, "The worker ended the job as %s.", done.Status)
@@ -134,7 +138,9 @@ func (d *driver) begin(ctx context.Context, worker *client.Client, how beginning
 	}
 	a := assignment(d.job, subtitle, d.push(), d.cfg.RequireGPU, d.job.RunningUntil.Sub(d.cfg.Now()))
 	return d.retry(ctx, func(ctx context.Context) error {
+		crash.Point("dispatch.assign")
 		_, err := worker.Assign(ctx, d.job.ID, a)
+		crash.Point("dispatch.assigned")
 		return err
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 
-	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/blob"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
@@ -21,16 +20,12 @@ const (
 // large one that waits for room. That is told once, until all have room again.
 // The room of those that are left is held until release, so that no two of them
 // count on the same.
-func (d *Dispatcher) haveRoom(ctx context.Context, open []queue.Job, slots int) (out []queue.Job, release func()) {
+func (d *Dispatcher) haveRoom(ctx context.Context, queued []queue.Job, slots int) (out []queue.Job, release func()) {
 	var holds []*blob.Hold
 	refused := 0
-	for _, j := range open {
-		if j.Status != apigpu.Queued {
-			out = append(out, j)
-			continue
-		}
+	for _, j := range queued {
 		if len(holds) == slots+spareLooks || refused == maxRefused {
-			continue
+			break
 		}
 		hold, err := d.cfg.Blob.ReserveResult(ctx, cmp.Or(j.Room, blob.MinRoom), 0)
 		if err == nil {

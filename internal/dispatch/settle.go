@@ -6,6 +6,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
@@ -70,8 +71,10 @@ func Judge(err error, pushed bool) (Verdict, queue.Setback) {
 func (d *driver) settle(ctx context.Context, worker *client.Client, outcome queue.Outcome, runErr error) error {
 	verdict, setback := Judge(runErr, d.push())
 	d.log.InfoContext(ctx, "attempt ended", "verdict", string(verdict), "error", runErr)
+	crash.Point("dispatch.settle")
 	if verdict == Cancel || verdict == Fail {
 		d.cancelOnWorker(ctx, worker)
+		crash.Point("dispatch.settle.canceled")
 	}
 	var err error
 	switch verdict {
@@ -83,6 +86,7 @@ func (d *driver) settle(ctx context.Context, worker *client.Client, outcome queu
 	case Fail:
 		err = d.cfg.Queue.Fail(ctx, d.lease, setback.Why)
 	case Requeue:
+		setback.Room = d.size
 		return d.requeue(ctx, worker, setback)
 	case Release:
 		return d.cfg.Queue.Release(ctx, d.lease)
@@ -95,6 +99,7 @@ func (d *driver) settle(ctx context.Context, worker *client.Client, outcome queu
 		return err
 	}
 	d.forgetOnWorker(ctx, worker)
+	crash.Point("dispatch.settle.forgotten")
 	return d.cfg.Blob.DeletePartials(ctx, d.partialKey())
 }
 
@@ -108,6 +113,7 @@ func (d *driver) requeue(ctx context.Context, worker *client.Client, s queue.Set
 		return err // it may be another's by now: then the worker's copy is too
 	}
 	d.forgetOnWorker(ctx, worker)
+	crash.Point("dispatch.requeue.forgotten")
 	_, err := d.cfg.Queue.Requeue(ctx, d.lease, s)
 	return errors.Join(err, d.cfg.Blob.DeletePartials(ctx, d.partialKey()))
 }

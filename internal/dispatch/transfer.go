@@ -10,6 +10,7 @@ import (
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
 	"github.com/api-gpu/api-gpu/internal/blob"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
@@ -79,7 +80,9 @@ func (d *driver) pushOnce(ctx context.Context, worker *client.Client, version *f
 	}
 	defer source.Close()
 	counted := &watchedReader{r: source}
+	crash.Point("dispatch.push")
 	_, err = worker.PushInput(ctx, d.job.ID, d.job.Attempt, state.Received, size, counted)
+	crash.Point("dispatch.pushed")
 	if counted.err != nil { // the source's fault, whatever the call says
 		return from, counted.err
 	}
@@ -121,6 +124,7 @@ type watchedReader struct {
 
 func (w *watchedReader) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
+	crash.Point("dispatch.push.read")
 	if err != nil && !errors.Is(err, io.EOF) {
 		w.err = err
 	}
@@ -136,12 +140,14 @@ func (d *driver) bringHome(ctx context.Context, worker *client.Client, done apig
 		manifest, err = worker.Manifest(ctx, d.job.ID)
 		return lostIfUnknown(err)
 	})
+	crash.Point("dispatch.manifest")
 	if err != nil {
 		return queue.Outcome{}, err
 	}
 	if err := believable(manifest); err != nil {
 		return queue.Outcome{}, err
 	}
+	d.size = manifest.Length
 	if err := d.store(ctx, worker, manifest); err != nil {
 		return queue.Outcome{}, err
 	}
@@ -237,6 +243,7 @@ func (d *driver) storeOnce(ctx context.Context, worker *client.Client, m apigpu.
 		d.report.home(ctx, at+stored, m.Length)
 	}
 	_, err = partial.Commit(ctx, m, d.resultKey())
+	crash.Point("dispatch.stored")
 	if apigpu.CodeOf(err) == apigpu.Conflict { // waiting mends nothing: see blob.Partial.Commit
 		return stored, apigpu.E(apigpu.ResultLost, err, "The result is not what its worker described.")
 	}
@@ -247,6 +254,7 @@ func (d *driver) fetchChunk(ctx context.Context, worker *client.Client, c apigpu
 	ctx, cancel := context.WithTimeout(ctx, time.Minute) // 8 MiB at 140 KiB/s
 	defer cancel()
 	data, err := worker.Chunk(ctx, d.job.ID, c)
+	crash.Point("dispatch.chunk")
 	if err == nil {
 		d.heard()
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"os"
 	"slices"
@@ -88,6 +89,9 @@ func framesOf(packets []byte, p Probe) Frames {
 		return Frames{}
 	}
 	offset := rescale(p.Start, tb)
+	if last := list[len(list)-1]; absurd(list[0].at, tb) || absurd(last.at, tb) || absurd(last.length, tb) || absurd(offset, tb) {
+		return Frames{}
+	}
 	f := Frames{Times: make([]int64, len(list))}
 	for i, n := range list {
 		// The product in C, truncated: 7.9 s may be 7899 ms. The filter
@@ -105,6 +109,13 @@ func framesOf(packets []byte, p Probe) Frames {
 	}
 	f.Uneven = uneven(list, p.clock(1), f.End-f.Last, p)
 	return f
+}
+
+// absurd reports whether so many ticks are a time that no video has: more than
+// 30 years, or a number whose neighbours would not fit.
+func absurd(ticks int64, tb Rational) bool {
+	const most = 1e9 // seconds
+	return ticks > math.MaxInt64/2 || ticks < math.MinInt64/2 || math.Abs(float64(ticks)*tb.Float()) > most
 }
 
 // parsePackets reads the frames in the order in which they are shown. It is

@@ -54,6 +54,31 @@ func TestLaunch(t *testing.T) {
 	}
 }
 
+// The launcher loses nothing of what binds FFmpeg to its worker, on whichever
+// thread it happens to run.
+func TestLaunchedDiesWithItsParent(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		cmd := exec.CommandContext(t.Context(), self, askForDeath)
+		(Tools{Launcher: Self}).bound(cmd, bounds{})
+		var out strings.Builder
+		cmd.Stdout = &out
+		if err := runLocked(cmd); err != nil || out.String() != "9" {
+			t.Fatalf("it is told to die by %s, %v", out.String(), err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), self, askForDeath)
+	(Tools{Launcher: Self}).bound(cmd, bounds{})
+	cmd.Args[2] = "1" // another parent than the one that it has
+	if out, err := cmd.Output(); err == nil {
+		t.Errorf("an orphan runs, and says %s", out)
+	}
+}
+
 // A process that hits a limit ends alone, with a code that tells which.
 func TestLimitsEndTheProcess(t *testing.T) {
 	t.Parallel()

@@ -1,12 +1,21 @@
 package ffmpeg
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
+// askForDeath makes this program print which signal ends it with its parent.
+const askForDeath = "test.ask-for-death"
+
 func TestMain(m *testing.M) {
 	Launch() // this program is its own launcher
+	if len(os.Args) == 2 && os.Args[1] == askForDeath {
+		fmt.Print(deathSignal())
+		os.Exit(0)
+	}
 	goleak.VerifyTestMain(m)
 }

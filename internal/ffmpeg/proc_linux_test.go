@@ -18,7 +18,7 @@ import (
 func TestChildDiesWithItsParent(t *testing.T) {
 	const env = "FFMPEG_TEST_WORKER"
 	if dir := os.Getenv(env); dir != "" {
-		_, err := Tools{FFmpeg: filepath.Join(dir, "ffmpeg")}.Run(t.Context(), Render{Dir: dir})
+		_, err := Tools{FFmpeg: filepath.Join(dir, "ffmpeg"), Launcher: Self}.Run(t.Context(), Render{Dir: dir})
 		t.Fatalf("the worker ended by itself: %v", err)
 	}
 	need.Program(t, "sh")

@@ -11,7 +11,9 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/link"
 )
 
 // Bounds of one call to the provider. A create gets long: cutting it short
@@ -98,7 +100,9 @@ func (f *Fleet) create(ctx context.Context, offer gpu.Offer, reason string) erro
 	ctx = context.WithoutCancel(ctx)
 	call, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()
+	crash.Point("fleet.create")
 	id, createErr := f.cfg.Provider.Create(call, gpu.Request{Label: in.Label, Offer: offer, Env: env})
+	crash.Point("fleet.created")
 	_, err = f.update(ctx, in.Label, func(row *Instance) bool {
 		*row = created(*row, id, createErr, f.cfg.Now())
 		return true
@@ -119,6 +123,9 @@ func created(row Instance, id string, err error, now time.Time) Instance {
 	switch {
 	case err == nil:
 		row.ProviderID, row.State, row.StateSince, row.Reason = id, gpu.Booting, now, "the provider accepted"
+	case errors.Is(err, gpu.ErrPartial) && id != "":
+		// It exists, costs money, and never runs: it goes at once.
+		row.ProviderID, row.State, row.StateSince, row.Reason = id, gpu.Destroying, now, err.Error()
 	case gpu.IsAmbiguous(err):
 		row.Ambiguous, row.Reason = true, "the create call ended without an answer"
 	default:
@@ -139,6 +146,11 @@ func (f *Fleet) workerEnv(label string) (map[string]string, error) {
 	}
 	for k, v := range f.cfg.Env {
 		env[k] = v
+	}
+	if f.cfg.Policy.Traits.Pinned {
+		if env["TLS_SEED"], err = link.Seed(f.cfg.Identity.Secret, label); err != nil {
+			return nil, err
+		}
 	}
 	return env, nil
 }
@@ -174,9 +186,11 @@ func (f *Fleet) destroyStray(ctx context.Context, a Action) error {
 func (f *Fleet) callDestroy(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), destroyTimeout)
 	defer cancel()
+	crash.Point("fleet.destroy")
 	if err := f.cfg.Provider.Destroy(ctx, id); err != nil {
 		return fmt.Errorf("destroy %s: %w", id, err)
 	}
+	crash.Point("fleet.destroyed")
 	poke(f.wake)
 	return nil
 }

@@ -45,12 +45,10 @@ func Assign(jobs []queue.Job, free []Slot, now time.Time) []Assignment {
 }
 
 // freeSlots lists the slots of ready instances that no running job holds.
-func freeSlots(instances []Instance, open []queue.Job) []Slot {
+func freeSlots(instances []Instance, running []queue.Job) []Slot {
 	taken := map[Slot]bool{}
-	for _, j := range open {
-		if j.Status == apigpu.Running {
-			taken[Slot{j.Instance, j.Slot}] = true
-		}
+	for _, j := range running {
+		taken[Slot{j.Instance, j.Slot}] = true
 	}
 	var free []Slot
 	for _, in := range instances {

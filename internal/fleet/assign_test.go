@@ -125,6 +125,9 @@ func TestCreated(t *testing.T) {
 			i.State, i.StateSince, i.Reason = gpu.Gone, noon, "no money: refused"
 		}},
 		{"the offer is gone", asked, "", gpu.ErrOfferGone, func(i *Instance) { i.State, i.StateSince, i.Reason = gpu.Gone, noon, "the offer is gone" }},
+		{"created and stopped", asked, "7", gpu.ErrPartial, func(i *Instance) {
+			i.State, i.ProviderID, i.StateSince, i.Reason = gpu.Destroying, "7", noon, "created, but it does not run"
+		}},
 		{"nobody knows", asked, "", errors.New("EOF"), func(i *Instance) { i.Ambiguous, i.Reason = true, "the create call ended without an answer" }},
 		{"a listing was faster", with(asked, func(i *Instance) { i.State = gpu.Ready }), "7", nil, func(i *Instance) { i.ProviderID = "7" }},
 		{"a listing was faster than an error", with(asked, func(i *Instance) { i.State, i.ProviderID = gpu.Booting, "7" }), "", errors.New("EOF"), func(*Instance) {}},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
@@ -66,6 +67,7 @@ func (f *Fleet) contact(ctx context.Context, in Instance) {
 	epoch := f.epoch
 	f.mu.Unlock()
 	reply, err := lease(ctx, c, apigpu.LeaseRequest{Epoch: epoch, TTLSeconds: f.cfg.Policy.Lease.Seconds()})
+	crash.Point("fleet.contact")
 	if err != nil {
 		f.silent(ctx, in, err)
 		return

@@ -9,6 +9,7 @@ package fleet
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -159,7 +160,11 @@ func (f *Fleet) clientOf(in Instance) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.New(in.Address, client.Options{Key: creds.Key, Token: creds.Token})
+	o := client.Options{Key: creds.Key, Token: creds.Token}
+	if o.TLS, err = f.pin(in); err != nil {
+		return nil, err
+	}
+	c, err := client.New(in.Address, o)
 	if err != nil {
 		return nil, fmt.Errorf("address of %s: %w", in.Label, err)
 	}
@@ -171,6 +176,23 @@ func (f *Fleet) clientOf(in Instance) (*client.Client, error) {
 	}
 	f.clients[key] = c
 	return c, nil
+}
+
+// pin says how the worker of an instance is recognized; nil where the way to it
+// is the operator's own. A rented one is never spoken to in the clear, whatever
+// address its provider gives: the first request would hand over its keys.
+func (f *Fleet) pin(in Instance) (*tls.Config, error) {
+	if !f.cfg.Policy.Traits.Pinned {
+		return nil, nil
+	}
+	if !strings.HasPrefix(strings.ToLower(in.Address), "https://") {
+		return nil, fmt.Errorf("address of %s: it must begin with https://", in.Label)
+	}
+	seed, err := link.Seed(f.cfg.Identity.Secret, in.Label)
+	if err != nil {
+		return nil, err
+	}
+	return link.ClientConfig(seed)
 }
 
 // forget drops what is kept in memory about instances that are gone.
@@ -205,11 +227,11 @@ func (f *Fleet) Slots(ctx context.Context) ([]Slot, error) {
 	if err != nil {
 		return nil, err
 	}
-	open, err := f.cfg.Queue.Open(ctx)
+	running, err := f.cfg.Queue.Running(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return freeSlots(rows, open), nil
+	return freeSlots(rows, running), nil
 }
 
 // Instances returns the ledger rows that are not gone.

@@ -4,7 +4,6 @@ package gpu
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -37,17 +36,6 @@ const (
 	Gone       State = "gone"       // complete listings lack it
 )
 
-// Offer is something that a provider would rent out now.
-type Offer struct {
-	ID string
-	// HourlyUSD is the whole price of an hour, GPU and disk.
-	HourlyUSD USD
-	// GPU is the model, empty for a machine without one.
-	GPU string
-	// Slots is how many jobs a machine of this offer runs at once.
-	Slots int
-}
-
 // Request asks for one instance.
 type Request struct {
 	// Label identifies the instance for ever: the provider must give it back
@@ -63,16 +51,39 @@ type Instance struct {
 	// ID is the provider's name for it: a cache. Label is its identity.
 	ID    string
 	Label string
-	// Address is the base URL of its worker, empty until it is known.
+	// Address is the base URL of its worker, empty until it is known; https
+	// where Traits say Pinned.
 	Address string
 	// Running is false for a machine that is listed and does not work:
 	// exited, crashed, stopped. It may cost money all the same.
 	Running bool
 	// Status is the provider's own word for its state, for people.
-	Status    string
+	Status string
+	// Fault is why it does not work, where its provider says so.
+	Fault Fault
+	// Message is the provider's free text about its state, one line, for
+	// people: progress of the image's download, or what went wrong.
+	Message   string
 	HourlyUSD USD
 	Slots     int
+	// DownUSD and UpUSD are what a GB (1e9 bytes) of traffic into and out of
+	// it costs; zero where that is not known.
+	DownUSD, UpUSD USD
+	// GPU, HostID, MachineID and Country are as in Offer.
+	GPU, HostID, MachineID, Country string
 }
+
+// Fault is whose fault it is that an instance does not work.
+type Fault string
+
+// The faults. Without one nothing is known to be wrong.
+const (
+	// FaultImage: our image or the login to its registry. Every other machine
+	// is likely to fail in the same way.
+	FaultImage Fault = "image"
+	// FaultMachine: this machine or its network. Another one may do.
+	FaultMachine Fault = "machine"
+)
 
 // Snapshot is one listing of all instances.
 type Snapshot struct {
@@ -91,6 +102,12 @@ type Traits struct {
 	Free bool
 	// Permanent is true where instances are neither created nor destroyed.
 	Permanent bool
+	// Pinned is true where workers are reached over a network that is not the
+	// operator's. Each is given TLS_SEED, its address is https, and whoever
+	// answers there without the key of that seed is not spoken to. False where
+	// the way is the operator's own: this machine (local), or what they put
+	// before a worker of theirs (static).
+	Pinned bool
 	// ListingLag is how long after a create was answered its instance may
 	// still be missing from a complete listing.
 	ListingLag time.Duration
@@ -104,7 +121,8 @@ type Traits struct {
 // return promptly when ctx ends.
 //
 // Three outcomes of every call are told apart by IsAmbiguous and the errors
-// below: it was done; it was definitely refused; nobody knows.
+// below: it was done; it was definitely refused; nobody knows. Errors of all
+// methods may be ErrAuth or RateLimited.
 type Provider interface {
 	// Name is the word for this provider in configuration, logs and tables.
 	Name() string
@@ -118,9 +136,11 @@ type Provider interface {
 
 	// Create rents one instance under req.Label and returns its id. It is
 	// absolute, not a delta, and is never called twice for one label.
-	// ErrOfferGone, ErrNoCapacity and ErrRefused mean that nothing was
-	// created. Any other error is ambiguous: the instance may exist, or come
-	// to exist, and only listings tell.
+	// Implementations try once: what may have been done is not done again.
+	// The definite refusals below mean that nothing was created. ErrPartial
+	// comes with an id: the caller must destroy it. Any other error is
+	// ambiguous: the instance may exist, or come to exist, and only listings
+	// tell.
 	Create(ctx context.Context, req Request) (id string, err error)
 
 	// Instances lists every instance of the account that may cost money,
@@ -133,22 +153,4 @@ type Provider interface {
 	// accepted, or that it does not know the id. It is no proof: only
 	// Instances tells that it is really gone. Asking twice is no error.
 	Destroy(ctx context.Context, id string) error
-}
-
-// The definite refusals of Create: nothing was created.
-var (
-	// ErrOfferGone: somebody else took this offer. Another may do.
-	ErrOfferGone = errors.New("the offer is gone")
-	// ErrNoCapacity: there is nothing to rent now.
-	ErrNoCapacity = errors.New("no capacity")
-	// ErrRefused: the provider will not, for a reason that lies with us
-	// (key, funds, a malformed request).
-	ErrRefused = errors.New("refused")
-)
-
-// IsAmbiguous reports whether err, from Create, leaves open whether an
-// instance exists.
-func IsAmbiguous(err error) bool {
-	return err != nil && !errors.Is(err, ErrOfferGone) &&
-		!errors.Is(err, ErrNoCapacity) && !errors.Is(err, ErrRefused)
 }

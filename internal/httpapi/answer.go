@@ -259,7 +259,7 @@ func (a *API) file(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
-	bearer := Caller{Name: "link", Admin: true}
+	bearer := Caller{Name: linkName + id, Admin: true}
 	job, err := a.cfg.Jobs.Job(r.Context(), bearer, id)
 	if err == nil {
 		_, err = a.waitFinal(r.Context(), bearer, job, wish.Wait)
@@ -273,6 +273,10 @@ func (a *API) file(w http.ResponseWriter, r *http.Request) {
 		a.serveVideo(w, r, bearer, id)
 	}
 }
+
+// linkName begins the name of a caller who has a link and no key. No key has
+// such a name: see keyName.
+const linkName = "link:"
 
 // serveVideo sends the result with ranges and an ETag, or says why not.
 func (a *API) serveVideo(w http.ResponseWriter, r *http.Request, who Caller, id string) {

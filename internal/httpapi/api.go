@@ -22,7 +22,7 @@ import (
 type Config struct {
 	Jobs Jobs
 	// Guard stands before every path of the jobs API that needs a key, and
-	// puts the caller into the context. Usually Keys.Require.
+	// puts the caller into the context. Usually Gate.Require.
 	Guard func(http.Handler) http.Handler
 	// LinkSecret signs the links to results.
 	LinkSecret []byte

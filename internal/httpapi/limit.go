@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -81,8 +82,9 @@ func (l *jobRate) take(name string) (left float64, retry time.Duration) {
 // Most requests that wait for a job or stream its events at once, so that the
 // memory of a small server is enough: each holds some 40 KB.
 const (
-	maxHeld       = 4000 // in all
-	maxHeldPerKey = 2000 // of one key, but for the admin's
+	maxHeld        = 4000 // in all
+	maxHeldPerKey  = 2000 // of one key, but for the admin's
+	maxHeldPerLink = 20   // by the link to one result, which asks for no key
 )
 
 // held counts the requests that are held open.
@@ -98,7 +100,14 @@ func newHeld() *held { return &held{byKey: map[string]int{}} }
 func (h *held) enter(who Caller) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.all >= maxHeld || !who.Admin && h.byKey[who.Name] >= maxHeldPerKey {
+	most := maxHeldPerKey
+	switch {
+	case strings.HasPrefix(who.Name, linkName):
+		most = maxHeldPerLink
+	case who.Admin:
+		most = maxHeld
+	}
+	if h.all >= maxHeld || h.byKey[who.Name] >= most {
 		return false
 	}
 	h.all++

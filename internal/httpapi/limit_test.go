@@ -106,3 +106,27 @@ func TestRateLimitOfTheAPI(t *testing.T) {
 		t.Errorf("the admin: %s", res.Status)
 	}
 }
+
+// A link to one result cannot take the places of those who have keys.
+func TestHeldByALink(t *testing.T) {
+	t.Parallel()
+	h := newHeld()
+	link, other := Caller{Name: linkName + "job_1", Admin: true}, Caller{Name: linkName + "job_2", Admin: true}
+	for n := range maxHeldPerLink {
+		if !h.enter(link) {
+			t.Fatalf("only %d are held", n)
+		}
+	}
+	if h.enter(link) {
+		t.Error("one too many is held")
+	}
+	for _, who := range []Caller{other, {Name: "ann"}, {Name: adminName, Admin: true}} {
+		if !h.enter(who) {
+			t.Errorf("%s is turned away", who.Name)
+		}
+	}
+	h.leave(link)
+	if !h.enter(link) {
+		t.Error("a place that was left is not free")
+	}
+}

@@ -21,7 +21,7 @@ const (
 )
 
 // NewServer returns a server of h with limits on what a client may hold up:
-// its header for 10 s, its body for bodyIdle without a byte, its answer for
+// its header for 10 s, its body for bodyIdle without leastBody of it, its answer for
 // a minute without progress, its connection for 2 min without a request.
 // There is none for a whole body or answer: uploads, waits and videos are long.
 func NewServer(h http.Handler, bodyIdle time.Duration, log *slog.Logger) *http.Server {
@@ -34,7 +34,7 @@ func NewServer(h http.Handler, bodyIdle time.Duration, log *slog.Logger) *http.S
 
 // unstalled serves next and lets no client hold a connection by a body that
 // does not come, or an answer that it does not take: each read of the body
-// must bring something within bodyIdle, each piece of the answer must be gone
+// must bring leastBody bytes within bodyIdle, each piece of the answer must be gone
 // within answerIdle. net/http has one time limit for a whole body or answer,
 // or none. It also bounds the wait for what is left of a body that next does
 // not read, as after a request without a key.
@@ -46,7 +46,7 @@ func unstalled(next http.Handler, bodyIdle, answerIdle time.Duration) http.Handl
 		defer lively.extend()
 		if r.Body != nil && r.Body != http.NoBody {
 			b := &livelyBody{ReadCloser: r.Body, idle: bodyIdle, deadline: conn.SetReadDeadline}
-			b.extend()
+			b.arm(time.Now())
 			// A copy: by its own body net/http knows what is left of it.
 			r = r.WithContext(r.Context())
 			r.Body = b
@@ -107,24 +107,43 @@ func (a *livelyAnswer) FlushError() error {
 // Unwrap lets http.ResponseController reach the connection.
 func (a *livelyAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// livelyBody moves the deadline of its connection with each read. After its
-// end there is none: net/http goes on reading, to notice a client that leaves.
+// leastBody is how many bytes of a body must come within its idle time, unless
+// it ends: whoever sends one byte a minute holds a connection, and the room
+// that was promised to an upload, for ever.
+const leastBody = 16 << 10
+
+// livelyBody sets the deadline of its connection at each read, so that in every
+// idle time spent waiting for its bytes leastBody of them come, or its end.
+// What its reader does in between does not count. After its end there is no
+// deadline: net/http goes on reading, to notice a client that leaves.
 type livelyBody struct {
 	io.ReadCloser
 	idle     time.Duration
 	deadline func(time.Time) error
 
-	mu  sync.Mutex
-	cut bool
+	mu     sync.Mutex
+	cut    bool
+	fresh  int           // bytes since waited was last 0
+	waited time.Duration // for them
 }
 
-// extend sets the deadline anew. A connection that has none, as in a test, is
-// no worse off than before.
-func (b *livelyBody) extend() {
+// arm sets the deadline of a read that begins now. A connection that has none,
+// as in a test, is no worse off than before.
+func (b *livelyBody) arm(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.cut {
-		_ = b.deadline(time.Now().Add(b.idle))
+		_ = b.deadline(now.Add(b.idle - b.waited))
+	}
+}
+
+// came counts what a read brought, and how long it took.
+func (b *livelyBody) came(n int, took time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fresh, b.waited = b.fresh+n, b.waited+took
+	if b.fresh >= leastBody {
+		b.fresh, b.waited = 0, 0
 	}
 }
 
@@ -143,8 +162,10 @@ type Cutter interface{ Cut() }
 
 // Read implements io.Reader.
 func (b *livelyBody) Read(p []byte) (int, error) {
-	b.extend()
+	began := time.Now()
+	b.arm(began)
 	n, err := b.ReadCloser.Read(p)
+	b.came(n, time.Since(began))
 	if errors.Is(err, io.EOF) {
 		b.mu.Lock()
 		defer b.mu.Unlock()

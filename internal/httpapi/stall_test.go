@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +33,13 @@ func stallServer(t *testing.T, idle time.Duration) (open func(head string) net.C
 		if r.URL.Path == "/answer" {
 			ends <- longAnswer(w, r, idle)
 			return
+		}
+		if pause, ok := strings.CutPrefix(r.URL.Path, "/after/"); ok {
+			d, err := time.ParseDuration(pause)
+			if err != nil {
+				t.Error(err)
+			}
+			time.Sleep(d)
 		}
 		_, err := io.Copy(io.Discard, r.Body)
 		if err == nil && r.URL.Path == "/wait" { // long after the body has ended
@@ -75,20 +84,30 @@ func TestUnstalled(t *testing.T) {
 			}
 		})
 	})
-	t.Run("a slow body takes longer than idle in all, and is fine", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			open, ended := stallServer(t, idle)
-			conn := open("POST / HTTP/1.1")
-			fmt.Fprint(conn, "Content-Length: 8\r\n\r\n")
-			for range 8 {
-				time.Sleep(idle - time.Second)
-				fmt.Fprint(conn, "x")
-			}
-			if err := <-ended; err != nil {
-				t.Errorf("it ended with %v", err)
-			}
+	for name, c := range map[string]struct {
+		pieces, size int
+		handler      time.Duration // what the handler does before it reads
+		want         error
+	}{
+		"a slow body takes longer than idle in all, and is fine": {8, leastBody, 0, nil},
+		"a byte now and then is not enough":                      {8, 1, 0, os.ErrDeadlineExceeded},
+		"a slow handler is not the client's fault":               {1, 8, 3 * idle, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				open, ended := stallServer(t, idle)
+				conn := open(fmt.Sprintf("POST /after/%s HTTP/1.1", c.handler))
+				fmt.Fprintf(conn, "Content-Length: %d\r\n\r\n", c.pieces*c.size)
+				for range c.pieces {
+					time.Sleep(idle - time.Second)
+					conn.Write(bytes.Repeat([]byte("x"), c.size)) // fails where it was given up
+				}
+				if err := <-ended; !errors.Is(err, c.want) {
+					t.Errorf("it ended with %v, want %v", err, c.want)
+				}
+			})
 		})
-	})
+	}
 	t.Run("the deadline ends with the body", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			open, ended := stallServer(t, idle)

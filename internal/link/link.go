@@ -1,5 +1,7 @@
-// Package link derives what an orchestrator and one worker share, so that
-// nothing about a worker need be stored and an adopted one can be addressed.
+// Package link is the way between an orchestrator and one worker: credentials
+// and the key of the TLS link, all derived from one secret and the worker's
+// label, so that nothing about a worker need be stored and an adopted one can
+// be addressed.
 package link
 
 import (

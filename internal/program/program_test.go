@@ -6,7 +6,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type grammar struct {
 	Say sayCmd `cmd:"" default:"withargs"`

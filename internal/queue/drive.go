@@ -120,7 +120,14 @@ func (q *Queue) Shift(ctx context.Context, tx *sql.Tx, d time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("move deadlines of jobs: %w", err)
 	}
-	// Of jobs that have ended, too.
+	// Of jobs that have ended, too. A signed link keeps the time that stands in
+	// it.
+	if _, err := tx.ExecContext(ctx, `UPDATE jobs SET expires_at = expires_at + $1 WHERE result <> ''`, d.Milliseconds()); err != nil {
+		return fmt.Errorf("move results: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE jobs SET idempotency_until = idempotency_until + $1 WHERE idempotency_until IS NOT NULL`, d.Milliseconds()); err != nil {
+		return fmt.Errorf("move keys: %w", err)
+	}
 	if _, err := tx.ExecContext(ctx, `UPDATE jobs SET webhook_due = `+webhookAt+` + $1
 		WHERE webhook_due IS NOT NULL AND finished_at IS NOT NULL`, d.Milliseconds()); err != nil {
 		return fmt.Errorf("move webhooks: %w", err)
@@ -149,10 +156,22 @@ func (q *Queue) Report(ctx context.Context, l Lease, p Progress) error {
 	return err
 }
 
-// Note tells why queued jobs wait. It changes nothing for those that know.
+// Note tells why queued jobs wait, to those who wait for them: no decision
+// depends on it. It changes nothing for those that know.
 func (q *Queue) Note(ctx context.Context, note string) error {
-	_, err := q.change(ctx, `UPDATE jobs SET phase_note = $1, revision = revision + 1
-		WHERE status = 'queued' AND phase_note <> $1 RETURNING id`, db.Text(note))
+	note = db.Text(note)
+	// Mostly all know, among thousands: each side is a look into an index.
+	const lower, higher = `status = 'queued' AND phase_note < $1`, `status = 'queued' AND phase_note > $1`
+	some, err := q.exists(ctx, lower, note)
+	if err == nil && !some {
+		some, err = q.exists(ctx, higher, note)
+	}
+	if err != nil || !some {
+		return err
+	}
+	ids, err := q.write(ctx, tell, `UPDATE jobs SET phase_note = $1, revision = revision + 1 WHERE status = 'queued' AND id IN
+		(SELECT id FROM jobs WHERE `+lower+` UNION ALL SELECT id FROM jobs WHERE `+higher+`) RETURNING id`, note)
+	q.news.tell(ids...)
 	return err
 }
 

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -77,6 +78,9 @@ type Setback struct {
 	Blamed bool
 	// Push lets the video travel through the orchestrator from now on.
 	Push bool
+	// Room is how many bytes the result turned out to need; 0 where nobody
+	// knows. The next attempt waits until they are there.
+	Room int64
 }
 
 // Requeue puts a running job back: its machine is gone, or does not have it.
@@ -112,8 +116,9 @@ func (q *Queue) requeue(ctx context.Context, l Lease, s Setback) error {
 		finished_at = CASE WHEN cancel_requested = 1 THEN $8 ELSE finished_at END,
 		expires_at = CASE WHEN cancel_requested = 1 THEN $8 + keep_for ELSE expires_at END,
 		waiting_until = waiting_until + CASE WHEN cancel_requested = 0 AND $8 > started_at THEN $8 - started_at ELSE 0 END,
-		progress = 0, started_at = CASE WHEN cancel_requested = 1 THEN started_at END, blamed = blamed + $9, push = CASE WHEN $10 = 1 THEN 1 ELSE push END, `+idle,
-		apigpu.Done, apigpu.WaitingGPU, db.Text(s.Why.Message), encode(canceled()), db.Millis(q.now()), flag(s.Blamed), flag(s.Push))
+		progress = 0, started_at = CASE WHEN cancel_requested = 1 THEN started_at END, blamed = blamed + $9, push = CASE WHEN $10 = 1 THEN 1 ELSE push END,
+		room = CASE WHEN $11 > room THEN $11 ELSE room END, `+idle,
+		apigpu.Done, apigpu.WaitingGPU, db.Text(s.Why.Message), encode(canceled()), db.Millis(q.now()), flag(s.Blamed), flag(s.Push), s.Room)
 	return q.announced(l, err)
 }
 
@@ -157,6 +162,9 @@ func (q *Queue) Cancel(ctx context.Context, id string) (Job, error) {
 // Expire ends the queued jobs whose waiting is over.
 func (q *Queue) Expire(ctx context.Context) error {
 	now := q.now()
+	if some, err := q.exists(ctx, `status = 'queued' AND waiting_until <= $1`, db.Millis(now)); err != nil || !some {
+		return err
+	}
 	why := apigpu.E(apigpu.QueueExpired, nil, "No machine was free before the job's waiting time was over.").
 		WithHint("Send it again, or raise QUEUE_TTL.")
 	_, err := q.change(ctx, `UPDATE jobs SET status = 'expired', phase = $1, error = $2, finished_at = $3, expires_at = $3 + keep_for, revision = revision + 1
@@ -171,13 +179,22 @@ func (q *Queue) Delete(ctx context.Context, id string) (Job, error) {
 	if err != nil {
 		return Job{}, err
 	}
-	ids, err := q.change(ctx, `DELETE FROM jobs WHERE id = $1 AND status NOT IN ('queued', 'running') RETURNING id`, id)
+	err = q.db.Tx(ctx, func(tx *sql.Tx) error {
+		// What it holds at that moment: it may have ended since it was read.
+		err := tx.QueryRowContext(ctx, `DELETE FROM jobs WHERE id = $1 AND status NOT IN ('queued', 'running') RETURNING result, upload`, id).
+			Scan(&j.Result, &j.Upload)
+		if err != nil {
+			return err
+		}
+		return q.notify(ctx, tx, spread, []string{id})
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return j, apigpu.E(apigpu.Conflict, nil, "The job has not ended yet.").WithJob(id)
+	}
 	if err != nil {
 		return Job{}, fmt.Errorf("delete job: %w", err)
 	}
-	if len(ids) == 0 {
-		return j, apigpu.E(apigpu.Conflict, nil, "The job has not ended yet.").WithJob(id)
-	}
+	q.news.spread(id)
 	return j, nil
 }
 
@@ -265,12 +282,7 @@ func (q *Queue) Files(ctx context.Context) (map[string]bool, error) {
 
 // Needs reports whether a job that has not ended needs this upload.
 func (q *Queue) Needs(ctx context.Context, upload string) (bool, error) {
-	var needed bool
-	err := q.db.Read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE upload = $1 AND status IN ('queued', 'running'))`, upload).Scan(&needed)
-	if err != nil {
-		return false, fmt.Errorf("look for upload: %w", err)
-	}
-	return needed, nil
+	return q.exists(ctx, `upload = $1 AND upload <> '' AND status IN ('queued', 'running')`, upload)
 }
 
 func canceled() *apigpu.Error {

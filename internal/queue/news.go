@@ -31,8 +31,11 @@ const (
 	spread reach = "s" // and who watches the queue
 )
 
-// anyJob stands for all jobs.
-const anyJob = "*"
+// anyJob stands for all jobs. It is told where more than manyNews changed.
+const (
+	anyJob   = "*"
+	manyNews = 100
+)
 
 // news tells waiters that jobs changed. Losing a message loses nothing.
 type news struct {
@@ -61,6 +64,9 @@ func (q *Queue) Follow(ctx context.Context, log *slog.Logger) {
 func (q *Queue) notify(ctx context.Context, tx *sql.Tx, how reach, ids []string) error {
 	if how == nobody {
 		return nil
+	}
+	if len(ids) > manyNews {
+		ids = []string{anyJob}
 	}
 	for _, id := range ids {
 		if err := q.db.Notify(ctx, tx, q.news.self+" "+string(how)+" "+id); err != nil {

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -150,10 +151,16 @@ func follow(b *bench) {
 
 // shift: the clock was set by an hour, and nothing is nearer to its end.
 func shift(b *bench) {
-	for _, by := range []time.Duration{time.Hour + waitFor, -time.Hour} {
+	for n, by := range []time.Duration{time.Hour + waitFor, -time.Hour, queue.OnceFor + time.Hour} {
 		waiting, run, ended := b.submit(), b.running(), b.running()
 		b.complete(ended)
 		ended = b.get(ended.ID)
+		hooked := draft()
+		hooked.WebhookURL = "https://receiver.example/"
+		once := queue.Once{Key: fmt.Sprint("key ", n), Digest: "what is asked for"}
+		called, _, err := b.SubmitOnce(b.Context(), hooked, once)
+		b.ok(err)
+		b.complete(b.claim(called.ID))
 		b.clock.Advance(by)
 		b.ok(b.db.Tx(b.Context(), func(tx *sql.Tx) error { return b.Shift(b.Context(), tx, by) }))
 		b.ok(b.Expire(b.Context()))
@@ -163,9 +170,23 @@ func shift(b *bench) {
 		if got := b.is(run.ID, apigpu.Running); got.RunningUntil != run.RunningUntil.Add(by) || got.LeaseUntil != run.LeaseUntil.Add(by) || *got.StartedAt != run.StartedAt.Add(by) {
 			b.Errorf("the job that runs became %+v", got)
 		}
-		_, err := b.TakeOver(b.Context(), run.ID)
+		_, err = b.TakeOver(b.Context(), run.ID)
 		b.want(err, apigpu.Conflict)
 		b.ok(b.Heartbeat(b.Context(), run.Lease()))
+		if due, found, err := b.NextWebhook(b.Context(), nil); err != nil || !found || due.JobID != called.ID || due.Wait > 0 {
+			b.Errorf("by %s: the webhook became %+v, %v", by, due, err)
+		}
+		d, err := b.ClaimWebhook(b.Context(), called.ID)
+		b.ok(err)
+		b.ok(b.RecordWebhook(b.Context(), d, queue.WebhookOutcome{Status: apigpu.WebhookDelivered}))
+		if j, found, err := b.Repeated(b.Context(), hooked.Client, once); err != nil || !found || j.ID != called.ID {
+			b.Errorf("by %s: the key is free: %v", by, err)
+		}
+		keys, err := b.Prune(b.Context())
+		if b.ok(err); len(keys) != 0 {
+			b.Errorf("by %s: results are pruned: %q", by, keys)
+		}
+		ended.ExpiresAt = ended.ExpiresAt.Add(by)
 		if d := diff(ended, b.get(ended.ID)); d != "" {
 			b.Errorf("a job that has ended changed:\n%s", d)
 		}

@@ -115,14 +115,13 @@ func (q *Queue) Job(ctx context.Context, id string) (Job, error) {
 		return Job{}, fmt.Errorf("read job: %w", err)
 	}
 	if j.Status == apigpu.Queued {
-		var ahead int
-		err := q.db.Read().QueryRowContext(ctx, `SELECT count(*) FROM jobs WHERE status = 'queued'
-			AND (created_at < $1 OR created_at = $1 AND id < $2)`, db.Millis(j.CreatedAt), id).Scan(&ahead)
+		var position int
+		err := q.db.Read().QueryRowContext(ctx, `SELECT 1 + count(*) FROM (SELECT 1 FROM jobs WHERE status = 'queued'
+			AND (created_at, id) < ($1, $2) LIMIT $3) AS ahead`, db.Millis(j.CreatedAt), id, apigpu.MaxQueuePosition-1).Scan(&position)
 		if err != nil {
 			return Job{}, fmt.Errorf("count jobs ahead: %w", err)
 		}
-		ahead++
-		j.QueuePosition = &ahead
+		j.QueuePosition = &position
 	}
 	return j, nil
 }
@@ -130,7 +129,7 @@ func (q *Queue) Job(ctx context.Context, id string) (Job, error) {
 // Subtitle returns the subtitle file of a job, as it was validated.
 func (q *Queue) Subtitle(ctx context.Context, id string) ([]byte, error) {
 	var b []byte
-	err := q.db.Read().QueryRowContext(ctx, `SELECT subtitle FROM jobs WHERE id = $1`, db.Text(id)).Scan(&b)
+	err := q.db.Read().QueryRowContext(ctx, `SELECT content FROM subtitles WHERE job_id = $1`, db.Text(id)).Scan(&b)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, notFound(id)
 	}
@@ -170,10 +169,25 @@ func (q *Queue) List(ctx context.Context, f Filter) ([]Job, error) {
 		columns, strings.Join(where, " AND "), len(args)), args...)
 }
 
-// Open returns the jobs that have not ended, oldest first: what the fleet
-// plans for and the dispatcher drives.
-func (q *Queue) Open(ctx context.Context) ([]Job, error) {
-	return q.rows(ctx, `SELECT `+columns+` FROM jobs WHERE status IN ('queued', 'running') ORDER BY created_at, id LIMIT 10000`)
+// Running returns the jobs that run.
+func (q *Queue) Running(ctx context.Context) ([]Job, error) {
+	return q.rows(ctx, `SELECT `+columns+` FROM jobs WHERE status = 'running' ORDER BY created_at, id`)
+}
+
+// Next returns the queued jobs that may be claimed, the oldest first, and at
+// most so many: there may be thousands, and who has a slot free needs few.
+func (q *Queue) Next(ctx context.Context, most int) ([]Job, error) {
+	// The + keeps SQLite from finding them by waiting_until: it would read and
+	// sort them all.
+	return q.rows(ctx, `SELECT `+columns+` FROM jobs WHERE status = 'queued' AND cancel_requested = 0 AND +waiting_until > $1
+		ORDER BY created_at, id LIMIT $2`, db.Millis(q.now()), most)
+}
+
+// Smallest is Next for a full disk: those that were promised the least room
+// come first.
+func (q *Queue) Smallest(ctx context.Context, most int) ([]Job, error) {
+	return q.rows(ctx, `SELECT `+columns+` FROM jobs WHERE status = 'queued' AND cancel_requested = 0 AND waiting_until > $1
+		ORDER BY room, created_at, id LIMIT $2`, db.Millis(q.now()), most)
 }
 
 // Counts returns how many jobs are queued and how many run.
@@ -222,6 +236,16 @@ func (q *Queue) Busy(ctx context.Context, tx *sql.Tx, instance string) (bool, er
 		return false, fmt.Errorf("read load of %s: %w", instance, err)
 	}
 	return busy, nil
+}
+
+// exists reports whether there is a job as where says: a look before a write
+// that is mostly in vain, since it keeps no other write waiting.
+func (q *Queue) exists(ctx context.Context, where string, args ...any) (found bool, err error) {
+	err = q.db.Read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM jobs WHERE `+where+`)`, args...).Scan(&found)
+	if err != nil {
+		return false, fmt.Errorf("look for jobs: %w", err)
+	}
+	return found, nil
 }
 
 func (q *Queue) rows(ctx context.Context, query string, args ...any) ([]Job, error) {

@@ -153,7 +153,7 @@ func BenchmarkPromised(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	open, err := q.Open(b.Context())
+	open, err := q.Next(b.Context(), 2)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -47,11 +47,20 @@ func (q *Queue) SubmitOnce(ctx context.Context, d Draft, o Once) (j Job, replaye
 				return err
 			}
 		}
-		err := tx.QueryRowContext(ctx, insert, args...).Scan(&id)
-		if errors.Is(err, sql.ErrNoRows) { // the key is taken
-			id, err = joined(ctx, tx, d.Client, o, now)
+		var err error
+		for range 2 { // the job that has the key may be deleted between the two
+			err = tx.QueryRowContext(ctx, insert, args...).Scan(&id)
+			if !errors.Is(err, sql.ErrNoRows) {
+				break
+			}
+			if id, err = joined(ctx, tx, d.Client, o, now); !errors.Is(err, sql.ErrNoRows) { // the key is taken
+				break
+			}
 		}
 		if err != nil || id != fresh {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO subtitles (job_id, content) VALUES ($1, $2)`, id, d.Subtitle); err != nil {
 			return err
 		}
 		if err := q.roomFor(ctx, tx, d.Client, d.MaxOpen); err != nil {
@@ -141,13 +150,13 @@ func insertion(id string, d Draft, o Once, now time.Time) (statement string, arg
 		host, status, due = strings.ToLower(u.Host), string(apigpu.WebhookPending), 0
 	}
 	return `
-		INSERT INTO jobs (id, client, operation, status, phase, spec, subtitle, upload, push, captions, warnings, stats,
+		INSERT INTO jobs (id, client, operation, status, phase, spec, upload, push, captions, warnings, stats,
 			created_at, waiting_until, run_for, keep_for, expires_at, link_until,
 			idempotency_key, idempotency_digest, idempotency_until, base, webhook_url, webhook_host, webhook_status, webhook_due, room)
-		VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, '{}', $11, $12, $13, $14, $15, $16,
-			$17, $18, $19, $20, $21, $22, $23, $24, $25)
+		VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, '{}', $10, $11, $12, $13, $14, $15,
+			$16, $17, $18, $19, $20, $21, $22, $23, $24)
 		ON CONFLICT (client, idempotency_key) DO NOTHING RETURNING id`, []any{
-			id, d.Client, apigpu.CaptionOperation, apigpu.WaitingGPU, string(spec), d.Subtitle, d.Upload, flag(d.Push),
+			id, d.Client, apigpu.CaptionOperation, apigpu.WaitingGPU, string(spec), d.Upload, flag(d.Push),
 			encode(d.Captions), encode(d.Warnings), db.Millis(now), db.Millis(waiting), d.RunFor.Milliseconds(),
 			d.KeepFor.Milliseconds(), db.Millis(end), db.Millis(link),
 			key, digest, until, d.Base, d.WebhookURL, host, status, due, d.Room,

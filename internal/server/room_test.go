@@ -108,7 +108,7 @@ func TestJobsShareTheRoom(t *testing.T) {
 	if _, err := b.known(t, 1000); err != nil { // a small one still fits
 		t.Error(err)
 	}
-	open, err := b.Queue.Open(t.Context())
+	open, err := b.Queue.Next(t.Context(), 100)
 	if err != nil || len(open) != fit+1 {
 		t.Fatalf("%d jobs, %v", len(open), err)
 	}
@@ -146,7 +146,7 @@ func TestEvictedForANewJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reading.Content.Close()
-	open, err := b.Queue.Open(t.Context())
+	open, err := b.Queue.Next(t.Context(), 100)
 	if err != nil {
 		t.Fatal(err)
 	}

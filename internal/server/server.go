@@ -19,6 +19,7 @@ import (
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/blob"
 	"github.com/api-gpu/api-gpu/internal/caption"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
 	"github.com/api-gpu/api-gpu/internal/queue"
@@ -45,7 +46,8 @@ type Jobs struct {
 	Log    *slog.Logger
 	Now    func() time.Time
 
-	closed atomic.Bool
+	closed  atomic.Bool
+	uploads uploads
 }
 
 var _ httpapi.Jobs = (*Jobs)(nil)
@@ -55,14 +57,20 @@ const uploadPrefix = "upload-"
 
 // Receive streams an uploaded video into the store, which reserves room as it
 // comes.
-func (s *Jobs) Receive(ctx context.Context, _ httpapi.Caller, r io.Reader) (string, error) {
+func (s *Jobs) Receive(ctx context.Context, who httpapi.Caller, r io.Reader) (string, error) {
 	if err := s.accepts(ctx); err != nil {
 		return "", err
 	}
+	end, err := s.uploads.begin(who)
+	if err != nil {
+		return "", err
+	}
+	defer end()
 	key := uploadPrefix + strings.ToLower(rand.Text())
 	if _, err := s.Blob.Receive(ctx, key, r, s.Policy.MaxUpload); err != nil {
 		return "", refusal(err)
 	}
+	crash.Point("server.received")
 	return key, nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
@@ -194,6 +195,8 @@ func (s *Sender) send(ctx context.Context, d queue.Delivery) (a answer) {
 		"Content-Type": {"application/json"}, "Webhook-Id": {event},
 		"Webhook-Timestamp": {strconv.FormatInt(at.Unix(), 10)}, "Webhook-Signature": {signature},
 	}
+	crash.Point("webhook.send")
 	a.status, a.header, a.err = s.cfg.Fetch.Post(ctx, d.Job.WebhookURL, header, body, s.timeout)
+	crash.Point("webhook.sent")
 	return a
 }

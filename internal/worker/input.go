@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 )
 
@@ -90,6 +91,7 @@ func (in *input) appended(end, size int64, err error) (apigpu.InputState, error)
 	case state.Received < state.Size:
 		return state, apigpu.E(apigpu.Unavailable, nil, "The piece ended at %d of %d bytes.", state.Received, state.Size)
 	}
+	crash.Point("worker.pushed")
 	close(in.whole)
 	return state, nil
 }

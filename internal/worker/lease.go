@@ -12,6 +12,7 @@ import (
 // no switch, and only epochs are fenced.
 type lease struct {
 	expired chan struct{}
+	renewed func(ttl time.Duration) error // told of each renewal; may be nil
 
 	mu    sync.Mutex
 	epoch int64
@@ -19,8 +20,8 @@ type lease struct {
 }
 
 // newLease returns a lease that is first good for allowance + boot.
-func newLease(allowance, boot time.Duration) *lease {
-	l := &lease{expired: make(chan struct{})}
+func newLease(allowance, boot time.Duration, renewed func(ttl time.Duration) error) *lease {
+	l := &lease{expired: make(chan struct{}), renewed: renewed}
 	if allowance > 0 {
 		l.timer = time.AfterFunc(allowance+boot, sync.OnceFunc(func() { close(l.expired) }))
 	}
@@ -37,6 +38,11 @@ func (l *lease) renew(r apigpu.LeaseRequest) error {
 		return apigpu.E(apigpu.StaleEpoch, nil, "Epoch %d is over: this worker follows epoch %d.", r.Epoch, l.epoch)
 	case ttl <= 0 || ttl > apigpu.MaxLease:
 		return apigpu.E(apigpu.InvalidRequest, nil, "ttl_seconds must be above 0 and at most %d.", int(apigpu.MaxLease.Seconds())).WithField("ttl_seconds")
+	}
+	if l.renewed != nil {
+		if err := l.renewed(ttl); err != nil {
+			return apigpu.E(apigpu.Unavailable, err, "The lease of this worker cannot be extended: it ends.")
+		}
 	}
 	if l.timer != nil {
 		if !l.timer.Stop() { // it has fired, or the worker is closed: this machine ends

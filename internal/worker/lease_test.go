@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,7 +23,7 @@ func expired(l *lease) bool {
 func TestLease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newLease(10*time.Minute, 5*time.Minute)
+		l := newLease(10*time.Minute, 5*time.Minute, nil)
 		time.Sleep(15*time.Minute - time.Second)
 		if expired(l) {
 			t.Fatal("before the first renewal it lives for lease + boot timeout")
@@ -55,7 +57,7 @@ func TestLease(t *testing.T) {
 func TestNoLease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newLease(0, time.Minute)
+		l := newLease(0, time.Minute, nil)
 		if err := l.renew(apigpu.LeaseRequest{Epoch: 2, TTLSeconds: 1}); err != nil {
 			t.Fatal(err)
 		}
@@ -71,13 +73,38 @@ func TestNoLease(t *testing.T) {
 func TestLeaseClosed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newLease(time.Minute, 0)
+		l := newLease(time.Minute, 0, nil)
 		l.close()
 		time.Sleep(time.Hour)
 		if expired(l) {
 			t.Error("a closed lease ran out")
 		}
 	})
+}
+
+// Where another process holds the switch, it is told of what is accepted, and
+// nothing is accepted of which it cannot be told.
+func TestRenewalIsPassedOn(t *testing.T) {
+	t.Parallel()
+	var told []time.Duration
+	var fault error
+	l := newLease(0, 0, func(ttl time.Duration) error { told = append(told, ttl); return fault })
+	for _, r := range []apigpu.LeaseRequest{{Epoch: 3, TTLSeconds: 60}, {Epoch: 4, TTLSeconds: 1.5}} {
+		if err := l.renew(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantCode(t, l.renew(apigpu.LeaseRequest{Epoch: 3, TTLSeconds: 3600}), apigpu.StaleEpoch)
+	wantCode(t, l.renew(apigpu.LeaseRequest{Epoch: 4, TTLSeconds: -1}), apigpu.InvalidRequest)
+	if want := []time.Duration{time.Minute, 1500 * time.Millisecond}; !slices.Equal(told, want) {
+		t.Errorf("told of %v, want %v", told, want)
+	}
+	fault = errors.New("broken pipe")
+	wantCode(t, l.renew(apigpu.LeaseRequest{Epoch: 5, TTLSeconds: 60}), apigpu.Unavailable)
+	fault = nil
+	if err := l.renew(apigpu.LeaseRequest{Epoch: 4, TTLSeconds: 60}); err != nil {
+		t.Errorf("a renewal that failed moved the epoch: %v", err)
+	}
 }
 
 func TestPutLease(t *testing.T) {

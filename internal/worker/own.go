@@ -16,6 +16,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
 )
@@ -229,6 +230,7 @@ func (o *ownJobs) Video(_ context.Context, who httpapi.Caller, id string) (httpa
 	}
 	switch shown := j.public(); {
 	case shown.Status == apigpu.Succeeded:
+		crash.Point("worker.chunk")
 		file, err := os.Open(filepath.Join(j.dir, ffmpeg.OutputFile))
 		if err != nil {
 			return httpapi.Video{}, apigpu.E(apigpu.Gone, err, "The result is gone.")

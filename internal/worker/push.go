@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
 )
 
@@ -29,6 +30,7 @@ func (b *pushBody) Read(p []byte) (int, error) {
 	n, err := 0, error(nil)
 	if !b.isCut() {
 		n, err = b.r.Read(p)
+		crash.Point("worker.push.read")
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 )
 
@@ -33,6 +34,7 @@ func (w *Worker) seal(ctx context.Context, j *job, in ffmpeg.Probe, a ffmpeg.Abi
 	if len(out.Audio) > 0 {
 		video.Audio = out.Audio[0].Codec
 	}
+	crash.Point("worker.seal")
 	j.mu.Lock()
 	j.manifest = manifest
 	j.mu.Unlock()

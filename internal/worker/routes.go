@@ -14,6 +14,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
 )
@@ -81,9 +82,11 @@ func (w *Worker) assign(rw http.ResponseWriter, r *http.Request) (any, error) {
 		}
 	}
 	run := time.Duration(min(a.DeadlineSeconds, maxRunSeconds) * float64(time.Second))
+	crash.Point("worker.assign")
 	if err := w.launch(j, run, run); err != nil {
 		return nil, errors.Join(err, j.drop())
 	}
+	crash.Point("worker.assigned")
 	return j.public(), nil
 }
 
@@ -183,6 +186,7 @@ func (w *Worker) getManifest(_ http.ResponseWriter, r *http.Request) (any, error
 	if status := j.public().Status; status != apigpu.Succeeded {
 		return nil, apigpu.E(apigpu.NotReady, nil, "The job is %s.", status)
 	}
+	crash.Point("worker.manifest")
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.manifest, nil
@@ -196,6 +200,7 @@ func (w *Worker) putLease(rw http.ResponseWriter, r *http.Request) (any, error) 
 	if err := w.lease.renew(req); err != nil {
 		return nil, err
 	}
+	crash.Point("worker.lease")
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	reply := apigpu.LeaseReply{Ready: w.unfit == "", Reason: w.unfit, Worker: w.info(), Jobs: []apigpu.HeldJob{}}
@@ -256,9 +261,10 @@ const messageTime = time.Minute
 // decode reads one JSON message. Unknown fields pass: a newer orchestrator
 // may know more.
 func decode(rw http.ResponseWriter, r *http.Request, into any) error {
-	conn := http.NewResponseController(rw)
-	_ = conn.SetReadDeadline(time.Now().Add(messageTime)) // where it cannot be set, the sender's own limit holds
-	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
+	if body, ok := r.Body.(httpapi.Cutter); ok {
+		late := time.AfterFunc(messageTime, body.Cut)
+		defer late.Stop()
+	}
 	raw, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, maxMessage))
 	if err != nil {
 		return apigpu.E(apigpu.TooLarge, err, "The message is too long or was cut short.")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 )
 
@@ -78,6 +79,7 @@ func (w *Worker) finish(j *job, err error) {
 			w.cfg.Log.Error("job folder not removed", "job", j.id, "error", err)
 		}
 	}
+	crash.Point("worker.finish")
 	now := w.cfg.Now()
 	j.change(func(shown *apigpu.Job) {
 		shown.Status, shown.Phase, shown.Error = status, apigpu.Done, why
@@ -138,10 +140,12 @@ func (w *Worker) caption(ctx context.Context, j *job) (err error) {
 	if err := w.writeScript(j, probe, frames.Times, font); err != nil {
 		return err
 	}
+	crash.Point("worker.render")
 	report, used, err := w.render(ctx, j, probe, frames, abilities)
 	if err != nil {
 		return err
 	}
+	crash.Point("worker.rendered")
 	return w.seal(ctx, j, probe, used, report)
 }
 
@@ -214,6 +218,7 @@ func (w *Worker) renderOnce(ctx context.Context, j *job, p ffmpeg.Probe, f ffmpe
 		Dir: j.dir, Args: ffmpeg.Args(ffmpeg.Spec{Quality: j.spec.Output.Quality, Limits: w.cfg.Limits, Frames: f}, p, a), Limits: w.cfg.Limits,
 		Log: logWriter{w.cfg.Log.With("job", j.id)},
 		OnProgress: func(now ffmpeg.Progress) {
+			crash.Point("worker.rendering")
 			percent := downloadShare + renderShare*now.Fraction(p.Duration)
 			j.change(func(shown *apigpu.Job) { shown.Progress = max(shown.Progress, min(percent, 99)) })
 		},

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
@@ -53,6 +54,9 @@ type Config struct {
 	Lease time.Duration
 	// BootTimeout is added to the first lease.
 	BootTimeout time.Duration
+	// Renewed is told of each renewal before it is answered; a renewal of which
+	// it cannot be told is refused. Optional.
+	Renewed func(ttl time.Duration) error
 	// FontDirs are searched for a font; nil for the system's.
 	FontDirs []string
 	Version  string
@@ -97,6 +101,7 @@ func New(cfg Config) (*Worker, error) {
 	if err := w.clear(); err != nil {
 		return nil, err
 	}
+	crash.Point("worker.new")
 	secret := make([]byte, 32)
 	if _, err := rand.Read(secret); err != nil {
 		return nil, err
@@ -107,7 +112,7 @@ func New(cfg Config) (*Worker, error) {
 		Title: "api-gpu worker", Version: cfg.Version, Log: cfg.Log, Now: cfg.Now,
 	})
 	w.routes()
-	w.lease = newLease(cfg.Lease, cfg.BootTimeout)
+	w.lease = newLease(cfg.Lease, cfg.BootTimeout, cfg.Renewed)
 	w.wg.Go(w.sweep)
 	return w, nil
 }
@@ -147,6 +152,7 @@ func (w *Worker) Prove(ctx context.Context) error {
 	if err == nil {
 		f, err = w.proveFont(ctx)
 	}
+	crash.Point("worker.prove")
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.proven = true
@@ -230,6 +236,7 @@ func (w *Worker) forget(j *job) {
 	}
 	w.mu.Unlock()
 	j.news.wake()
+	crash.Point("worker.forget")
 	if err := os.RemoveAll(j.dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 		w.cfg.Log.Error("job folder not removed", "job", j.id, "error", err)
 	}

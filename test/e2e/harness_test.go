@@ -35,6 +35,11 @@ func TestMain(m *testing.M) {
 		// These tests mostly wait, for leases above all.
 		_ = f.Value.Set("10")
 	}
+	// Who asks again and again for a port that is dead may be given just that
+	// port for its own end, and then speaks with itself: from another address it
+	// cannot.
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	http.DefaultTransport.(*http.Transport).DialContext = dialer.DialContext
 	dir, err := os.MkdirTemp("", "api-gpu-e2e-*")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -73,6 +78,15 @@ func start(t testing.TB, env ...string) *server {
 // startIn is start with its state in a folder, which several may share.
 func startIn(t testing.TB, dir string, env ...string) *server {
 	t.Helper()
+	s := newServer(t, dir, env)
+	t.Cleanup(s.end)
+	s.run()
+	return s
+}
+
+// newServer is a server that does not run yet.
+func newServer(t testing.TB, dir string, env []string) *server {
+	t.Helper()
 	need.FFmpeg(t)
 	s := &server{t: t, dir: dir, env: env, port: freePort(t)}
 	s.url = "http://127.0.0.1:" + s.port
@@ -81,13 +95,19 @@ func startIn(t testing.TB, dir string, env ...string) *server {
 		t.Fatal(err)
 	}
 	s.log = log
-	t.Cleanup(s.end)
-	s.run()
 	return s
 }
 
-// run starts the program; after a kill it starts it again on the same state.
+// run starts the program and waits until it answers; after a kill it starts it
+// again on the same state.
 func (s *server) run() {
+	s.t.Helper()
+	s.begin(bin)
+	eventually(s.t, 20*time.Second, "the orchestrator answers", s.answers)
+}
+
+// begin starts the program of a folder, and waits for nothing.
+func (s *server) begin(bin string) {
 	s.t.Helper()
 	s.cmd = exec.Command(filepath.Join(bin, "orchestrator"))
 	s.cmd.Dir = s.dir
@@ -98,14 +118,15 @@ func (s *server) run() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	eventually(s.t, 20*time.Second, "the orchestrator answers", func() bool {
-		resp, err := http.Get(s.url + "/health")
-		if err != nil {
-			return false
-		}
-		defer resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
+}
+
+func (s *server) answers() bool {
+	resp, err := http.Get(s.url + "/health")
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // kill ends the program at once, as a crash would.

@@ -11,7 +11,6 @@ CREATE TABLE jobs (
     progress         double precision NOT NULL DEFAULT 0,
     revision         bigint  NOT NULL DEFAULT 1, -- rises with every change
     spec             text    NOT NULL,
-    subtitle         blob    NOT NULL,
     upload           text    NOT NULL DEFAULT '', -- blob key of an uploaded video
     push             integer NOT NULL DEFAULT 0,  -- the video travels through the orchestrator
     captions         text    NOT NULL,
@@ -48,9 +47,23 @@ CREATE TABLE jobs (
 
 -- Busy is not a state: it is a running job that holds a slot, and only one can.
 CREATE UNIQUE INDEX jobs_slot ON jobs (instance, slot) WHERE status = 'running';
-CREATE INDEX jobs_open ON jobs (status, created_at) WHERE status IN ('queued', 'running');
+-- The queue, in its order; and what its rounds ask of it.
+CREATE INDEX jobs_queue ON jobs (created_at, id) WHERE status = 'queued';
+CREATE INDEX jobs_waiting ON jobs (waiting_until, cancel_requested) WHERE status = 'queued';
+CREATE INDEX jobs_note ON jobs (phase_note) WHERE status = 'queued';
+CREATE INDEX jobs_open ON jobs (client, status) WHERE status IN ('queued', 'running');
+CREATE INDEX jobs_upload ON jobs (upload) WHERE upload <> '';
 CREATE INDEX jobs_client ON jobs (client, id);
 CREATE INDEX jobs_expiry ON jobs (expires_at);
+CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+
+-- The subtitle file of each job, which goes with it. Apart, since it may be
+-- large, is read once a run, and would stand in the way of all other reads.
+CREATE TABLE subtitles (
+    job_id  text NOT NULL PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+    content blob NOT NULL
+);
 
 -- +goose Down
+DROP TABLE subtitles;
 DROP TABLE jobs;

@@ -16,7 +16,7 @@ ALTER TABLE jobs ADD COLUMN webhook_status text NOT NULL DEFAULT '' CHECK (webho
 ALTER TABLE jobs ADD COLUMN webhook_tries integer NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN webhook_error text NOT NULL DEFAULT '';
 ALTER TABLE jobs ADD COLUMN webhook_due bigint CHECK ((webhook_due IS NOT NULL) = (webhook_status = 'pending')); -- not before this; a sender moves it on while it sends
-CREATE INDEX jobs_webhook ON jobs (webhook_due) WHERE webhook_due IS NOT NULL;
+CREATE INDEX jobs_webhook ON jobs (webhook_due) WHERE webhook_due IS NOT NULL AND finished_at IS NOT NULL;
 
 -- +goose Down
 DROP INDEX jobs_webhook;

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
@@ -53,6 +54,7 @@ func (p *Provider) Create(ctx context.Context, req gpu.Request) (string, error) 
 	launched, err := p.launch(ctx, f, req)
 	if err == nil {
 		err = launched.wait(ctx)
+		crash.Point("local.recorded")
 	}
 	if err == nil {
 		return req.Label, nil
@@ -124,10 +126,12 @@ func (p *Provider) launch(ctx context.Context, f folder, req gpu.Request) (launc
 	if err := f.make(intent{Slots: slots}); err != nil {
 		return launch{}, err
 	}
+	crash.Point("local.made")
 	l, err := f.take(ctx)
 	if err != nil {
 		return launch{}, err
 	}
+	crash.Point("local.locked")
 	defer l.Close() // the process keeps its copy, and with it the lock
 	output, err := os.OpenFile(f.path(logFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -150,6 +154,7 @@ func (p *Provider) launch(ctx context.Context, f folder, req gpu.Request) (launc
 		hear.Close()
 		return launch{}, fmt.Errorf("start worker: %w", err)
 	}
+	crash.Point("local.started")
 	go p.reap(f, cmd)
 	return launch{word: hear}, nil
 }

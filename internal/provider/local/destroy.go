@@ -7,6 +7,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/api-gpu/api-gpu/internal/crash"
 )
 
 // look is how often Destroy looks whether the lock is free. A blocking flock
@@ -41,6 +43,7 @@ func (p *Provider) Destroy(ctx context.Context, id string) error {
 	if err := p.end(ctx, f, l); err != nil {
 		return fmt.Errorf("destroy %s: %w", id, err)
 	}
+	crash.Point("local.ended")
 	return f.remove()
 }
 

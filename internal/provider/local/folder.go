@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
@@ -52,6 +53,7 @@ func (f folder) make(i intent) error {
 	if err := os.Mkdir(f.dir, 0o700); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
+	crash.Point("local.make.folder")
 	text, err := json.Marshal(i)
 	if err != nil {
 		return fmt.Errorf("write intent: %w", err)
@@ -59,6 +61,7 @@ func (f folder) make(i intent) error {
 	if err := os.WriteFile(f.path(intentFile), text, 0o600); err != nil {
 		return fmt.Errorf("write intent: %w", err)
 	}
+	crash.Point("local.make.intent")
 	if err := os.Mkdir(f.path(workDir), 0o700); err != nil {
 		return fmt.Errorf("make work folder: %w", err)
 	}
@@ -135,9 +138,11 @@ func (f folder) remove() error {
 	} else if err != nil {
 		return fmt.Errorf("remove folder: %w", err)
 	}
+	crash.Point("local.remove.renamed")
 	if err := os.RemoveAll(gone); err != nil {
 		return fmt.Errorf("remove folder: %w", err)
 	}
+	crash.Point("local.removed")
 	return nil
 }
 

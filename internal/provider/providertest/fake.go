@@ -41,7 +41,8 @@ type FakeConfig struct {
 
 // CreateStep scripts one call of Create. The zero step succeeds.
 type CreateStep struct {
-	// Err is what the caller is told, in place of an id.
+	// Err is what the caller is told, in place of an id; gpu.ErrPartial comes
+	// with the id. Set Took and Dead with it.
 	Err error
 	// Took says that the instance comes to exist although Err is set. With an
 	// error that gpu.IsAmbiguous recognises, this is the answer lost on its
@@ -172,7 +173,11 @@ func NewFake(cfg FakeConfig) *Fake {
 		cfg.Now = time.Now
 	}
 	if cfg.Address == nil {
-		cfg.Address = func(label string) string { return "http://" + label + ".invalid:3334" }
+		scheme := "http://"
+		if cfg.Traits.Pinned {
+			scheme = "https://"
+		}
+		cfg.Address = func(label string) string { return scheme + label + ".invalid:3334" }
 	}
 	return &Fake{cfg: cfg, offers: slices.Clone(cfg.Offers)}
 }
@@ -203,7 +208,10 @@ func (f *Fake) offersNow(ctx context.Context) (_ []gpu.Offer, call Call) {
 // Create implements gpu.Provider.
 func (f *Fake) Create(ctx context.Context, req gpu.Request) (string, error) {
 	call, hang := f.create(ctx, req)
-	if err := f.answer(ctx, call, hang); err != nil {
+	switch err := f.answer(ctx, call, hang); {
+	case errors.Is(err, gpu.ErrPartial):
+		return call.ID, err
+	case err != nil:
 		return "", err
 	}
 	return call.ID, nil

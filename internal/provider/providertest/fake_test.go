@@ -26,7 +26,7 @@ func newFake() (*providertest.Fake, *providertest.Clock) {
 	clock := providertest.NewClock(noon)
 	return providertest.NewFake(providertest.FakeConfig{
 		Now:    clock.Now,
-		Traits: gpu.Traits{ListingLag: 90 * time.Second, AbsenceGap: 10 * time.Second},
+		Traits: gpu.Traits{ListingLag: 90 * time.Second, AbsenceGap: 10 * time.Second, Pinned: true},
 		Lag:    80 * time.Second,
 		Linger: 20 * time.Second,
 		Boot:   time.Minute,
@@ -64,6 +64,7 @@ func TestFakeCreateScript(t *testing.T) {
 		"answer lost":         {providertest.CreateStep{Err: lost, Took: true}, true, 1, 1},
 		"answer lost, late":   {providertest.CreateStep{Err: lost, Took: true, Delay: time.Minute}, true, 0, 1},
 		"sent twice":          {providertest.CreateStep{Copies: 1}, false, 2, 2},
+		"partial":             {providertest.CreateStep{Err: gpu.ErrPartial, Took: true, Dead: true}, true, 1, 1},
 		"hangs, request lost": {providertest.CreateStep{Hang: true}, true, 0, 0},
 		"hangs, answer lost":  {providertest.CreateStep{Hang: true, Took: true}, true, 1, 1},
 	}
@@ -75,7 +76,7 @@ func TestFakeCreateScript(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			f.OnCall(func(providertest.Call) { cancel() }) // what ends the wait of Hang
 			id, err := f.Create(ctx, gpu.Request{Label: "a", Offer: offer})
-			if gpu.IsAmbiguous(err) != tt.ambiguous || (err == nil) != (id != "") {
+			if gpu.IsAmbiguous(err) != tt.ambiguous || (err == nil || errors.Is(err, gpu.ErrPartial)) != (id != "") {
 				t.Errorf("Create returned %q, %v; want ambiguous %t", id, err, tt.ambiguous)
 			}
 			if n := f.Exist(); n != tt.exist {

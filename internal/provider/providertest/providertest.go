@@ -212,6 +212,9 @@ func (b *bench) ready(p gpu.Provider, label string) gpu.Instance {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		b.Errorf("address %q is not an http(s) base URL", found[0].Address)
 	}
+	if p.Traits().Pinned && u.Scheme != "https" {
+		b.Errorf("address %q is not https, though the link is pinned", found[0].Address)
+	}
 	return found[0]
 }
 

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package ffmpeg
+
+func deathSignal() int32 { return 0 }
