@@ -58,6 +58,11 @@ dev-orchestrator: build-orchestrator ## Run an orchestrator on localhost:3000 wi
 dev-worker: build-worker ## Run a worker on localhost:3334
 	APP_ENV=development HOST=127.0.0.1 PORT=3334 bin/worker
 
+.PHONY: dev-vast
+dev-vast: build-worker ## Run a simulated Vast.ai on localhost:3399 that rents out worker processes
+	$(BUILD) ./cmd/vastsim
+	bin/vastsim
+
 .PHONY: test
 test: setup ## Run all tests, the long ones too; a missing need fails
 	@scripts/test.sh -timeout $(TEST_TIMEOUT) ./...
