@@ -142,7 +142,9 @@ func (p *Provider) send(req *http.Request, r request) (answer, error) {
 // bring them into a log.
 func (p *Provider) redact(body []byte, more []string) []byte {
 	for _, secret := range slices.Concat(p.secrets, more) {
-		body = bytes.ReplaceAll(body, []byte(secret), []byte("[redacted]"))
+		if len(secret) >= minSecret {
+			body = bytes.ReplaceAll(body, []byte(secret), []byte("[redacted]"))
+		}
 	}
 	return body
 }
