@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"io/fs"
 	"net/url"
@@ -18,6 +19,9 @@ import (
 const (
 	// busyTimeout is how long SQLite waits for another process's lock.
 	busyTimeout = 5 * time.Second
+	// busyGap is the pause before a lock that is not waited for is asked for
+	// again.
+	busyGap = 20 * time.Millisecond
 	// The reader pool. What nobody has used for readerIdle closes, and gives
 	// its cache back: sooner, and a busy server would open one for each request.
 	readers    = 4
@@ -48,7 +52,7 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	}
 	writer.SetMaxOpenConns(1)
 	// The writer first: it is the one that turns a new file to WAL.
-	if err := writer.PingContext(ctx); err != nil {
+	if err := firstConn(ctx, writer); err != nil {
 		return nil, errors.Join(err, writer.Close())
 	}
 	reader, err := openPool(readerDSN(path))
@@ -59,6 +63,25 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	reader.SetMaxIdleConns(readers)
 	reader.SetConnMaxIdleTime(readerIdle)
 	return &DB{dialect: SQLite, writer: writer, reader: reader}, nil
+}
+
+// firstConn opens the first connection. Turning a file to WAL takes a lock that
+// SQLite asks for once and does not wait for, whatever its busy timeout: a
+// process that starts beside another on a new file must ask again.
+func firstConn(ctx context.Context, pool *sql.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
+	defer cancel()
+	for {
+		err := pool.PingContext(ctx)
+		if !isBusy(err) {
+			return err
+		}
+		select {
+		case <-time.After(busyGap):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // createFile makes a new database that only its owner can read: it holds the
