@@ -65,6 +65,7 @@ func TestLaunchedDiesWithItsParent(t *testing.T) {
 	for range 25 { // each is a start of this very program
 		cmd := exec.CommandContext(t.Context(), self, askForDeath)
 		(Tools{Launcher: Self}).bound(cmd, bounds{})
+		cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0") // else the race detector waits a second
 		var out strings.Builder
 		cmd.Stdout = &out
 		if err := runLocked(cmd); err != nil || out.String() != "9" {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -147,11 +148,16 @@ func tryAll(t *testing.T, p *plan, lanes int, build func(*testing.T) *rig) {
 		}
 	})
 	t.Logf("%d deaths tried at %d points; not passed this time: %d %v", p.tried, len(p.known), len(p.missed), p.missed)
-	// What runs beside a job, such as the renewal of a lease, comes when it comes.
-	if p.tried == 0 || len(p.missed) > 1+p.tried/5 {
-		t.Errorf("%d of %d points were not passed", len(p.missed), p.tried)
+	steps := slices.DeleteFunc(slices.Clone(p.missed), beside.MatchString)
+	if p.tried == 0 || len(p.missed) == p.tried || len(steps) > 1+p.tried/5 {
+		t.Errorf("%d of %d points were not passed: %v", len(steps), p.tried, steps)
 	}
 }
+
+// beside matches the points of what runs beside a job by a clock of its own,
+// and so is passed when it is passed: on a busy machine more often while the
+// points are recorded than later.
+var beside = regexp.MustCompile(`/(fleet\.(hold|observe|contact|noteIdle)|queue\.(Heartbeat|Report|Note))\.`)
 
 // record runs each scenario without a kill, and plans the deaths to try.
 func record(t *testing.T, r *rig, scenarios []scenario) *plan {
