@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -137,7 +138,19 @@ func checkURL(field, raw string, fault func(field, format string, args ...any)) 
 		fault(field, "must begin with http:// or https://")
 	case u.Hostname() == "":
 		fault(field, "names no host")
+	case !validPort(u):
+		fault(field, "names a port that is none: use 1 to 65535")
 	}
+}
+
+// validPort reports whether the port of an address, where it names one, can be
+// dialled.
+func validPort(u *url.URL) bool {
+	if u.Port() == "" {
+		return true
+	}
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return err == nil && n > 0
 }
 
 func checkHeaders(field string, h map[string]string, fault func(field, format string, args ...any)) {

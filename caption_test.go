@@ -122,6 +122,8 @@ func TestValidate(t *testing.T) {
 		{"no scheme", video("v/a.mp4"), false, false, "url_video", "http://"},
 		{"no slashes", video("http:v"), false, false, "url_video", "host"},
 		{"no host", video("http:///a"), false, false, "url_video", "host"},
+		{"a port beyond all", video("http://v:99999/a"), false, false, "url_video", "port"},
+		{"port 0", video("http://v:0/a"), false, false, "url_video", "port"},
 		{"a port only", video("http://:80/a"), false, false, "url_video", "host"},
 		{"userinfo only", video("http://user@/a"), false, false, "url_video", "host"},
 		{"a port of letters", video("http://v:x/a"), false, false, "url_video", "not an address"},

@@ -48,6 +48,8 @@ func CheckWebhookURL(raw string) error {
 		return fault("must begin with http:// or https://")
 	case u.Hostname() == "":
 		return fault("names no host")
+	case !validPort(u):
+		return fault("names a port that is none: use 1 to 65535")
 	case strings.Contains(raw, "#"):
 		return fault("ends in a fragment (#…), which is never sent")
 	}

@@ -51,8 +51,10 @@ type Head struct {
 	Size     int64         // of the file, in bytes; 0 where it is not known
 }
 
-// headTimeout bounds the look at a video's head: a few range requests.
-const headTimeout = 10 * time.Second
+// headTimeout bounds the look at a video's head: a few range requests. Who asks
+// to be answered at once waits for it too, so a source that drips is left to
+// the worker.
+const headTimeout = 4 * time.Second
 
 // lookAtVideo reads the head of the video where it can be read cheaply. It
 // refuses what is surely refused later, and otherwise knows nothing rather
