@@ -112,7 +112,7 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 	o.fleet = fleet.New(fleet.Config{
 		DB: o.db, Queue: o.queue, Provider: provider, Identity: identity, Credentials: credentials,
 		Policy: fleet.Policy{
-			MaxGPUs: c.MaxGPUs, IdleTimeout: idle, BootTimeout: c.BootTimeout, Lease: c.Lease, Silence: silence, Traits: provider.Traits(),
+			MaxUpload: int64(c.MaxUpload), MaxGPUs: c.MaxGPUs, IdleTimeout: idle, BootTimeout: c.BootTimeout, Lease: c.Lease, Silence: silence, Traits: provider.Traits(),
 		},
 		Env: c.workerEnv(), HasRoom: func() bool { return hasRoom(ctx, store) }, DestroyAtEnd: c.Shutdown != "keep", Log: log,
 	})
@@ -125,6 +125,7 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 			QueueTTL: c.QueueTTL, ResultTTL: c.ResultTTL, MaxUpload: int64(c.MaxUpload), MaxJobsPerKey: c.MaxJobsPerKey,
 			JobTimer: server.Timer{Fixed: c.JobTimeout, Max: maxRun},
 			Limits:   server.Limits{MaxDuration: maxDuration, MaxPixels: maxPixels},
+			Afford:   o.fleet.Affordable,
 		},
 	}
 	return o, o.listen(ctx, identity, provider)
@@ -229,7 +230,7 @@ func (o *orchestrator) listen(ctx context.Context, identity fleet.Identity, prov
 	o.webhooks = webhook.New(webhook.Config{Queue: o.queue, Fetch: o.fetch, Secrets: secrets, Show: o.api.Show, May: o.fleet.MayDrive, Log: o.log, Now: o.db.Now})
 	o.status = &server.Status{
 		Queue: o.queue, Fleet: o.fleet, Jobs: o.jobs, Provider: provider.Name(), Version: apigpu.Version(), Began: time.Now(), Now: time.Now,
-		Warnings: o.warnings(), More: []prometheus.Collector{o.webhooks.Metrics()},
+		Warnings: o.warnings(), More: []prometheus.Collector{o.webhooks.Metrics(), o.fleet.Metrics()},
 	}
 	o.api.Mux.HandleFunc("GET /health", o.status.Health)
 	if o.cfg.MetricsAddr == "" {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
 // Choice is an offer, and why it stands where it stands.
@@ -13,6 +14,9 @@ type Choice struct {
 	// Cost is what the job is expected to cost there.
 	Cost gpu.USD
 	Why  string
+	// Reserve is the job that the budgets allow to be run there; see
+	// affordable.
+	Reserve queue.Ask
 }
 
 // choose ranks offers, the best first.

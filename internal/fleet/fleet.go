@@ -74,6 +74,7 @@ type Fleet struct {
 	clients   map[string]*client.Client // address and label → client
 	// unrecorded is what the ledger could not be told, by label.
 	unrecorded map[string]unrecorded
+	money      money
 
 	clockSets int // how often the clock was set
 
@@ -83,6 +84,8 @@ type Fleet struct {
 	}
 
 	contacts sync.WaitGroup
+
+	ungated bool // for tests: no budget refuses anything
 }
 
 type offers struct {

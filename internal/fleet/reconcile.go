@@ -36,6 +36,7 @@ const (
 // to, and gives the fleet lease back. A create call under way is waited for.
 func (f *Fleet) Run(ctx context.Context) error {
 	f.contacts.Go(func() { f.tend(ctx) })
+	f.contacts.Go(func() { f.tendBills(ctx) })
 	f.reconcile(ctx)
 	f.contacts.Wait()
 	ctx = context.WithoutCancel(ctx)
@@ -163,7 +164,7 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 		}
 		return now.Add(tickLive), err
 	}
-	err = f.observe(ctx)
+	err = errors.Join(f.observe(ctx), f.settle(ctx))
 	rows, readErr := f.live(ctx)
 	if readErr != nil {
 		return now.Add(tickLive), errors.Join(err, readErr)
@@ -293,6 +294,9 @@ func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error)
 	if w.FailedBoots, w.LastFailure, err = f.failedBoots(ctx); err != nil {
 		return World{}, err
 	}
+	if err := f.budgets(ctx, &w); err != nil {
+		return World{}, err
+	}
 	now := f.cfg.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -329,7 +333,10 @@ func (f *Fleet) noteIdle(ctx context.Context, rows []Instance, busy map[string]i
 			continue
 		}
 		rows[i].IdleSince = next
-		_, updateErr := f.update(ctx, in.Label, func(row *Instance) bool { row.IdleSince = next; return true })
+		_, updateErr := f.updateIf(ctx, in.Label, func(tx *sql.Tx, row *Instance) (bool, error) {
+			row.IdleSince = next
+			return true, f.unload(ctx, tx, row)
+		})
 		f.keepIdle(in.Label, next, updateErr != nil)
 		err = errors.Join(err, updateErr)
 	}
@@ -371,6 +378,9 @@ func (f *Fleet) explain(ctx context.Context, w World) error {
 func waitingFor(w World, refused map[string]*apigpu.Error) string {
 	if w.NoRoom {
 		return "the storage of the server is full"
+	}
+	for _, s := range w.Stops {
+		return s.Reason
 	}
 	trouble := ""
 	for _, in := range w.Instances {

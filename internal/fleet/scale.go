@@ -31,7 +31,11 @@ func scaleUp(p Policy, w World, now time.Time) ([]Action, time.Time) {
 	if len(w.Offers) == 0 {
 		return nil, w.OffersAt.Add(offersFresh)
 	}
-	return []Action{{Kind: Rent, Offers: choose(w.Offers), Reason: "a job waits"}}, time.Time{}
+	ranked, refusal := affordable(p, w, choose(w.Offers), now)
+	if refusal != nil {
+		return nil, refusal.Until
+	}
+	return []Action{{Kind: Rent, Offers: ranked, Reason: "a job waits"}}, time.Time{}
 }
 
 // backoff is the pause after n boots in a row that came to nothing: 1 s,
