@@ -31,6 +31,7 @@ func TestPostgres(t *testing.T) {
 		"Life": TestLife, "IdleLosesToClaim": TestIdleLosesToClaim, "ObserveKeepsAnswers": TestObserveKeepsAnswers, "Strays": TestStrays,
 		"Standby": TestStandby, "Epoch": TestEpochOutlivesTheDatabase, "LoadIdentity": TestLoadIdentity, "Run": TestRun,
 		"ClockIsSet": TestClockIsSet, "LostUpdates": TestLostUpdates, "LeaseIsKept": TestLeaseIsKeptWhileWriting,
+		"CostOfAJob": TestCostOfAJob, "ClaimsShareABudget": TestClaimsShareABudget,
 	} {
 		t.Run(name, test)
 	}
@@ -41,6 +42,8 @@ func TestPostgres(t *testing.T) {
 		"IncompleteListings": TestIncompleteListings, "OtherProvider": TestOtherProvider, "Permanent": TestPermanent,
 		"PermanentAfterRestart": TestPermanentAfterRestart, "Crash": TestCrash, "DestroyAtEnd": TestDestroyAtEnd, "RunTends": TestRunTends,
 		"Away": TestAway, "AwayBeyondLease": TestAwayBeyondLease, "Restored": TestRestored,
+		"CostOfNoJob": TestCostOfNoJob, "CostOfTwoAttempts": TestCostOfTwoAttempts, "DayBudget": TestDayBudget, "Midnight": TestMidnight,
+		"BudgetEndsIdle": TestBudgetEndsIdle, "JobBudget": TestJobBudget, "Free": TestFree, "CrashWithMoney": TestCrashWithMoney,
 	} {
 		t.Run(name, func(t *testing.T) { need.Long(t); test(t) })
 	}

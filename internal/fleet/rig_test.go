@@ -119,6 +119,7 @@ type rig struct {
 	db      *db.DB
 	queue   *queue.Queue
 	config  Config
+	big     string // a job that costs too much
 	*process
 }
 
