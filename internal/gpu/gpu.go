@@ -57,6 +57,9 @@ type Instance struct {
 	// Running is false for a machine that is listed and does not work:
 	// exited, crashed, stopped. It may cost money all the same.
 	Running bool
+	// Started tells that its container runs: from then on its GPU is paid for.
+	// Not that a worker answers in it.
+	Started bool
 	// Status is the provider's own word for its state, for people.
 	Status string
 	// Fault is why it does not work, where its provider says so.
