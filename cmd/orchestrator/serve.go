@@ -305,7 +305,7 @@ func (o *orchestrator) found() []string {
 		return nil
 	}
 	if w := o.image.Warning(); w != "" {
-		return []string{w}
+		return []string{w + " (VAST_WORKER_IMAGE, VAST_IMAGE_LOGIN; VAST_IMAGE_CHECK=false rents without asking)"}
 	}
 	return nil
 }
