@@ -118,7 +118,7 @@ func shiftInstances(ctx context.Context, tx *sql.Tx, by time.Duration, now time.
 		set += fmt.Sprintf(`, %[1]s = CASE WHEN %[1]s = 0 THEN 0 ELSE %[1]s + $1 END`, column)
 	}
 	_, err := tx.ExecContext(ctx, `UPDATE instances SET `+set+` WHERE state <> '`+string(gpu.Gone)+`' OR state_since > $2`,
-		by.Milliseconds(), millis(now.Add(-by-10*maxBackoff)))
+		by.Milliseconds(), millis(now.Add(-by-10*breakMost)))
 	if err != nil {
 		return fmt.Errorf("move deadlines of instances: %w", err)
 	}

@@ -42,6 +42,14 @@ type Config struct {
 	// HasRoom reports whether another result could be kept: while it cannot,
 	// nothing is rented for the jobs that wait. Optional.
 	HasRoom func() bool
+	// Image returns the name by which workers' image is pulled now, and whether
+	// it is one by digest; gpu.ErrNoImage where its registry says that there is
+	// none. It must answer promptly, with what it knows. Nil where the provider
+	// knows the image itself.
+	Image func(ctx context.Context) (ref string, pinned bool, err error)
+	// CheckImage is Image, but asks the registry now: a machine was told that
+	// the image cannot be pulled. Nil for Image.
+	CheckImage func(ctx context.Context) (ref string, pinned bool, err error)
 	// DestroyAtEnd ends every instance of ours when Run ends.
 	DestroyAtEnd bool
 	Log          *slog.Logger
@@ -75,7 +83,8 @@ type Fleet struct {
 	// unrecorded is what the ledger could not be told, by label.
 	unrecorded map[string]unrecorded
 	speedsKept speedsKept
-	told       note // what the waiting jobs were told last
+	told       note               // what the waiting jobs were told last
+	stops      map[string]stopped // by code
 
 	clockSets int // how often the clock was set
 
@@ -118,7 +127,7 @@ func New(cfg Config) *Fleet {
 		cfg: cfg, holder: newHolder(cfg.Queue.Process()), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		exited: map[string]bool{}, strays: map[string]stray{}, calling: map[string]bool{},
 		asked: map[string]time.Time{}, refused: map[string]*apigpu.Error{}, clients: map[string]*client.Client{},
-		unrecorded: map[string]unrecorded{},
+		unrecorded: map[string]unrecorded{}, stops: map[string]stopped{},
 	}
 }
 

@@ -418,5 +418,5 @@ func TestExplains(t *testing.T) {
 	told("no worker is on offer; looking again")
 	r.fake.SetOffers(cheap)
 	r.pass(offersFresh+15*time.Second, 5*time.Second)
-	told("a worker is starting: machine at $0.10 an hour, rented at 12:00 UTC, expected at 12:01 UTC")
+	told("a worker is starting: machine at $0.10 an hour, rented at 12:00 UTC, expected at 12:02 UTC")
 }

@@ -92,8 +92,8 @@ func waitingFor(p Policy, w World, refused map[string]*apigpu.Error, now time.Ti
 func atWork(p Policy, w World, works []Instance, now time.Time) note {
 	first := slices.Min(w.slots(works, now))
 	if first == 0 {
-		for _, s := range w.Stops { // it may keep jobs from machines too
-			return stopped(s)
+		if stops := holding(w.Stops, now); len(stops) > 0 { // they may keep jobs from machines too
+			return notRented(stops[0])
 		}
 		return note{why: "a worker is about to take the next job"}
 	}
@@ -128,35 +128,47 @@ func startingNote(p Policy, w World, starts []Instance, now time.Time) note {
 
 // nothingThere is the note where nothing works or starts: what is in the way.
 func nothingThere(p Policy, w World, now time.Time) note {
-	if w.Waiting == 0 {
-		w.Waiting = 1
-	}
-	switch {
-	case p.NoRent != "":
-		return stopped(Stop{Reason: p.NoRent})
-	case len(w.Stops) > 0:
-		return stopped(w.Stops[0])
-	case w.Blind:
-		return note{why: "the provider of the workers does not answer"}
-	case len(w.Instances)+w.Extra >= p.MaxGPUs && !p.Traits.Permanent:
+	if len(w.Instances)+w.Extra >= p.MaxGPUs && p.NoRent == "" {
 		return note{why: "earlier workers are ending, and no further one is allowed beside them"}
 	}
-	v := grow(p, w, nil, now)
-	switch {
-	case w.FailedBoots > 0:
-		return note{why: fmt.Sprintf("the last %d workers did not start; trying again", w.FailedBoots)}
-	case now.Before(w.UnusedAt.Add(pauseUnused(w.Unused))):
-		return note{why: "a worker was there and could be given no job", until: v.due, lead: "the next is tried at"}
-	case v.found != nil && len(v.found.Ranked) == 0 && v.found.Found > 0:
-		return note{why: fmt.Sprintf("none of the %d workers on offer will do; looking again", v.found.Found)}
-	case v.found != nil && v.found.Found == 0:
+	why, due := full(p, w, now)
+	if w.FailedBoots > 0 && len(holding(w.Stops, now)) == 0 && p.NoRent == "" {
+		// The pauses are short at first, and the jobs are not told of each.
+		n := note{why: fmt.Sprintf("the last %d workers did not start", w.FailedBoots)}
+		if due.Sub(now) < time.Minute {
+			n.why += "; trying again"
+			return n
+		}
+		n.until, n.lead = due, "tried again at"
+		return n
+	}
+	if why != "" {
+		return notRented(Stop{Reason: why, Until: due})
+	}
+	if w.Waiting == 0 || w.OffersAt.IsZero() || now.Sub(w.OffersAt) > offersFresh {
+		return note{why: "a worker is being looked for"}
+	}
+	switch m := choose(w, w.backlog()[0], now); {
+	case m.Found == 0:
 		return note{why: "no worker is on offer; looking again"}
+	case len(m.Ranked) == 0:
+		return note{why: fmt.Sprintf("none of the %d workers on offer will do; looking again", m.Found)}
 	}
 	return note{why: "a worker is being looked for"}
 }
 
-// stopped is the note where nothing may be rented.
-func stopped(s Stop) note {
+// holding are the stops that hold now.
+func holding(stops []Stop, now time.Time) (out []Stop) {
+	for _, s := range stops {
+		if s.Until.IsZero() || s.Until.After(now) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// notRented is the note where nothing may be rented.
+func notRented(s Stop) note {
 	n := note{why: "no worker is rented: " + s.Reason}
 	if !s.Until.IsZero() {
 		n.until, n.lead = s.Until, "tried again at"

@@ -16,8 +16,14 @@ type Policy struct {
 	// MaxWait is how long a job may be expected to wait for a machine before
 	// another is rented for it.
 	MaxWait time.Duration
-	// MaxBoots is how many machines may boot at once.
+	// MaxBoots is how many machines may boot at once; 0 is as many as MaxGPUs.
 	MaxBoots int
+	// MaxPrice is the most that an hour of a machine may cost, and 0 is no
+	// bound: one that turns out dearer is not kept.
+	MaxPrice gpu.USD
+	// RequireGPU: a rented machine whose worker cannot encode on a GPU is not
+	// fit.
+	RequireGPU bool
 	// NoRent says why nothing is rented, whatever waits; empty for no reason.
 	NoRent string
 	Budget Budget
@@ -31,7 +37,6 @@ type Policy struct {
 const (
 	retryDestroy = 3 * time.Second
 	offersFresh  = 30 * time.Second
-	maxBackoff   = time.Minute
 	// settleIn is one full round of contact: before it has passed since we
 	// began to act, no boot is judged too slow.
 	settleIn = 30 * time.Second
@@ -76,6 +81,15 @@ type World struct {
 	// ready; LastFailure is when the last of them did.
 	FailedBoots int
 	LastFailure time.Time
+	// Created is when instances were asked for lately, oldest first.
+	Created []time.Time
+	// PausedUntil is when the provider may be asked for another instance, and
+	// PausedWhy is why not before: it said so, or its API fails.
+	PausedUntil time.Time
+	PausedWhy   string
+	// Probing is set while something that stopped renting is tried again, and
+	// is not known to be over: by one instance at a time.
+	Probing bool
 	// Since is when this process began to act, or to act again: silence before
 	// it was our own.
 	Since time.Time

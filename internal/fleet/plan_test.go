@@ -76,8 +76,8 @@ func TestPlan(t *testing.T) {
 			w.Instances = []Instance{{Label: "a", State: gpu.Destroying, EndAskedAt: noon}}
 		}), rent, in(3 * time.Second)},
 		{"after a failed boot there is a pause", after(market, func(w *World) { w.FailedBoots, w.LastFailure = 3, ago(time.Second) }),
-			nil, in(3 * time.Second)},
-		{"and then another try", after(market, func(w *World) { w.FailedBoots, w.LastFailure = 3, ago(4*time.Second) }), rent, hour},
+			nil, in(29 * time.Second)},
+		{"and then another try", after(market, func(w *World) { w.FailedBoots, w.LastFailure = 3, ago(30*time.Second) }), rent, hour},
 		{"nothing is rented blindly", after(market, func(w *World) { w.Blind = true }), nil, hour},
 		{"a slow boot ends", World{Instances: []Instance{with(booting("a"), func(i *Instance) { i.Deadline = noon })}},
 			end("a", "not ready within 1m0s"), hour},
@@ -225,13 +225,13 @@ func checkPlan(t *testing.T, w World) {
 
 func TestBackoff(t *testing.T) {
 	t.Parallel()
-	want := []time.Duration{0, 1, 2, 4, 8, 16, 32, 60, 60}
+	want := []time.Duration{0, 1, 2, 30, 60, 120, 240, 480, 600, 600}
 	for n, seconds := range want {
 		if got := backoff(n); got != seconds*time.Second {
 			t.Errorf("after %d failures %s, want %s", n, got, seconds*time.Second)
 		}
 	}
-	if got := backoff(1 << 40); got != maxBackoff {
+	if got := backoff(1 << 40); got != breakMost {
 		t.Errorf("after very many %s", got)
 	}
 }

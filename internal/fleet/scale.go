@@ -33,8 +33,6 @@ type verdict struct {
 	actions []Action
 	due     time.Time // when that may change by itself; zero where it does not
 	why     string    // for the operator
-	// found is what was on offer, where that was looked at.
-	found *market
 }
 
 // grow decides whether another machine is rented: at most one at a time.
@@ -47,8 +45,6 @@ func grow(p Policy, w World, staying []Instance, now time.Time) verdict {
 		return verdict{why: "no job waits"}
 	case p.Traits.Permanent:
 		return verdict{why: "the workers are those that are configured"}
-	case w.Blind:
-		return verdict{why: "the provider does not say what exists"}
 	}
 	want := wanted(p, w, staying, now)
 	if want.job == nil {
@@ -63,22 +59,22 @@ func grow(p Policy, w World, staying []Instance, now time.Time) verdict {
 	m := choose(w, *want.job, now)
 	if len(m.Ranked) == 0 {
 		why := fmt.Sprintf("%s, but none of %d offers will do%s", want.why, m.Found, m.without())
-		return verdict{why: why, due: w.OffersAt.Add(offersFresh), found: &m}
+		return verdict{why: why, due: w.OffersAt.Add(offersFresh)}
 	}
 	return verdict{
 		actions: []Action{{Kind: Rent, Offers: m.Ranked, Reason: want.why}},
-		why:     want.why + ": " + m.Ranked[0].Why, found: &m,
+		why:     want.why + ": " + m.Ranked[0].Why,
 	}
 }
 
 // full says what forbids another machine that is wanted, and when that may
 // change; nothing where it is allowed.
 func full(p Policy, w World, now time.Time) (why string, due time.Time) {
+	if p.NoRent != "" {
+		return p.NoRent, due
+	}
 	if n := len(w.Instances) + w.Extra; n >= p.MaxGPUs { // those that end still cost money, and count
 		return fmt.Sprintf("MAX_GPUS is %d and %d exist", p.MaxGPUs, n), due
-	}
-	if n := starting(w.Instances, now); p.MaxBoots > 0 && n >= p.MaxBoots {
-		return fmt.Sprintf("%d start already", n), due
 	}
 	if ok, why, due := mayCreate(p, w, now); !ok {
 		return why, due
@@ -87,16 +83,6 @@ func full(p Policy, w World, now time.Time) (why string, due time.Time) {
 		return "the last machines stood idle while jobs waited", due
 	}
 	return "", due
-}
-
-// starting counts the instances that are not ready and may still be.
-func starting(all []Instance, now time.Time) (n int) {
-	for _, in := range all {
-		if in.State != gpu.Ready && in.capacity(now) {
-			n++
-		}
-	}
-	return n
 }
 
 // want is the job that another machine would be for, or nil; and why.
@@ -234,15 +220,6 @@ func about(d time.Duration) time.Duration {
 		return d.Round(time.Minute)
 	}
 	return d.Round(time.Second)
-}
-
-// backoff is the pause after n boots in a row that came to nothing: 1 s,
-// doubling, at most a minute.
-func backoff(n int) time.Duration {
-	if n <= 0 {
-		return 0
-	}
-	return min(maxBackoff, time.Second<<min(n-1, 6))
 }
 
 // pauseUnused is the pause after n machines in a row that no waiting job was
