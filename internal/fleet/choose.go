@@ -81,8 +81,8 @@ func priced(o gpu.Offer, job Work, boot, work time.Duration, fails float64) Choi
 		cost = gpu.USD(min(float64(whole)/(1-fails), math.MaxInt64/2))
 	}
 	why := fmt.Sprintf("%s: %s for this job (boot %s, work %s, traffic %s", nameOf(o), cents(cost), cents(parts[0]), cents(parts[1]), cents(parts[2]))
-	if fails > 0 {
-		why += fmt.Sprintf(", %.0f %% may fail", 100*fails)
+	if fails >= 0.005 {
+		why += fmt.Sprintf(", %.0f %% of such fail", 100*fails)
 	}
 	return Choice{Offer: o, Cost: cost, Why: why + ")"}
 }
@@ -103,7 +103,7 @@ func (m market) without() string {
 		out = append(out, fmt.Sprintf("%d blocked", m.Blocked))
 	}
 	if m.Short > 0 {
-		out = append(out, fmt.Sprintf("%d end too soon", m.Short))
+		out = append(out, fmt.Sprintf("%d too short", m.Short))
 	}
 	if len(out) == 0 {
 		return ""

@@ -145,7 +145,7 @@ func nothingThere(p Policy, w World, now time.Time) note {
 	if why != "" {
 		return notRented(Stop{Reason: why, Until: due})
 	}
-	if w.Waiting == 0 || w.OffersAt.IsZero() || now.Sub(w.OffersAt) > offersFresh {
+	if w.Waiting == 0 || w.OffersAt.IsZero() {
 		return note{why: "a worker is being looked for"}
 	}
 	switch m := choose(w, w.backlog()[0], now); {

@@ -100,7 +100,7 @@ func wanted(p Policy, w World, staying []Instance, now time.Time) want {
 	if len(staying) == 0 {
 		return want{&backlog[0], waits(jobs)}
 	}
-	if p.MaxWait <= 0 {
+	if p.MaxWait <= 0 || p.Traits.Free { // free ones share one machine, which another makes no faster
 		return want{why: waits(jobs) + " for a machine that is there"}
 	}
 	slots := w.slots(staying, now)
