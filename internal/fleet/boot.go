@@ -75,7 +75,7 @@ func endBoot(p Policy, w World, in Instance, now time.Time) (a Action, due time.
 
 // hopeless is the end of an instance for which no waiting is of use.
 func hopeless(p Policy, w World, in Instance) Action {
-	price, over := overpriced(p, in)
+	price, _ := overpriced(p, in)
 	switch {
 	case in.Fault == gpu.FaultImage:
 		return Action{Reason: "it cannot start the image: " + in.Message, Blame: BlameImage}
@@ -83,7 +83,7 @@ func hopeless(p Policy, w World, in Instance) Action {
 		return Action{Reason: "its machine cannot start it: " + in.Message, Blame: BlameMachine}
 	case w.Exited[in.Label]:
 		return Action{Reason: "its worker ended", Blame: BlameMachine}
-	case over:
+	case price != "":
 		return Action{Reason: price, Blame: BlameMachine}
 	case in.older():
 		return Action{Reason: otherVersion(in.Worker.API), Blame: BlameOperator}
@@ -155,18 +155,18 @@ func (h Hosts) patience() (d time.Duration, ok bool) {
 	return max(learnedTimes*mean, learnedLeast).Round(time.Second), true
 }
 
-// overpriced reports whether an instance costs more than it was rented for, or
-// more than it may. A provider that computes the price of the disk by another
-// length of the month is within the rounding.
-func overpriced(p Policy, in Instance) (reason string, over bool) {
+// overpriced says how an instance costs more than it was rented for, or nothing;
+// and whether that is more than any may cost. A provider that computes the price
+// of the disk by another length of the month is within the rounding.
+func overpriced(p Policy, in Instance) (reason string, forbidden bool) {
 	rounding := max(in.HourlyUSD/50, gpu.Dollar/500)
 	switch {
-	case in.ListedUSD == 0:
+	case in.ListedUSD <= in.HourlyUSD+gpu.Dollar/1e6:
 		return "", false
-	case p.MaxPrice > 0 && in.ListedUSD > p.MaxPrice && in.ListedUSD > in.HourlyUSD:
+	case p.MaxPrice > 0 && in.ListedUSD > p.MaxPrice+gpu.Dollar/1e6:
 		return fmt.Sprintf("it costs %s an hour: at most %s is allowed", in.ListedUSD, p.MaxPrice), true
 	case in.HourlyUSD > 0 && in.ListedUSD > in.HourlyUSD+rounding:
-		return fmt.Sprintf("it costs %s an hour: it was offered for %s", in.ListedUSD, in.HourlyUSD), true
+		return fmt.Sprintf("it costs %s an hour: it was offered for %s", in.ListedUSD, in.HourlyUSD), false
 	}
 	return "", false
 }

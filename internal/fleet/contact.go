@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/api-gpu/api-gpu"
@@ -141,8 +142,10 @@ func answered(row Instance, reply apigpu.LeaseReply, p Policy, now time.Time) In
 // earlier process rented says nothing of that.
 func (f *Fleet) wrongVersion(ctx context.Context, in Instance, worker apigpu.WorkerInfo) {
 	if f.rentedByUs(in) {
-		f.stop(ctx, stopVersion, stopHold, "the workers' image holds version %s: %s. Set VAST_WORKER_IMAGE to the image of this release",
-			worker.Version, otherVersion(worker.API))
+		f.stop(ctx, stopped{Stop: Stop{
+			Code: stopVersion, Reason: "the image of the workers is that of another version of this program",
+			Detail: fmt.Sprintf("its version is %q, and %s: set VAST_WORKER_IMAGE to the image of this release", worker.Version, otherVersion(worker.API)),
+		}}, stopHold)
 	}
 }
 
@@ -163,8 +166,11 @@ func (f *Fleet) tell(ctx context.Context, in Instance, cause error) {
 	}
 	f.cfg.Log.WarnContext(ctx, "worker refuses us", "instance", in.Label, "error", cause)
 	if apigpu.CodeOf(cause) == apigpu.AddressNotAllowed && f.rentedByUs(in) {
-		f.stop(ctx, stopEgress, stopHold, "the worker of a new machine does not answer this server: %s EGRESS_IPS allows %s: set it to the addresses from which this server reaches the internet, or leave it empty",
-			apigpu.AsError(cause).Message, f.cfg.Env["ALLOWED_IPS"])
+		f.stop(ctx, stopped{Stop: Stop{
+			Code: stopEgress, Reason: "a new worker does not answer the address from which this server reaches it",
+			Detail: fmt.Sprintf("its answer: %s EGRESS_IPS allows %s: set it to the addresses from which this server reaches the internet, or to nothing",
+				apigpu.AsError(cause).Message, f.cfg.Env["ALLOWED_IPS"]),
+		}}, stopHold)
 	}
 }
 

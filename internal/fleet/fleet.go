@@ -39,17 +39,17 @@ type Config struct {
 	Credentials *link.Credentials
 	// Env is given to every instance on top of its credentials. Optional.
 	Env map[string]string
+	// Image returns the name by which to pull the workers' image, and whether
+	// that is by digest. Its error means that there is surely no such image, or
+	// that nobody may pull it: then nothing is rented. It must not wait long.
+	// nil leaves the image to the provider.
+	Image func(ctx context.Context) (name string, pinned bool, err error)
+	// CheckImage is Image, but asks the registry now: for when a machine could
+	// not pull it. nil stands for Image.
+	CheckImage func(ctx context.Context) (name string, pinned bool, err error)
 	// HasRoom reports whether another result could be kept: while it cannot,
 	// nothing is rented for the jobs that wait. Optional.
 	HasRoom func() bool
-	// Image returns the name by which workers' image is pulled now, and whether
-	// it is one by digest; gpu.ErrNoImage where its registry says that there is
-	// none. It must answer promptly, with what it knows. Nil where the provider
-	// knows the image itself.
-	Image func(ctx context.Context) (ref string, pinned bool, err error)
-	// CheckImage is Image, but asks the registry now: a machine was told that
-	// the image cannot be pulled. Nil for Image.
-	CheckImage func(ctx context.Context) (ref string, pinned bool, err error)
 	// DestroyAtEnd ends every instance of ours when Run ends.
 	DestroyAtEnd bool
 	Log          *slog.Logger

@@ -27,9 +27,17 @@ func (f *Fleet) image(ctx context.Context) (ref string, ok bool) {
 		return "", true
 	}
 	ref, _, err := f.cfg.Image(ctx)
-	if errors.Is(err, gpu.ErrNoImage) {
-		f.noImage(ctx, err)
+	if err != nil {
+		if ctx.Err() == nil {
+			f.noImage(ctx, err)
+		}
 		return "", false
+	}
+	f.mu.Lock()
+	missed := f.stops[stopImage].steady
+	f.mu.Unlock()
+	if missed {
+		f.unstop(ctx, stopImage)
 	}
 	return ref, true
 }
@@ -37,7 +45,10 @@ func (f *Fleet) image(ctx context.Context) (ref string, ok bool) {
 // noImage stops renting: the registry says itself that there is no such image.
 // That is asked again before each create, so the stop never grows.
 func (f *Fleet) noImage(ctx context.Context, err error) {
-	f.stopFor(ctx, stopped{Stop: Stop{Code: stopImage, Reason: fmt.Sprintf("the workers' image cannot be had: push it, or mend VAST_WORKER_IMAGE or VAST_IMAGE_LOGIN (%s)", err)}, steady: true}, imageHold)
+	f.stop(ctx, stopped{steady: true, Stop: Stop{
+		Code: stopImage, Reason: "the registry does not have the image of the workers, or not for us",
+		Detail: fmt.Sprintf("%s: push it, or mend VAST_WORKER_IMAGE or VAST_IMAGE_LOGIN", err),
+	}}, imageHold)
 }
 
 // judgeImage says on whom it is that a machine could not pull our image. What
@@ -50,9 +61,9 @@ func (f *Fleet) judgeImage(ctx context.Context, label string) Blame {
 	}
 	if check != nil {
 		call, cancel := context.WithTimeout(ctx, imageCheck)
+		defer cancel()
 		_, _, err := check(call)
-		cancel()
-		if errors.Is(err, gpu.ErrNoImage) {
+		if err != nil && (call.Err() == nil || errors.Is(err, gpu.ErrNoImage)) {
 			f.noImage(ctx, err)
 			return BlameImage
 		}
@@ -68,7 +79,10 @@ func (f *Fleet) judgeImage(ctx context.Context, label string) Blame {
 	if !others {
 		return BlameMachine
 	}
-	f.stop(ctx, stopImage, stopHold, "machines of two owners cannot start the workers' image, lastly: %s", in.Message)
+	f.stop(ctx, stopped{Stop: Stop{
+		Code: stopImage, Reason: "machines of two owners could not start the image of the workers",
+		Detail: "lastly: " + in.Message,
+	}}, stopHold)
 	return BlameImage
 }
 

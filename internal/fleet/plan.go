@@ -187,10 +187,10 @@ func endReady(p Policy, w World, in Instance, now time.Time) (a Action, due time
 	if silent := now.Sub(heard); silent >= p.Silence && !w.Blind {
 		return endSilent(w, in, silent), due
 	}
-	switch price, over := overpriced(p, in); {
-	case over && p.MaxPrice > 0 && in.ListedUSD > p.MaxPrice:
+	switch price, forbidden := overpriced(p, in); {
+	case forbidden:
 		return Action{Reason: price, Blame: BlameMachine}, due
-	case over && !busy:
+	case price != "" && !busy:
 		return Action{Reason: price, Blame: BlameMachine, IfIdle: true}, due
 	case in.older() && !busy:
 		return Action{Reason: otherVersion(in.Worker.API), IfIdle: true}, due

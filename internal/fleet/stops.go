@@ -50,12 +50,6 @@ func (f *Fleet) stopsNow() []Stop {
 	return all
 }
 
-// stop rents nothing for a while: first for hold, and twice as long each time
-// that it was tried again in vain, up to stopMost. It is said aloud each time.
-func (f *Fleet) stop(ctx context.Context, code string, hold time.Duration, format string, args ...any) {
-	f.stopFor(ctx, stopped{Stop: Stop{Code: code, Reason: fmt.Sprintf(format, args...)}}, hold)
-}
-
 // stopHold is the first time until a stop that only the operator can end is
 // tried again all the same: they may have mended what is not ours to see.
 const stopHold = 10 * time.Minute
@@ -64,7 +58,9 @@ const stopHold = 10 * time.Minute
 // restarts, as a rule, and that forgets it all.
 const stopMost = time.Hour
 
-func (f *Fleet) stopFor(ctx context.Context, s stopped, hold time.Duration) {
+// stop rents nothing for a while: first for hold, and twice as long each time
+// that it was tried again in vain, up to stopMost. It is said aloud each time.
+func (f *Fleet) stop(ctx context.Context, s stopped, hold time.Duration) {
 	now := f.cfg.Now()
 	f.mu.Lock()
 	before, known := f.stops[s.Code]
@@ -81,7 +77,7 @@ func (f *Fleet) stopFor(ctx context.Context, s stopped, hold time.Duration) {
 	if known && (s.listing || s.steady) {
 		return
 	}
-	f.cfg.Log.WarnContext(ctx, "renting stops", "code", s.Code, "reason", s.Reason, "until", s.Until)
+	f.cfg.Log.WarnContext(ctx, "renting stops", "code", s.Code, "reason", s.Reason, "detail", s.Detail, "until", s.Until)
 }
 
 // unstop forgets stops: what they are about works.
@@ -144,18 +140,21 @@ func (f *Fleet) heed(ctx context.Context, k Kind, err error) error {
 	}
 	switch {
 	case errors.Is(err, gpu.ErrFunds):
-		f.stop(ctx, stopFunds, fundsHold, "the provider refuses for want of money: add credit to the account, or ask it for a higher limit (%s)", err)
+		f.stop(ctx, stopped{Stop: Stop{
+			Code: stopFunds, Reason: "the account at the provider may not spend more",
+			Detail: fmt.Sprintf("%s: add credit, or ask for a higher limit", err),
+		}}, fundsHold)
 		return nil
 	case errors.Is(err, gpu.ErrAuth):
-		f.stop(ctx, stopAuth, fundsHold, "the provider does not accept the key: make a new one and set it (%s)", err)
+		f.stop(ctx, badKey(err), fundsHold)
 		return nil
 	case errors.Is(err, gpu.ErrNoImage):
 		f.noImage(ctx, err)
 		return nil
 	case errors.Is(err, gpu.ErrOfferGone), errors.Is(err, gpu.ErrNoCapacity):
 		return nil
-	case ctx.Err() != nil:
-		return err // we stop
+	case errors.Is(err, gpu.ErrPartial), ctx.Err() != nil:
+		return err // it is the machine, or we stop
 	}
 	f.mu.Lock()
 	f.pause.failures[k]++
@@ -167,6 +166,13 @@ func (f *Fleet) heed(ctx context.Context, k Kind, err error) error {
 
 // fundsHold is until what the account lacks is looked for again.
 const fundsHold = 5 * time.Minute
+
+func badKey(err error) stopped {
+	return stopped{Stop: Stop{
+		Code: stopAuth, Reason: "the provider does not accept the key of this server",
+		Detail: fmt.Sprintf("%s: make a key that may search, create, list and destroy, and set it", err),
+	}}
+}
 
 func (f *Fleet) pauseFor(d time.Duration, why string) {
 	until := f.cfg.Now().Add(d)
@@ -181,9 +187,9 @@ func (f *Fleet) pauseFor(d time.Duration, why string) {
 // not accepted, and the first that shows that it is again.
 func (f *Fleet) listed(ctx context.Context, err error) {
 	if errors.Is(err, gpu.ErrAuth) {
-		s := stopped{Stop: Stop{Code: stopAuth}, listing: true}
-		s.Reason = fmt.Sprintf("the provider does not accept the key: make a new one and set it (%s)", err)
-		f.stopFor(ctx, s, fundsHold)
+		s := badKey(err)
+		s.listing = true
+		f.stop(ctx, s, fundsHold)
 		return
 	}
 	f.mu.Lock()
