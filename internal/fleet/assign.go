@@ -56,7 +56,7 @@ func freeSlots(instances []Instance, running []queue.Job) []Slot {
 	}
 	var free []Slot
 	for _, in := range instances {
-		if in.State != gpu.Ready {
+		if in.State != gpu.Ready || in.older() {
 			continue
 		}
 		price[in.Label] = in.HourlyUSD

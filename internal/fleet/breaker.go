@@ -11,8 +11,11 @@ import (
 type Stop struct {
 	// Code is stable: egress_ip_mismatch, image, funds, auth, api_version,
 	// budget.
-	Code   string
-	Reason string // for people
+	Code string
+	// Reason is for everybody, those who wait for a job too.
+	Reason string
+	// Detail is for the operator: what was seen, and what to do.
+	Detail string
 	// Until is when it is tried again; zero where only the operator can help.
 	Until time.Time
 }

@@ -66,7 +66,9 @@ func TestWaitingFor(t *testing.T) {
 			w.Left = map[string][]time.Duration{"a": {2 * time.Minute}, "b": {time.Minute}}
 		}), "all 2 workers are busy with earlier jobs, the next is expected to start at 12:01 UTC"},
 		{p, ask(func(w *World) { w.Instances = []Instance{ready("a")} }), "a worker is about to take the next job"},
-		{p, ask(func(w *World) { w.Instances, w.Stops = []Instance{ready("a")}, []Stop{{Reason: "today's budget is spent"}} }), "no worker is rented: today's budget is spent"},
+		{p, ask(func(w *World) {
+			w.Instances, w.Stops = []Instance{ready("a")}, []Stop{{Reason: "today's budget is spent"}}
+		}), "no worker is rented: today's budget is spent"},
 	} {
 		refused := map[string]*apigpu.Error{"proud": apigpu.E(apigpu.InvalidSession, nil, "no")}
 		if got := waitingFor(c.policy, c.world, refused, noon); got.String() != c.want {

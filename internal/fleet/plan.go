@@ -96,6 +96,9 @@ type World struct {
 	// Reachable is when the provider's API began to answer, or to answer
 	// again: silence before it may have been our network's.
 	Reachable time.Time
+	// Refused are the workers that answer and do not take us for their
+	// orchestrator, by label.
+	Refused map[string]Refusal
 	// Blind means that the last listing failed: nothing is rented, and nobody
 	// is called silent.
 	Blind bool
@@ -118,6 +121,7 @@ type Action struct {
 	ID     string   // of a stray, which has no row
 	Offers []Choice // ranked, for Rent
 	Reason string
+	Blame  Blame // on whom it is, for Destroy
 	// IfIdle takes the instance only while no job runs on it: one may have
 	// been claimed since Plan looked.
 	IfIdle bool
@@ -179,7 +183,7 @@ func end(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time
 		}
 		return Action{Reason: in.Reason}, now.Add(retryDestroy)
 	case gpu.Booting:
-		return endBoot(w, in, now)
+		return endBoot(p, w, in, now)
 	case gpu.Ready:
 		return endReady(p, w, in, now)
 	}
@@ -189,14 +193,27 @@ func end(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time
 }
 
 func endReady(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time) {
+	busy := w.Busy[in.Label] > 0
 	if w.Exited[in.Label] {
-		return Action{Reason: "its worker ended"}, due
+		a.Reason = "its worker ended"
+		if busy && now.Sub(in.ContactAt) < p.Lease { // else its lease ran out: it did what it must
+			a.Blame = BlameMachine
+		}
+		return a, due
 	}
 	heard := latest(in.ContactAt, latest(w.Since, w.Reachable))
 	if silent := now.Sub(heard); silent >= p.Silence && !w.Blind {
-		return Action{Reason: fmt.Sprintf("no answer for %s", silent.Round(time.Second))}, due
+		return endSilent(w, in, silent), due
 	}
-	if w.Busy[in.Label] > 0 {
+	switch price, forbidden := overpriced(p, in); {
+	case forbidden:
+		return Action{Reason: price, Blame: BlameMachine}, due
+	case price != "" && !busy:
+		return Action{Reason: price, Blame: BlameMachine, IfIdle: true}, due
+	case in.older() && !busy:
+		return Action{Reason: otherVersion(in.Worker.API), IfIdle: true}, due
+	}
+	if busy {
 		return a, heard.Add(p.Silence)
 	}
 	idle := latest(in.IdleSince, in.ReadyAt)
@@ -214,6 +231,16 @@ func endReady(p Policy, w World, in Instance, now time.Time) (a Action, due time
 		return a, soonest(now, heard.Add(p.Silence), idleEnd)
 	}
 	return Action{Reason: why, IfIdle: true}, due
+}
+
+// endSilent is the end of a ready instance whose worker did not answer. One
+// that refuses us is not silent: nothing is wrong with its machine.
+func endSilent(w World, in Instance, silent time.Duration) Action {
+	a := Action{Reason: fmt.Sprintf("no answer for %s", silent.Round(time.Second)), Blame: BlameMachine}
+	if r, refused := w.Refused[in.Label]; refused {
+		a = Action{Reason: fmt.Sprintf("its worker refuses this server for %s: %s", silent.Round(time.Second), r.Message), Blame: BlameOperator}
+	}
+	return a
 }
 
 func latest(a, b time.Time) time.Time {

@@ -44,6 +44,9 @@ func TestPlan(t *testing.T) {
 	market := World{Waiting: 1, Offers: []gpu.Offer{dear, cheap}, OffersAt: ago(time.Second)}
 	rent := []Action{{Kind: Rent, Offers: choose(market, estimate(queue.Need{}, Speeds{}), noon).Ranked, Reason: "a job waits"}}
 	end := func(label, reason string) []Action { return []Action{{Kind: Destroy, Label: label, Reason: reason}} }
+	blamed := func(label, reason string) []Action {
+		return []Action{{Kind: Destroy, Label: label, Reason: reason, Blame: BlameMachine}}
+	}
 	after := func(w World, change func(*World)) World { change(&w); return w }
 	hour := in(time.Hour)
 	for _, c := range []struct {
@@ -58,7 +61,7 @@ func TestPlan(t *testing.T) {
 		{"old offers are looked for again", after(market, func(w *World) { w.OffersAt = ago(31 * time.Second) }),
 			[]Action{{Kind: Search, Reason: "a job waits"}}, hour},
 		{"nothing to rent: later", World{Waiting: 1, OffersAt: ago(time.Second)}, nil, in(29 * time.Second)},
-		{"one boots already", after(market, func(w *World) { w.Instances = []Instance{booting("a")} }), nil, in(4 * time.Minute)},
+		{"one boots already", after(market, func(w *World) { w.Instances = []Instance{booting("a")} }), nil, in(2 * time.Minute)},
 		{"one is being created", after(market, func(w *World) {
 			w.Instances = []Instance{{Label: "a", State: gpu.Creating, Deadline: in(time.Minute)}}
 		}), nil, hour},
@@ -80,18 +83,18 @@ func TestPlan(t *testing.T) {
 		{"and then another try", after(market, func(w *World) { w.FailedBoots, w.LastFailure = 3, ago(30*time.Second) }), rent, hour},
 		{"nothing is rented blindly", after(market, func(w *World) { w.Blind = true }), nil, hour},
 		{"a slow boot ends", World{Instances: []Instance{with(booting("a"), func(i *Instance) { i.Deadline = noon })}},
-			end("a", "not ready within 1m0s"), hour},
+			blamed("a", "not ready within 1m0s"), hour},
 		{"a slow boot is not judged right after a start", World{
 			Since: ago(time.Second), Instances: []Instance{with(booting("a"), func(i *Instance) { i.Deadline = noon })},
 		}, nil, in(29 * time.Second)},
 		{"one that can no longer encode ends", World{Instances: []Instance{with(ready("a"), func(i *Instance) {
 			i.State, i.Deadline, i.Reason = gpu.Booting, noon, "no encoder"
-		})}}, end("a", "no longer ready: no encoder"), hour},
+		})}}, blamed("a", "no longer ready: no encoder"), hour},
 		{"a worker that ended while booting", World{Instances: []Instance{booting("a")}, Exited: map[string]bool{"a": true}},
-			end("a", "its worker ended"), hour},
+			blamed("a", "its worker ended"), hour},
 		{"a worker that ended at work", World{
 			Instances: []Instance{ready("a")}, Exited: map[string]bool{"a": true}, Busy: map[string]int{"a": 1},
-		}, end("a", "its worker ended"), hour},
+		}, blamed("a", "its worker ended"), hour},
 		{"idle for long enough", World{Instances: []Instance{with(ready("a"), func(i *Instance) { i.IdleSince = ago(time.Minute) })}},
 			[]Action{{Kind: Destroy, Label: "a", Reason: "idle for 1m0s", IfIdle: true}}, hour},
 		{"idle, not yet", World{Instances: []Instance{with(ready("a"), func(i *Instance) { i.IdleSince = ago(59 * time.Second) })}},
@@ -111,7 +114,7 @@ func TestPlan(t *testing.T) {
 		{"busy", World{Busy: map[string]int{"a": 1}, Instances: []Instance{with(ready("a"), func(i *Instance) { i.IdleSince = time.Time{} })}},
 			nil, in(3*time.Minute - time.Second)},
 		{"silent", World{Busy: map[string]int{"a": 1}, Instances: []Instance{with(ready("a"), func(i *Instance) { i.ContactAt = ago(3 * time.Minute) })}},
-			end("a", "no answer for 3m0s"), hour},
+			blamed("a", "no answer for 3m0s"), hour},
 		{"silent while we were away", World{Since: ago(time.Minute), Busy: map[string]int{"a": 1},
 			Instances: []Instance{with(ready("a"), func(i *Instance) { i.ContactAt = ago(time.Hour) })}}, nil, in(2 * time.Minute)},
 		{"silent while the provider was too", World{Reachable: ago(time.Minute), Busy: map[string]int{"a": 1},

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -221,7 +222,7 @@ func (f *Fleet) observe(ctx context.Context) error {
 			return err
 		}
 		s = Observe(f.cfg.Identity.ID, f.cfg.Provider.Traits(), rows, *snapshot, f.cfg.Policy.BootTimeout, f.cfg.Now())
-		return f.putAll(ctx, tx, s.Changed)
+		return f.putSeen(ctx, tx, rows, s.Changed)
 	})
 	if err != nil {
 		return err
@@ -231,6 +232,29 @@ func (f *Fleet) observe(ctx context.Context) error {
 		poke(f.changed)
 		if in.State == gpu.Gone {
 			f.cfg.Log.InfoContext(ctx, "gone", "instance", in.Label, "reason", in.Reason)
+		}
+	}
+	return nil
+}
+
+// putSeen writes the rows that a listing changed, with what their change tells
+// about machines.
+func (f *Fleet) putSeen(ctx context.Context, tx *sql.Tx, rows, changed []Instance) error {
+	before := map[string]Instance{}
+	for _, in := range rows {
+		before[in.Label] = in
+	}
+	for n, in := range changed {
+		was := before[in.Label]
+		if in.State == gpu.Gone {
+			in.Blame = cmp.Or(in.Blame, vanished(was, f.cfg.Policy))
+			changed[n] = in
+		}
+		if err := f.put(ctx, tx, in); err != nil {
+			return err
+		}
+		if err := f.remember(ctx, tx, was, in); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -250,6 +274,7 @@ func (f *Fleet) list(ctx context.Context) (*gpu.Snapshot, error) {
 	call, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	snapshot, err := f.cfg.Provider.Instances(call)
+	f.listed(ctx, err)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.listing.failed = err != nil; err != nil {
@@ -296,8 +321,15 @@ func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error)
 		return World{}, err
 	}
 	now := f.cfg.Now()
+	if w.Created, err = f.createdLately(ctx, now); err != nil {
+		return World{}, err
+	}
+	if w.Hosts, err = readHosts(ctx, f.cfg.DB.Read(), f.cfg.Provider.Name()); err != nil {
+		return World{}, err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.breakers(&w, now)
 	w.Exited, w.Since, w.Reachable, w.Blind = f.exited, f.since, f.listing.reachable, f.listing.failed
 	w.Offers, w.OffersAt = f.offers.list, f.offers.at
 	for id, s := range f.strays {

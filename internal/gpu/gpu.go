@@ -42,8 +42,9 @@ type Request struct {
 	// in every listing. It is committed to the ledger before the call.
 	Label string
 	Offer Offer
-	// Image is that of the worker, by digest where it is known; empty for the
-	// provider's own configuration.
+	// Image is the container image to run, as docker pull takes it; the one
+	// that the provider was configured with where it is empty. Providers that
+	// run no containers ignore it.
 	Image string
 	// Env is the environment of the worker.
 	Env map[string]string
