@@ -94,7 +94,7 @@ func (f *Fleet) create(ctx context.Context, offer Choice, image, reason string) 
 		Label: Label(f.cfg.Identity.ID, newName(now)), State: gpu.Planned, Reason: reason, Slots: max(1, offer.Slots),
 		HourlyUSD: offer.HourlyUSD, Terms: TermsOf(offer.Offer), CreatedAt: now, StateSince: now, Deadline: now.Add(f.cfg.Policy.BootTimeout),
 	}
-	in.Terms.Image = image
+	in.Terms.Image, in.Terms.Why = image, reason+": "+offer.Why
 	env, err := f.workerEnv(in.Label)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (f *Fleet) create(ctx context.Context, offer Choice, image, reason string) 
 	if err := f.save(ctx, in); err != nil {
 		return fmt.Errorf("record create: %w", err)
 	}
-	f.cfg.Log.InfoContext(ctx, "renting", "instance", in.Label, "offer", offer.ID, "hourly", offer.HourlyUSD.String(), "reason", reason)
+	f.cfg.Log.InfoContext(ctx, "renting", "instance", in.Label, "offer", offer.ID, "hourly", offer.HourlyUSD.String(), "reason", reason, "why", offer.Why)
 
 	// What the provider answers must be recorded though the process is told
 	// to stop.

@@ -82,6 +82,8 @@ type Fleet struct {
 	clients   map[string]*client.Client // address and label → client
 	// unrecorded is what the ledger could not be told, by label.
 	unrecorded map[string]unrecorded
+	speedsKept speedsKept
+	told       note               // what the waiting jobs were told last
 	stops      map[string]stopped // by code
 	pause      creates            // of asking for machines
 

@@ -69,6 +69,8 @@ type Terms struct {
 	DownMbps float64 `json:"down_mbps,omitempty"`
 	UpMbps   float64 `json:"up_mbps,omitempty"`
 	Image    string  `json:"image,omitempty"`
+	// Why says what it was rented for, and why by this offer.
+	Why string `json:"why,omitempty"`
 }
 
 // TermsOf are the terms of an offer.

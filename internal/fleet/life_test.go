@@ -415,7 +415,9 @@ func TestExplains(t *testing.T) {
 	}
 	r.tick()
 	told("a worker is being looked for")
+	r.tick()
+	told("no worker is on offer; looking again")
 	r.fake.SetOffers(cheap)
 	r.pass(offersFresh+15*time.Second, 5*time.Second)
-	told("a worker is starting")
+	told("a worker is starting: machine at $0.10 an hour, rented at 12:00 UTC, expected at 12:02 UTC")
 }

@@ -52,6 +52,12 @@ type World struct {
 	// ones of each instance, by label.
 	Backlog []Work
 	Left    map[string][]time.Duration
+	// Speeds is how fast the latest jobs were rendered.
+	Speeds Speeds
+	// Unused counts the latest instances that ended idle while jobs waited;
+	// UnusedAt is when the last of them did.
+	Unused   int
+	UnusedAt time.Time
 	// Hosts is what is remembered of machines and their owners.
 	Hosts Hosts
 	// Stops are reasons to rent nothing now.
@@ -124,36 +130,48 @@ type Action struct {
 }
 
 // Plan decides what to do now, and when to look again at the latest. It has no
-// clock and does nothing. Two rules: a job waits and nothing boots or is
-// ready: get one; nothing waits and one is idle: let it go. Whatever has
-// lasted too long, or no longer works, goes.
+// clock and does nothing. Whatever has lasted too long, no longer works or has
+// nothing to do, goes; then, where jobs would wait for too long, one machine
+// more is rented: see grow.
 func Plan(p Policy, w World, now time.Time) (actions []Action, wake time.Time) {
+	actions, staying, wake := shrink(p, w, now)
+	v := grow(p, w, staying, now)
+	return append(actions, v.actions...), soonest(now, wake, v.due)
+}
+
+// shrink decides what ends. staying are the instances that work, or will, and
+// are not among them.
+func shrink(p Policy, w World, now time.Time) (actions []Action, staying []Instance, wake time.Time) {
 	if w.NoRoom {
 		w.Waiting = 0
 	}
 	wake = now.Add(time.Hour)
-	soon := func(t time.Time) {
-		if t.After(now) && t.Before(wake) {
-			wake = t
-		}
-	}
 	for _, in := range w.Instances {
-		if in.Permanent {
-			continue
+		var a Action
+		var due time.Time
+		if !in.Permanent {
+			a, due = end(p, w, in, now)
 		}
-		a, due := end(p, w, in, now)
 		if a.Reason != "" {
 			a.Kind, a.Label = Destroy, in.Label
 			actions = append(actions, a)
+		} else if in.capacity(now) {
+			staying = append(staying, in)
 		}
-		soon(due)
+		wake = soonest(now, wake, due)
 	}
 	for _, id := range w.Strays {
 		actions = append(actions, Action{Kind: Destroy, ID: id, Reason: "it carries our label and no row knows it"})
 	}
-	grow, due := scaleUp(p, w, now)
-	soon(due)
-	return append(actions, grow...), wake
+	return actions, staying, wake
+}
+
+// soonest is the earlier of two times, as far as it is still to come.
+func soonest(now, wake, due time.Time) time.Time {
+	if due.After(now) && due.Before(wake) {
+		return due
+	}
+	return wake
 }
 
 // end says why an instance must go now, or nothing and when that may change.
@@ -195,14 +213,24 @@ func endReady(p Policy, w World, in Instance, now time.Time) (a Action, due time
 	case in.older() && !busy:
 		return Action{Reason: otherVersion(in.Worker.API), IfIdle: true}, due
 	}
-	if busy || w.Waiting > 0 {
+	if busy {
 		return a, heard.Add(p.Silence)
 	}
-	idleEnd := latest(in.IdleSince, in.ReadyAt).Add(p.IdleTimeout)
-	if now.Before(idleEnd) {
-		return a, idleEnd
+	idle := latest(in.IdleSince, in.ReadyAt)
+	idleEnd, why := idle.Add(p.IdleTimeout), fmt.Sprintf("idle for %s", p.IdleTimeout)
+	if w.Waiting > 0 {
+		// It is there for them, but not for ever: what keeps them from it may
+		// last, as the end of a budget does. While we were away nobody could.
+		idle = latest(idle, w.Since)
+		if len(w.Backlog) > 0 {
+			idle = latest(idle, w.Backlog[0].Since)
+		}
+		idleEnd, why = latest(idleEnd, idle.Add(unusedFor)), unused
 	}
-	return Action{Reason: fmt.Sprintf("idle for %s", p.IdleTimeout), IfIdle: true}, due
+	if now.Before(idleEnd) {
+		return a, soonest(now, heard.Add(p.Silence), idleEnd)
+	}
+	return Action{Reason: why, IfIdle: true}, due
 }
 
 // endSilent is the end of a ready instance whose worker did not answer. One

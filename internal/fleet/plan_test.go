@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -42,7 +42,7 @@ func with(i Instance, change func(*Instance)) Instance { change(&i); return i }
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	market := World{Waiting: 1, Offers: []gpu.Offer{dear, cheap}, OffersAt: ago(time.Second)}
-	rent := []Action{{Kind: Rent, Offers: []Choice{{Offer: cheap}, {Offer: dear}}, Reason: "a job waits"}}
+	rent := []Action{{Kind: Rent, Offers: choose(market, estimate(queue.Need{}, Speeds{}), noon).Ranked, Reason: "a job waits"}}
 	end := func(label, reason string) []Action { return []Action{{Kind: Destroy, Label: label, Reason: reason}} }
 	blamed := func(label, reason string) []Action {
 		return []Action{{Kind: Destroy, Label: label, Reason: reason, Blame: BlameMachine}}
@@ -99,8 +99,15 @@ func TestPlan(t *testing.T) {
 			[]Action{{Kind: Destroy, Label: "a", Reason: "idle for 1m0s", IfIdle: true}}, hour},
 		{"idle, not yet", World{Instances: []Instance{with(ready("a"), func(i *Instance) { i.IdleSince = ago(59 * time.Second) })}},
 			nil, in(time.Second)},
-		{"idle while a job waits", World{Waiting: 1, Instances: []Instance{with(ready("a"), func(i *Instance) { i.IdleSince = ago(time.Hour) })}},
+		{"idle while a job waits", World{Waiting: 1, Instances: []Instance{with(ready("a"), func(i *Instance) { i.ReadyAt, i.IdleSince = ago(time.Hour), ago(4*time.Minute) })}},
+			nil, in(time.Minute)},
+		{"idle while a job waits that came just now", World{Waiting: 1, Backlog: []Work{{Since: ago(time.Second)}}, Instances: []Instance{with(ready("a"), func(i *Instance) { i.IdleSince = ago(time.Hour) })}},
 			nil, in(3*time.Minute - time.Second)},
+		{"idle while a job waits that it is not given", World{Waiting: 1, Backlog: []Work{{Since: ago(unusedFor)}}, Unused: 1, UnusedAt: noon,
+			Instances: []Instance{with(ready("a"), func(i *Instance) { i.IdleSince = ago(time.Hour) })}},
+			[]Action{{Kind: Destroy, Label: "a", Reason: unused, IfIdle: true}}, in(unusedPause)},
+		{"after one that stood unused there is a pause", after(market, func(w *World) { w.Unused, w.UnusedAt = 2, ago(unusedPause) }), nil, in(unusedPause)},
+		{"and then another", after(market, func(w *World) { w.Unused, w.UnusedAt = 2, ago(2*unusedPause) }), rent, hour},
 		{"idle while jobs wait that no room is for", World{Waiting: 1, NoRoom: true, Instances: []Instance{with(ready("a"), func(i *Instance) { i.IdleSince = ago(time.Hour) })}},
 			[]Action{{Kind: Destroy, Label: "a", Reason: "idle for 1m0s", IfIdle: true}}, hour},
 		{"nothing is rented without room", World{Waiting: 1, NoRoom: true}, nil, hour},
@@ -229,28 +236,6 @@ func TestBackoff(t *testing.T) {
 	}
 	if got := backoff(1 << 40); got != breakMost {
 		t.Errorf("after very many %s", got)
-	}
-}
-
-func TestWaitingFor(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		world World
-		want  string
-	}{
-		{World{}, "a worker is being looked for"},
-		{World{Instances: []Instance{{State: gpu.Destroying}}}, "a worker is being looked for"},
-		{World{FailedBoots: 2}, "the last 2 workers did not start; trying again"},
-		{World{FailedBoots: 2, Instances: []Instance{{State: gpu.Creating}}}, "a worker is starting"},
-		{World{Instances: []Instance{{State: gpu.Booting}}}, "a worker is starting"},
-		{World{Instances: []Instance{{State: gpu.Ready}}}, "a worker is busy with an earlier job"},
-		{World{Instances: []Instance{{State: gpu.Booting, Permanent: true}}}, "no worker answers yet"},
-		{World{Instances: []Instance{{State: gpu.Booting, Label: "proud"}}}, "a worker refuses this server: its operator finds the reason at /health and in the log"},
-		{World{Instances: []Instance{{State: gpu.Booting, Label: "proud"}, {State: gpu.Booting}}}, "a worker is starting"},
-	} {
-		if got := waitingFor(c.world, map[string]*apigpu.Error{"proud": apigpu.E(apigpu.InvalidSession, nil, "no")}); got != c.want {
-			t.Errorf("%+v: %q, want %q", c.world, got, c.want)
-		}
 	}
 }
 

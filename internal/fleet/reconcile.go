@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
@@ -318,6 +317,9 @@ func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error)
 	if w.FailedBoots, w.LastFailure, err = f.failedBoots(ctx); err != nil {
 		return World{}, err
 	}
+	if err := f.demand(ctx, &w); err != nil {
+		return World{}, err
+	}
 	now := f.cfg.Now()
 	if w.Created, err = f.createdLately(ctx, now); err != nil {
 		return World{}, err
@@ -388,43 +390,4 @@ func (f *Fleet) keepIdle(label string, since time.Time, keep bool) {
 		u.idleSince = time.Time{}
 	}
 	f.unrecorded[label] = u
-}
-
-// explain tells waiting jobs why they wait.
-func (f *Fleet) explain(ctx context.Context, w World) error {
-	if w.Waiting == 0 {
-		return nil
-	}
-	return f.cfg.Queue.Note(ctx, waitingFor(w, f.Refusals()))
-}
-
-// waitingFor says what the queued jobs wait for. refused has the labels of
-// workers that do not take us for their orchestrator.
-func waitingFor(w World, refused map[string]*apigpu.Error) string {
-	if w.NoRoom {
-		return "the storage of the server is full"
-	}
-	trouble := ""
-	for _, in := range w.Instances {
-		switch {
-		case in.State == gpu.Ready:
-			return "a worker is busy with an earlier job"
-		case in.State == gpu.Booting && refused[in.Label] != nil:
-			trouble = "a worker refuses this server: its operator finds the reason at /health and in the log"
-		case in.State == gpu.Booting && in.Permanent:
-			trouble = "no worker answers yet"
-		case in.State == gpu.Planned, in.State == gpu.Creating, in.State == gpu.Booting:
-			return "a worker is starting"
-		}
-	}
-	if trouble != "" {
-		return trouble
-	}
-	if len(w.Stops) > 0 {
-		return fmt.Sprintf("no machine can be rented now (%s): the operator of this server finds the reason at /health and in the log", w.Stops[0].Code)
-	}
-	if w.FailedBoots > 0 {
-		return fmt.Sprintf("the last %d workers did not start; trying again", w.FailedBoots)
-	}
-	return "a worker is being looked for"
 }
