@@ -21,8 +21,8 @@ var (
 	three = gpu.Offer{ID: "three", HourlyUSD: gpu.Dollar / 4, Slots: 1, HostID: "blue", MachineID: "m3"}
 )
 
-// market is a rig on a marketplace with these machines.
-func market(t *testing.T, change ...func(*Config)) *rig {
+// rental is a rig on a marketplace with these machines.
+func rental(t *testing.T, change ...func(*Config)) *rig {
 	t.Helper()
 	return newRig(t, func(c *Config, f *providertest.FakeConfig) {
 		f.Offers = []gpu.Offer{one, two, three}
@@ -114,7 +114,7 @@ func TestBadMachines(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			r := market(t, func(c *Config) { c.Policy.RequireGPU = true })
+			r := rental(t, func(c *Config) { c.Policy.RequireGPU = true })
 			r.fake.ScriptCreate(c.step)
 			if c.before != nil {
 				c.before(r)
@@ -145,7 +145,7 @@ func TestBadMachines(t *testing.T) {
 // not having failed: also by the process that comes after.
 func TestGoodMachineIsRemembered(t *testing.T) {
 	t.Parallel()
-	r := market(t)
+	r := rental(t)
 	r.exec(`INSERT INTO hosts (provider, kind, id, failures, in_a_row, failed_at, noted_at) VALUES ('fake', 'machine', 'm1', 1, 1, $1, $1), ('other', 'machine', 'm1', 1, 1, $1, $1)`,
 		millis(ago(time.Hour)))
 	j, row := r.rented()
@@ -167,7 +167,7 @@ func TestGoodMachineIsRemembered(t *testing.T) {
 // that an earlier process rented goes on as it is.
 func TestBootAcrossRestart(t *testing.T) {
 	t.Parallel()
-	r := market(t)
+	r := rental(t)
 	r.submit()
 	r.until("rented", r.has(gpu.Booting))
 	r.restart()
@@ -193,7 +193,7 @@ func TestMachineDiesAtWork(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := market(t)
+			r := rental(t)
 			j, row := r.rented()
 			_, err := r.queue.Claim(t.Context(), j.ID, row.Label, 0)
 			r.ok(err)
@@ -209,7 +209,7 @@ func TestMachineDiesAtWork(t *testing.T) {
 // ends, nothing more is rented, and nobody is blamed. Later it is tried again.
 func TestEgressMismatch(t *testing.T) {
 	t.Parallel()
-	r := market(t, func(c *Config) { c.Env = map[string]string{"ALLOWED_IPS": "198.51.100.7"} })
+	r := rental(t, func(c *Config) { c.Env = map[string]string{"ALLOWED_IPS": "198.51.100.7"} })
 	refuse := func(err error) { r.workers.change(func(w *workers) { w.refusal = err }) }
 	refuse(apigpu.E(apigpu.AddressNotAllowed, nil, "This worker does not answer 192.0.2.1."))
 	j := r.submit()
@@ -247,7 +247,7 @@ func TestEgressMismatch(t *testing.T) {
 // may be right: the settings were others. It ends, and renting goes on.
 func TestEgressOfAnEarlierProcess(t *testing.T) {
 	t.Parallel()
-	r := market(t)
+	r := rental(t)
 	r.submit()
 	r.until("rented", r.has(gpu.Booting))
 	r.workers.change(func(w *workers) { w.refusal = apigpu.E(apigpu.AddressNotAllowed, nil, "No.") })
@@ -261,7 +261,7 @@ func TestEgressOfAnEarlierProcess(t *testing.T) {
 // An image of another version is the operator's to mend too.
 func TestImageOfAnotherVersion(t *testing.T) {
 	t.Parallel()
-	r := market(t)
+	r := rental(t)
 	r.workers.info = func(string) apigpu.WorkerInfo { return apigpu.WorkerInfo{API: apigpu.APIVersion + 1, Encoder: gpuEncoder} }
 	r.submit()
 	r.until("ended", func() bool { return len(r.rows()) > 0 && r.rows()[0].Blame != "" })
@@ -279,7 +279,7 @@ func TestImageOfAnotherVersion(t *testing.T) {
 func TestImageIsResolved(t *testing.T) {
 	t.Parallel()
 	missing := fmt.Errorf("worker:1: %w", gpu.ErrNoImage)
-	r := market(t, func(c *Config) {
+	r := rental(t, func(c *Config) {
 		c.Image = func(context.Context) (string, bool, error) {
 			if missing != nil {
 				return "", false, missing
@@ -316,7 +316,7 @@ func TestImageErrors(t *testing.T) {
 	}
 	t.Run("machines of one owner", func(t *testing.T) {
 		t.Parallel()
-		r := market(t)
+		r := rental(t)
 		r.fake.ScriptCreate(step, step)
 		r.submit()
 		r.until("ready", r.has(gpu.Ready))
@@ -326,7 +326,7 @@ func TestImageErrors(t *testing.T) {
 	})
 	t.Run("machines of two owners", func(t *testing.T) {
 		t.Parallel()
-		r := market(t)
+		r := rental(t)
 		r.fake.SetOffers(one, three)
 		r.fake.ScriptCreate(step, step)
 		r.submit()
@@ -341,7 +341,7 @@ func TestImageErrors(t *testing.T) {
 	t.Run("our own check", func(t *testing.T) {
 		t.Parallel()
 		var missing error
-		r := market(t, func(c *Config) {
+		r := rental(t, func(c *Config) {
 			c.Image = func(context.Context) (string, bool, error) { return "worker:1", false, nil }
 			c.CheckImage = func(context.Context) (string, bool, error) { return "", false, missing }
 		})
@@ -356,7 +356,7 @@ func TestImageErrors(t *testing.T) {
 	})
 	t.Run("our own check finds it", func(t *testing.T) {
 		t.Parallel()
-		r := market(t, func(c *Config) {
+		r := rental(t, func(c *Config) {
 			c.Image = func(context.Context) (string, bool, error) { return "worker:1", false, nil }
 		})
 		r.fake.ScriptCreate(step)
@@ -373,7 +373,7 @@ func TestProviderRefusesUs(t *testing.T) {
 	for code, refusal := range map[string]error{stopFunds: gpu.ErrFunds, stopAuth: gpu.ErrAuth} {
 		t.Run(code, func(t *testing.T) {
 			t.Parallel()
-			r := market(t)
+			r := rental(t)
 			r.fake.ScriptCreate(providertest.CreateStep{Err: fmt.Errorf("vast: create: %w", refusal)})
 			r.submit()
 			r.pass(fundsHold-10*time.Second, 10*time.Second)
@@ -390,7 +390,7 @@ func TestProviderRefusesUs(t *testing.T) {
 // longer when it is accepted.
 func TestListingIsRefused(t *testing.T) {
 	t.Parallel()
-	r := market(t)
+	r := rental(t)
 	r.fake.SetOutage(gpu.ErrAuth)
 	r.tick()
 	r.wantStops(stopAuth)
@@ -403,7 +403,7 @@ func TestListingIsRefused(t *testing.T) {
 // A provider that wants to be asked less often is; nothing is made of it.
 func TestRateLimited(t *testing.T) {
 	t.Parallel()
-	r := market(t)
+	r := rental(t)
 	r.fake.ScriptCreate(providertest.CreateStep{Err: gpu.RateLimited{After: 7 * time.Second}})
 	r.submit()
 	r.until("ready", r.has(gpu.Ready))
@@ -421,7 +421,7 @@ func TestRateLimited(t *testing.T) {
 // Offers that cannot be had are no reason to wait: the next is tried.
 func TestNoCapacity(t *testing.T) {
 	t.Parallel()
-	r := market(t)
+	r := rental(t)
 	r.fake.ScriptCreate(providertest.CreateStep{Err: gpu.ErrNoCapacity}, providertest.CreateStep{Err: gpu.ErrOfferGone})
 	r.submit()
 	r.tick()
@@ -441,7 +441,7 @@ func TestNoRunaway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := market(t)
+			r := rental(t)
 			for range 100 {
 				r.fake.ScriptCreate(step)
 			}
@@ -461,7 +461,7 @@ func TestNoRunaway(t *testing.T) {
 // it may not be the machines.
 func TestFailedBootsInARow(t *testing.T) {
 	t.Parallel()
-	r := market(t)
+	r := rental(t)
 	for range 5 {
 		r.fake.ScriptCreate(providertest.CreateStep{Dead: true})
 	}
@@ -483,7 +483,7 @@ func TestFailedBootsInARow(t *testing.T) {
 // One that never took is nobody's fault.
 func TestAmbiguousIsCapacity(t *testing.T) {
 	t.Parallel()
-	r := market(t)
+	r := rental(t)
 	r.fake.ScriptCreate(providertest.CreateStep{Err: errors.New("EOF")})
 	r.submit()
 	r.pass(r.fake.Traits().ListingLag-10*time.Second, 5*time.Second)
@@ -496,7 +496,7 @@ func TestAmbiguousIsCapacity(t *testing.T) {
 // A long download that goes on is waited for, until BOOT_TIMEOUT.
 func TestLongDownload(t *testing.T) {
 	t.Parallel()
-	r := market(t)
+	r := rental(t)
 	r.fake.ScriptCreate(providertest.CreateStep{Boot: time.Hour})
 	r.submit()
 	r.until("rented", r.has(gpu.Booting))
@@ -514,7 +514,7 @@ func TestLongDownload(t *testing.T) {
 // A machine whose price rises while it works finishes its job.
 func TestPriceRisesAtWork(t *testing.T) {
 	t.Parallel()
-	r := market(t)
+	r := rental(t)
 	j, row := r.rented()
 	run, err := r.queue.Claim(t.Context(), j.ID, row.Label, 0)
 	r.ok(err)
