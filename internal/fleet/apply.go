@@ -51,6 +51,7 @@ func (f *Fleet) search(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("search offers: %w", err)
 	}
+	f.cfg.Log.InfoContext(ctx, "offers", "seen", len(list))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.offers = offers{list, f.cfg.Now()}
@@ -77,11 +78,17 @@ func (f *Fleet) rent(ctx context.Context, a Action) error {
 }
 
 func (f *Fleet) create(ctx context.Context, offer Choice, reason string) error {
+	image, ok := f.image(ctx)
+	if !ok {
+		poke(f.wake)
+		return nil
+	}
 	now := f.cfg.Now()
 	in := Instance{
 		Label: Label(f.cfg.Identity.ID, newName(now)), State: gpu.Planned, Reason: reason, Slots: max(1, offer.Slots),
 		HourlyUSD: offer.HourlyUSD, Terms: TermsOf(offer.Offer), CreatedAt: now, StateSince: now, Deadline: now.Add(f.cfg.Policy.BootTimeout),
 	}
+	in.Terms.Image = image
 	env, err := f.workerEnv(in.Label)
 	if err != nil {
 		return err
@@ -93,7 +100,8 @@ func (f *Fleet) create(ctx context.Context, offer Choice, reason string) error {
 	if err := f.save(ctx, in); err != nil {
 		return fmt.Errorf("record create: %w", err)
 	}
-	f.cfg.Log.InfoContext(ctx, "renting", "instance", in.Label, "offer", offer.ID, "hourly", offer.HourlyUSD.String(), "reason", reason)
+	f.cfg.Log.InfoContext(ctx, "renting", "instance", in.Label, "offer", offer.ID, "gpu", offer.GPU, "country", offer.Country,
+		"hourly", offer.HourlyUSD.String(), "why", offer.Why, "image", image, "reason", reason)
 
 	// What the provider answers must be recorded though the process is told
 	// to stop.
@@ -101,7 +109,7 @@ func (f *Fleet) create(ctx context.Context, offer Choice, reason string) error {
 	call, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()
 	crash.Point("fleet.create")
-	id, createErr := f.cfg.Provider.Create(call, gpu.Request{Label: in.Label, Offer: offer.Offer, Env: env})
+	id, createErr := f.cfg.Provider.Create(call, gpu.Request{Label: in.Label, Offer: offer.Offer, Image: image, Env: env})
 	crash.Point("fleet.created")
 	_, err = f.update(ctx, in.Label, func(row *Instance) bool {
 		*row = created(*row, id, createErr, f.cfg.Now())

@@ -46,6 +46,10 @@ type Request struct {
 	// in every listing. It is committed to the ledger before the call.
 	Label string
 	Offer Offer
+	// Image is the container image to run, as docker pull takes it; the one
+	// that the provider was configured with where it is empty. Providers that
+	// run no containers ignore it.
+	Image string
 	// Env is the environment of the worker.
 	Env map[string]string
 }
