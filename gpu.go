@@ -62,8 +62,9 @@ type GPUs struct {
 	// Fleet is the name that is part of every id.
 	Fleet string `json:"fleet" doc:"The name that is part of every id"`
 	// Role is that of the process that answered: only the leader rents and
-	// destroys, and only it knows of Foreign.
-	Role    string    `json:"role" enum:"leader,member,standby" doc:"Of the process that answered: only the leader rents and destroys"`
+	// destroys. Without a plan only the leader knows of Foreign. observer is
+	// the command orchestrator plan.
+	Role    string    `json:"role" enum:"leader,member,standby,observer" doc:"Of the process that answered: only the leader rents and destroys"`
 	At      time.Time `json:"at" doc:"When this was so"`
 	Data    []GPU     `json:"data" doc:"All that are not gone, the oldest first"`
 	Summary GPUTotals `json:"summary"`

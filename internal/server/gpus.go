@@ -139,7 +139,7 @@ func role(f *fleet.Fleet) string {
 // ShowGPUs is a report as the API tells it.
 func ShowGPUs(r fleet.Report) apigpu.GPUs {
 	out := apigpu.GPUs{
-		Object: "list", Fleet: r.Fleet, Role: "standby", At: r.At.UTC(), Data: []apigpu.GPU{}, Stops: []apigpu.GPUStop{}, Foreign: []apigpu.ForeignGPU{},
+		Object: "list", Fleet: r.Fleet, Role: "observer", At: r.At.UTC(), Data: []apigpu.GPU{}, Stops: []apigpu.GPUStop{}, Foreign: []apigpu.ForeignGPU{},
 		Summary: apigpu.GPUTotals{
 			HourlyUSD: r.Hourly.Dollars(), TodayUSD: r.Today.Dollars(), ReservedUSD: r.Reserved.Dollars(), WorstUSD: r.Worst.Dollars(), WaitingJobs: r.Waiting,
 		},

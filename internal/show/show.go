@@ -90,7 +90,7 @@ func GPUs(w io.Writer, g apigpu.GPUs) error {
 	s := g.Summary
 	Lines(w, "", fmt.Sprintf("Fleet %s: %s now, %s today, %s reserved. If its server dies now: %s at most, for all of them.",
 		g.Fleet, Hourly(s.HourlyUSD), Dollars(s.TodayUSD), Dollars(s.ReservedUSD), Dollars(s.WorstUSD)))
-	if g.Role != "leader" {
+	if g.Role != "leader" && g.Plan == nil {
 		Lines(w, "This was answered by a process that does not lead: it knows of no instances beside the ledger's.")
 	}
 	Lines(w, attention(g)...)
