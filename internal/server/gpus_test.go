@@ -332,3 +332,24 @@ func TestEndGPUFromAStandby(t *testing.T) {
 		t.Errorf("who leads asked %+v", calls)
 	}
 }
+
+// A worker that is configured is shown, and is not ended from here.
+func TestConfiguredWorkersAreNotEnded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	s, _ := newStatus(t, b)
+	if err := s.Fleet.Tick(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	g := &GPUs{Fleet: s.Fleet}
+	all, err := g.list(t.Context(), true)
+	if err != nil || len(all.Data) != 1 || !all.Data[0].Permanent || all.Data[0].Unprotected || all.Data[0].WorstUSD != 0 || len(all.Plan.Kept) != 1 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	if _, err := g.end(t.Context(), all.Data[0].ID); apigpu.CodeOf(err) != apigpu.Conflict {
+		t.Errorf("ended: %v", err)
+	}
+	if ended, err := g.end(t.Context(), ""); err != nil || len(ended.Data) != 0 {
+		t.Errorf("all: %+v, %v", ended, err)
+	}
+}

@@ -39,7 +39,7 @@ func Table(w io.Writer, rows [][]string) error {
 		for i, cell := range row {
 			cells[i] = Clean(cell)
 		}
-		fmt.Fprintln(table, strings.Join(cells, "\t"))
+		fmt.Fprintln(table, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("write table: %w", err)
