@@ -274,6 +274,7 @@ func (o *orchestrator) listen(ctx context.Context, identity fleet.Identity, prov
 		Warnings: o.warnings(), Found: o.found, More: []prometheus.Collector{o.webhooks.Metrics()},
 	}
 	o.api.Mux.HandleFunc("GET /health", o.status.Health)
+	(&server.GPUs{Fleet: o.fleet}).Register(o.api, gate.RequireAdmin)
 	if o.cfg.MetricsAddr == "" {
 		o.api.Mux.Handle("GET /metrics", gate.RequireAdmin(o.status.Metrics()))
 	} else if o.metrics, err = program.Listen(ctx, o.cfg.MetricsAddr); err != nil {

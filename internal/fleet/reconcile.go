@@ -286,6 +286,7 @@ func (f *Fleet) list(ctx context.Context) (*gpu.Snapshot, error) {
 		f.listing.reachable = now
 	}
 	f.listing.at = now
+	f.lookAround(ctx, snapshot)
 	// By the clock of the ledger, with whose times it is compared: that of the
 	// provider is this machine's, which another may be wrong by.
 	snapshot.Began = now
