@@ -142,7 +142,7 @@ func withNew(rows, changed []Instance) []Instance {
 }
 
 // kept says of each instance that no action names why it stays.
-func kept(p Policy, w World, machines []Machine, actions []Action, now time.Time) (out []Kept) {
+func kept(p Policy, w World, machines []Reported, actions []Action, now time.Time) (out []Kept) {
 	for _, m := range machines {
 		if slices.ContainsFunc(actions, func(a Action) bool { return a.Label == m.Label }) {
 			continue
@@ -156,7 +156,7 @@ func kept(p Policy, w World, machines []Machine, actions []Action, now time.Time
 	return out
 }
 
-func whyKept(p Policy, w World, m Machine) string {
+func whyKept(p Policy, w World, m Reported) string {
 	switch {
 	case m.Permanent:
 		return "it is configured, and is not ended from here"

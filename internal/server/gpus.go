@@ -162,7 +162,7 @@ func ShowGPUs(r fleet.Report) apigpu.GPUs {
 	return out
 }
 
-func showGPU(r fleet.Report, m fleet.Machine) apigpu.GPU {
+func showGPU(r fleet.Report, m fleet.Reported) apigpu.GPU {
 	out := apigpu.GPU{
 		ID: m.Label, Provider: m.Provider, ProviderID: m.ProviderID, State: string(m.State), Reason: m.Reason, Message: m.Message,
 		Ambiguous: m.Ambiguous, Permanent: m.Permanent,
