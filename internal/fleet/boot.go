@@ -158,10 +158,11 @@ func (h Hosts) patience() (d time.Duration, ok bool) {
 }
 
 // overpriced says how an instance costs more than it was rented for, or nothing;
-// and whether that is more than any may cost. A provider that computes the price
-// of the disk by another length of the month is within the rounding.
+// and whether that is more than any may cost. Providers round, and compute the
+// price of a disk by a month of another length, or of another size: to send a
+// machine away for that would be to send all of them away.
 func overpriced(p Policy, in Instance) (reason string, forbidden bool) {
-	rounding := max(in.HourlyUSD/50, gpu.Dollar/500)
+	rounding := max(in.HourlyUSD/20, gpu.Dollar/200)
 	switch {
 	case in.ListedUSD <= in.HourlyUSD+gpu.Dollar/1e6:
 		return "", false

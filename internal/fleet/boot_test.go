@@ -68,7 +68,7 @@ func TestEndBoot(t *testing.T) {
 			machine("it costs $0.125000 an hour: it was offered for $0.100000"), 0},
 		{"dearer than allowed", World{}, func(i *Instance) { i.HourlyUSD, i.ListedUSD = gpu.Dollar/2, gpu.Dollar/2+gpu.Dollar/1000 },
 			machine("it costs $0.501000 an hour: at most $0.500000 is allowed"), 0},
-		{"dearer by rounding", World{}, func(i *Instance) { i.HourlyUSD, i.ListedUSD = gpu.Dollar/10, gpu.Dollar/10+gpu.Dollar/500 }, Action{}, 2 * time.Minute},
+		{"dearer by rounding", World{}, func(i *Instance) { i.HourlyUSD, i.ListedUSD = gpu.Dollar/5, gpu.Dollar/5+gpu.Dollar/100 }, Action{}, 2 * time.Minute},
 		{"the bound was lowered since", World{}, func(i *Instance) { i.HourlyUSD, i.ListedUSD = gpu.Dollar, gpu.Dollar }, Action{}, 2 * time.Minute},
 		{"others are sooner", learned, func(i *Instance) { i.CreatedAt, i.StateSince = ago(4*time.Minute), ago(time.Second) },
 			machine("not ready within 4m0s, and others are much sooner"), 0},
