@@ -76,6 +76,7 @@ type Fleet struct {
 	offers    offers
 	exited    map[string]bool           // label → listed but not running
 	strays    map[string]stray          // provider id → our label without a live row
+	foreign   []Foreign                 // of other fleets, as listed last
 	calling   map[string]bool           // label → a contact is under way
 	asked     map[string]time.Time      // label → the last contact began
 	refused   map[string]refused        // label → why its worker refused the last contact

@@ -41,7 +41,9 @@ func (f *Fleet) Run(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	var err error
 	if f.cfg.DestroyAtEnd && f.Leading() {
-		end, cancel := context.WithTimeout(ctx, endTimeout)
+		// Absence is believed no sooner than the provider's listings allow.
+		traits := f.cfg.Provider.Traits()
+		end, cancel := context.WithTimeout(ctx, endTimeout+traits.ListingLag+traits.AbsenceGap)
 		err = f.destroyAll(end)
 		cancel()
 	}
@@ -284,6 +286,7 @@ func (f *Fleet) list(ctx context.Context) (*gpu.Snapshot, error) {
 		f.listing.reachable = now
 	}
 	f.listing.at = now
+	f.lookAround(ctx, snapshot)
 	// By the clock of the ledger, with whose times it is compared: that of the
 	// provider is this machine's, which another may be wrong by.
 	snapshot.Began = now
