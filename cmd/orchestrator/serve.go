@@ -143,13 +143,14 @@ func (o *orchestrator) newFleet(identity fleet.Identity, provider gpu.Provider, 
 	if err != nil {
 		return nil, err
 	}
+	image, check := o.askImage()
 	return fleet.New(fleet.Config{
 		DB: o.db, Queue: o.queue, Provider: provider, Identity: identity, Credentials: credentials,
 		Policy: fleet.Policy{
 			MaxGPUs: c.MaxGPUs, MaxBoots: c.maxBoots(), MaxWait: c.MaxWait, IdleTimeout: idle, BootTimeout: c.BootTimeout,
-			Lease: c.Lease, Silence: silence, NoRent: forClients(o.noRent), Budget: c.budget(), Traits: provider.Traits(),
+			RequireGPU: c.requireGPU(), Lease: c.Lease, Silence: silence, NoRent: forClients(o.noRent), Budget: c.budget(), Traits: provider.Traits(),
 		},
-		Env: env, Image: o.resolveImage(), HasRoom: hasRoom, DestroyAtEnd: c.Shutdown != "keep", Log: o.log,
+		Env: env, Image: image, CheckImage: check, HasRoom: hasRoom, DestroyAtEnd: c.Shutdown != "keep", Log: o.log,
 	}), nil
 }
 
