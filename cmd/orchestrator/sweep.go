@@ -25,6 +25,7 @@ type sweepCmd struct {
 	Fleet     []string      `sep:"," placeholder:"ID" help:"Fleets whose instances are ended; GET /gpus of a server names its own."`
 	AllFleets bool          `help:"End the instances of every fleet on the account."`
 	OlderThan time.Duration `placeholder:"AGE" help:"Only instances that were asked for longer ago than this, such as 2h."`
+	Settle    time.Duration `default:"90s" help:"How long to look on at least: what was rented right before a server died may be listed late. 0 where that is long ago (default: ${default})."`
 	Timeout   time.Duration `default:"15m" help:"How long to go on until nothing is left (default: ${default})."`
 
 	Key string `name:"vast-api-key" env:"VAST_API_KEY" help:"The account's key. Other users of this machine can see flags: prefer the variable."`
@@ -224,14 +225,15 @@ func (s *sweeper) sweep(ctx context.Context, began time.Time) error {
 				absent = time.Time{}
 			case absent.IsZero():
 				absent = snapshot.Began
-			case snapshot.Began.Sub(absent) >= s.gap:
-				s.say("Nothing is left. An instance that was asked for within the last minutes may not be listed yet: if its server may still run, stop it, and sweep again in two minutes.")
+				s.lookOn(began)
+			case snapshot.Began.Sub(absent) >= s.gap && s.now().Sub(began) >= s.settle():
+				s.say("Nothing is left. If the server of a fleet still runs, it rents again when a job comes.")
 				return nil
 			}
 		}
 		wait := s.round
 		if !absent.IsZero() {
-			wait = max(0, absent.Add(s.gap).Sub(s.now()))
+			wait = s.gap
 		}
 		if !sleep(ctx, wait) {
 			if last == nil {
@@ -239,6 +241,16 @@ func (s *sweeper) sweep(ctx context.Context, began time.Time) error {
 			}
 			return fmt.Errorf("not done: %w", last)
 		}
+	}
+}
+
+// settle is how long to look on. What is to be old need not be waited for.
+func (s *sweeper) settle() time.Duration { return max(0, s.cmd.Settle-s.cmd.OlderThan) }
+
+// lookOn says why it goes on though nothing is listed.
+func (s *sweeper) lookOn(began time.Time) {
+	if more := s.settle() - s.now().Sub(began); more > 0 {
+		s.say("Nothing of it is listed any more; looking on for %s, since what was rented just before may be listed late.", show.Age(more))
 	}
 }
 

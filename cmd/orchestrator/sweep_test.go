@@ -134,6 +134,23 @@ func TestSweepEndsOneFleet(t *testing.T) {
 	}
 }
 
+// What was rented right before its server died, and is listed late, is waited
+// for.
+func TestSweepWaitsForWhatIsListedLate(t *testing.T) {
+	t.Parallel()
+	label := aged("us", 0)
+	sim, url := market(t, strings.Replace(instances(label), `"list_lag":"1ns"`, `"list_lag":"400ms"`, 1))
+	out, err := swept(t.Context(), t, url, sweepCmd{Fleet: []string{"us"}, Settle: time.Second})
+	if err != nil || len(sim.Truth().Alive(label)) != 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
+	wantLines(t, out, "^No instance of any fleet", "looking on for ", "Ending ", "Nothing is left")
+	began := time.Now()
+	if out, err := swept(t.Context(), t, url, sweepCmd{Fleet: []string{"us"}, Settle: time.Hour, OlderThan: time.Hour}); err != nil || time.Since(began) > 30*time.Minute {
+		t.Errorf("what is young is not waited for: %v\n%s", err, out)
+	}
+}
+
 // All fleets are ended when that is asked for, and what belongs to none stays.
 func TestSweepAllFleets(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -65,7 +66,7 @@ func (f *Fleet) Preview(ctx context.Context) (Preview, error) {
 func (f *Fleet) lookForOffers(ctx context.Context) ([]gpu.Offer, error) {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	offers, err := f.cfg.Provider.Offers(ctx)
+	offers, err := askPatiently(ctx, f.cfg.Provider.Offers)
 	if err != nil {
 		return nil, noWord(fmt.Errorf("search offers: %w", err))
 	}
@@ -113,6 +114,18 @@ func (f *Fleet) worldUnwritten(ctx context.Context) (World, error) {
 	return w, nil
 }
 
+// askPatiently asks again where the provider was asked too often: by the server
+// beside which this looks on.
+func askPatiently[T any](ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
+	for {
+		got, err := ask(ctx)
+		limited, ok := errors.AsType[gpu.RateLimited](err)
+		if !ok || !pause(ctx, limited.After) {
+			return got, err
+		}
+	}
+}
+
 // noWord is why nobody can say what would be done.
 func noWord(cause error) error {
 	return apigpu.E(apigpu.Unavailable, cause, "The provider of machines does not say what it has, so that nobody can say what would be done.")
@@ -122,7 +135,7 @@ func noWord(cause error) error {
 func (f *Fleet) sight(ctx context.Context, rows []Instance, now time.Time) (Sighting, []Foreign, error) {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	snapshot, err := f.cfg.Provider.Instances(ctx)
+	snapshot, err := askPatiently(ctx, f.cfg.Provider.Instances)
 	if err != nil {
 		return Sighting{}, nil, noWord(fmt.Errorf("list instances: %w", err))
 	}
@@ -148,7 +161,8 @@ func kept(p Policy, w World, machines []Reported, actions []Action, now time.Tim
 			continue
 		}
 		k := Kept{Label: m.Label, Reason: whyKept(p, w, m)}
-		if !m.Permanent {
+		// Of one that has work only silence would change anything.
+		if works := m.State == gpu.Ready && (len(m.Jobs) > 0 || w.Waiting > 0); !m.Permanent && !works {
 			_, k.Until = end(p, w, m.Instance, now)
 		}
 		out = append(out, k)
