@@ -88,7 +88,7 @@ func (f *Fleet) bill(ctx context.Context) error {
 		return fmt.Errorf("read charges: %w", err)
 	}
 	for _, in := range open {
-		b, sure := f.sight(in, charges, now)
+		b, sure := f.billedFor(in, charges, now)
 		if !sure {
 			continue
 		}
@@ -113,10 +113,10 @@ func (f *Fleet) billAgain(now time.Time, age time.Duration) {
 	f.money.bills.next = now.Add(min(max(billGap, age/8), billGapMost))
 }
 
-// sight adds up what was charged for an instance, twins of its label included,
+// billedFor adds up what was charged for an instance, twins of its label included,
 // and reports whether that is the last word: the same as at an earlier look,
 // and up to its end.
-func (f *Fleet) sight(in Instance, charges []gpu.Charge, now time.Time) (b billed, sure bool) {
+func (f *Fleet) billedFor(in Instance, charges []gpu.Charge, now time.Time) (b billed, sure bool) {
 	b.since = now
 	for _, c := range charges {
 		if c.Label == in.Label || c.Label == "" && c.InstanceID == in.ProviderID {

@@ -19,22 +19,22 @@ const (
 	// asksMost bounds the jobs that are looked at for one that a budget
 	// allows: no more than dispatch looks at.
 	asksMost = 8
-	// refusedFor is how long a refusal holds that is not said again.
-	refusedFor = 5 * time.Second
+	// deniedFor is how long a refusal holds that is not said again.
+	deniedFor = 5 * time.Second
 )
 
 // money is what is kept in memory about budgets.
 type money struct {
 	prices   []gpu.Offer
 	pricesAt time.Time
-	// refused has the instances for which a budget allows no renewal, or no
+	// denied has the instances for which a budget allows no renewal, or no
 	// job, and since when.
-	refused map[string]refused
+	denied map[string]denied
 	bills   bills
 }
 
-type refused struct {
-	why *Refusal
+type denied struct {
+	why *OverBudget
 	at  time.Time
 }
 
@@ -128,20 +128,20 @@ func (f *Fleet) pricesNow(ctx context.Context) ([]gpu.Offer, error) {
 	return list, nil
 }
 
-// refuse notes that a budget allows an instance nothing more; nil, that it
+// deny notes that a budget allows an instance nothing more; nil, that it
 // does.
-func (f *Fleet) refuse(label string, why *Refusal) {
+func (f *Fleet) deny(label string, why *OverBudget) {
 	now := f.cfg.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if why == nil {
-		delete(f.money.refused, label)
+		delete(f.money.denied, label)
 		return
 	}
-	if f.money.refused == nil {
-		f.money.refused = map[string]refused{}
+	if f.money.denied == nil {
+		f.money.denied = map[string]denied{}
 	}
-	f.money.refused[label] = refused{why, now}
+	f.money.denied[label] = denied{why, now}
 	poke(f.wake)
 }
 
@@ -149,9 +149,9 @@ func (f *Fleet) refuse(label string, why *Refusal) {
 func (f *Fleet) unpaid(now time.Time) map[string]string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	maps.DeleteFunc(f.money.refused, func(_ string, r refused) bool { return now.Sub(r.at) > refusedFor })
+	maps.DeleteFunc(f.money.denied, func(_ string, r denied) bool { return now.Sub(r.at) > deniedFor })
 	out := map[string]string{}
-	for label, r := range f.money.refused {
+	for label, r := range f.money.denied {
 		out[label] = "budget: " + r.why.Error()
 	}
 	return out

@@ -120,8 +120,8 @@ func (b Books) taken(p period) gpu.USD {
 	return sum
 }
 
-// Refusal is why a budget does not allow something.
-type Refusal struct {
+// OverBudget is why a budget does not allow something.
+type OverBudget struct {
 	Setting string // the variable that would allow it
 	Limit   gpu.USD
 	Taken   gpu.USD // spent and reserved by others
@@ -131,10 +131,10 @@ type Refusal struct {
 }
 
 // Least is the least value of the setting that would work now.
-func (r *Refusal) Least() gpu.USD { return r.Taken + r.Need }
+func (r *OverBudget) Least() gpu.USD { return r.Taken + r.Need }
 
 // Error tells an operator, and people who wait for their jobs.
-func (r *Refusal) Error() string {
+func (r *OverBudget) Error() string {
 	s := fmt.Sprintf("%s=%s does not allow it: it may cost %s", r.Setting, r.Limit.Exact(), r.Need.Exact())
 	if r.Taken > 0 {
 		s += fmt.Sprintf(", and %s are spent or reserved", r.Taken.Exact())
@@ -146,7 +146,7 @@ func (r *Refusal) Error() string {
 // it took before: nil where all do. others are the accounts of all other
 // instances. What is over cannot be helped, and what an instance has already
 // is never refused.
-func (b Budget) refuses(others Books, before, after account, now time.Time) *Refusal {
+func (b Budget) refuses(others Books, before, after account, now time.Time) *OverBudget {
 	for _, limit := range []struct {
 		setting string
 		usd     gpu.USD
@@ -161,7 +161,7 @@ func (b Budget) refuses(others Books, before, after account, now time.Time) *Ref
 				continue
 			}
 			if taken := others.taken(p); taken+need > limit.usd {
-				r := &Refusal{Setting: limit.setting, Limit: limit.usd, Taken: taken, Need: need, Until: p.to}
+				r := &OverBudget{Setting: limit.setting, Limit: limit.usd, Taken: taken, Need: need, Until: p.to}
 				if need > limit.usd && !after.from.Before(p.from) && !after.until.After(p.to) {
 					r.Until = time.Time{} // of an empty one it would take no less
 				}

@@ -46,7 +46,7 @@ func TestPeriods(t *testing.T) {
 func TestRefusal(t *testing.T) {
 	t.Parallel()
 	taken := newBooks([]account{{from: noon, until: in(time.Hour), spread: gpu.Dollar / 2}})
-	want := func(name string, r *Refusal, setting string, least gpu.USD, until time.Time) {
+	want := func(name string, r *OverBudget, setting string, least gpu.USD, until time.Time) {
 		t.Helper()
 		switch {
 		case setting == "" && r != nil:
@@ -66,7 +66,7 @@ func TestRefusal(t *testing.T) {
 	late := account{from: in(11 * time.Hour), until: in(13 * time.Hour), spread: gpu.Dollar}
 	full := newBooks([]account{{from: in(12 * time.Hour), until: in(24 * time.Hour), spread: gpu.Dollar}})
 	want("the day after", Budget{Day: gpu.Dollar}.refuses(full, account{}, late, in(11*time.Hour)), "BUDGET_DAY_USD", gpu.Dollar*3/2, midnight.AddDate(0, 0, 1))
-	text := (&Refusal{Setting: "BUDGET_DAY_USD", Limit: gpu.Dollar / 10, Taken: gpu.Dollar / 20, Need: 67_500_000}).Error()
+	text := (&OverBudget{Setting: "BUDGET_DAY_USD", Limit: gpu.Dollar / 10, Taken: gpu.Dollar / 20, Need: 67_500_000}).Error()
 	if text != "BUDGET_DAY_USD=$0.10 does not allow it: it may cost $0.0675, and $0.05 are spent or reserved; $0.1175 would be enough" {
 		t.Error(text)
 	}
@@ -146,7 +146,7 @@ func (s *spender) some(what string, which func(Instance) bool) (n int, ok bool) 
 }
 
 func (s *spender) open(n int) bool {
-	_, open := moved(s.attempts[s.rows[n].Label])
+	_, open := movedBy(s.attempts[s.rows[n].Label])
 	return open > 0
 }
 
@@ -219,7 +219,7 @@ func (s *spender) finish() {
 			break
 		}
 	}
-	if closed, open := moved(all); open == 0 && row.State == gpu.Ready {
+	if closed, open := movedBy(all); open == 0 && row.State == gpu.Ready {
 		row.ReservedUntil, row.ReservedDown, row.ReservedUp = row.leaseEnd(), mostPull+closed.Down, closed.Up
 	}
 }
@@ -324,7 +324,7 @@ func TestAffordable(t *testing.T) {
 	if left, why = affordable(p, world, offers, noon); len(left) != 2 || why != nil {
 		t.Errorf("what is free is refused: %v", why)
 	}
-	if !strings.Contains((&Refusal{Setting: "X", Need: 1}).Error(), "X=$0.00") {
+	if !strings.Contains((&OverBudget{Setting: "X", Need: 1}).Error(), "X=$0.00") {
 		t.Error("no limit is told")
 	}
 }

@@ -64,7 +64,7 @@ func (f *Fleet) destroy(ctx context.Context, a Action) error {
 	if err := f.callDestroy(ctx, e.id); err != nil || unrecorded != nil {
 		return errors.Join(unrecorded, err)
 	}
-	return f.ended(ctx, a.Label)
+	return f.noteEnd(ctx, a.Label)
 }
 
 // ending decides whether an instance goes, and notes it in the row.
@@ -79,7 +79,7 @@ func (f *Fleet) ending(ctx context.Context, tx *sql.Tx, a Action, row *Instance,
 	}
 	e := ending{due: true, began: row.State != gpu.Destroying, id: row.ProviderID}
 	if e.began {
-		row.State, row.StateSince, row.Reason = gpu.Destroying, now, a.Reason
+		row.State, row.StateSince, row.Reason, row.Blame = gpu.Destroying, now, a.Reason, a.Blame
 	}
 	row.EndAskedAt = now
 	return e, nil

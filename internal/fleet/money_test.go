@@ -453,8 +453,8 @@ func TestGateBites(t *testing.T) {
 	t.Parallel()
 	r, _ := moneyRig(t, budgeted(Budget{Day: gpu.Dollar / 1000}))
 	r.tick()
-	err := r.create(t.Context(), Choice{Offer: cheap}, "x")
-	if refusal, ok := errors.AsType[*Refusal](err); !ok || refusal.Setting != "BUDGET_DAY_USD" {
+	err := r.create(t.Context(), Choice{Offer: cheap}, "", "x")
+	if refusal, ok := errors.AsType[*OverBudget](err); !ok || refusal.Setting != "BUDGET_DAY_USD" {
 		t.Errorf("the gate says %v", err)
 	}
 	r.calls(providertest.Create, 0)
@@ -462,7 +462,7 @@ func TestGateBites(t *testing.T) {
 		t.Errorf("rows are %+v", rows)
 	}
 	r.ungated = true
-	r.ok(r.create(t.Context(), Choice{Offer: cheap}, "x"))
+	r.ok(r.create(t.Context(), Choice{Offer: cheap}, "", "x"))
 	r.calls(providertest.Create, 1)
 	all, err := books(t.Context(), r.db.Read(), r.clock.Now(), "")
 	r.ok(err)

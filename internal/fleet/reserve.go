@@ -50,7 +50,7 @@ func (p Policy) limits(a queue.Ask) (down, up int64) {
 // its time until it ends itself if we die now, for our worker allows its boot
 // and a lease; and where there are budgets also the run of the job that it is
 // rented for, so that no budget is in its way when it is ready.
-func (p Policy) booked(in Instance, ask queue.Ask) (Instance, *Refusal) {
+func (p Policy) booked(in Instance, ask queue.Ask) (Instance, *OverBudget) {
 	in.LeaseUntil = in.CreatedAt.Add(p.BootTimeout + p.Lease)
 	in.ReservedUntil = in.leaseEnd()
 	down, up := p.limits(ask)
@@ -67,13 +67,13 @@ func (p Policy) booked(in Instance, ask queue.Ask) (Instance, *Refusal) {
 // cutRun is how long a job may run, at most run, so that it costs no more than
 // its budget; 0 is no budget. fixed is what it may cost beside its run. The
 // refusal says that there is no time for a run worth beginning.
-func cutRun(budget, fixed, hourly gpu.USD, run time.Duration) (time.Duration, *Refusal) {
+func cutRun(budget, fixed, hourly gpu.USD, run time.Duration) (time.Duration, *OverBudget) {
 	if budget <= 0 {
 		return run, nil
 	}
 	least := fixed + ceil(perHour(hourly, min(run, leastRun)))
 	if least > budget {
-		return run, &Refusal{Setting: "BUDGET_JOB_USD", Limit: budget, Need: least}
+		return run, &OverBudget{Setting: "BUDGET_JOB_USD", Limit: budget, Need: least}
 	}
 	if fixed+ceil(perHour(hourly, run)) <= budget {
 		return run, nil
@@ -89,7 +89,7 @@ func portionOfHour(usd, hourly gpu.USD) time.Duration {
 // affordable leaves the offers by which a waiting job could be run to its end
 // within the budgets, and notes which; it says why the others are refused,
 // where none is left: by the one that would need the least.
-func affordable(p Policy, w World, ranked []Choice, now time.Time) ([]Choice, *Refusal) {
+func affordable(p Policy, w World, ranked []Choice, now time.Time) ([]Choice, *OverBudget) {
 	if p.Budget == (Budget{}) || !p.paid() {
 		return ranked, nil
 	}
@@ -98,7 +98,7 @@ func affordable(p Policy, w World, ranked []Choice, now time.Time) ([]Choice, *R
 		asks = []queue.Ask{{Run: leastRun}}
 	}
 	var left []Choice
-	var why *Refusal
+	var why *OverBudget
 	for _, c := range ranked {
 		for _, ask := range asks {
 			in, refusal := p.booked(wouldBe(c.Offer, now), ask)
@@ -145,7 +145,7 @@ func (f *Fleet) intend(ctx context.Context, in *Instance, ask queue.Ask) error {
 	})
 }
 
-// afford returns a *Refusal where a budget does not allow that an instance
+// afford returns a *OverBudget where a budget does not allow that an instance
 // takes what it does after, where it took before. It runs with the row of the
 // fleet locked: nobody else reserves meanwhile.
 func (f *Fleet) afford(ctx context.Context, tx *sql.Tx, before, after Instance) error {
@@ -202,8 +202,8 @@ func (f *Fleet) mayRenew(ctx context.Context, in Instance) bool {
 		return false, err
 	})
 	crash.Point("fleet.lease.noted")
-	if refusal, ok := errors.AsType[*Refusal](err); ok {
-		f.refuse(in.Label, refusal)
+	if refusal, ok := errors.AsType[*OverBudget](err); ok {
+		f.deny(in.Label, refusal)
 		f.cfg.Log.WarnContext(ctx, "lease not renewed", "instance", in.Label, "reason", refusal.Error())
 		return false
 	}
@@ -225,13 +225,13 @@ func (f *Fleet) Claim(ctx context.Context, a Assignment) (queue.Job, error) {
 	j, err := f.cfg.Queue.ClaimIf(ctx, a.JobID, a.Slot.Instance, a.Slot.Number, func(ctx context.Context, tx *sql.Tx) (time.Duration, error) {
 		return f.reserveRun(ctx, tx, a)
 	})
-	refusal, refused := errors.AsType[*Refusal](err)
+	refusal, refused := errors.AsType[*OverBudget](err)
 	switch {
 	case refused:
-		f.refuse(a.Slot.Instance, refusal)
+		f.deny(a.Slot.Instance, refusal)
 		return queue.Job{}, apigpu.E(apigpu.BudgetExceeded, refusal, "%s.", refusal.Error()).WithJob(a.JobID)
 	case err == nil:
-		f.refuse(a.Slot.Instance, nil)
+		f.deny(a.Slot.Instance, nil)
 	}
 	return j, err
 }
@@ -270,7 +270,7 @@ func (f *Fleet) reserveRun(ctx context.Context, tx *sql.Tx, a Assignment) (time.
 		if err != nil {
 			return 0, err
 		}
-		var refusal *Refusal
+		var refusal *OverBudget
 		if run, refusal = p.jobRun(before, attempts, ask, earlier.USD, now); refusal != nil {
 			return 0, refusal
 		}
@@ -285,7 +285,7 @@ func (f *Fleet) reserveRun(ctx context.Context, tx *sql.Tx, a Assignment) (time.
 // jobRun is how long a job may run on an instance that is ready, so that it
 // costs no more than its budget at the worst: with all boot and idle time that
 // the instance has had, a lease after its end, and what it cost before.
-func (p Policy) jobRun(in Instance, attempts []queue.Attempt, ask queue.Ask, earlier gpu.USD, now time.Time) (time.Duration, *Refusal) {
+func (p Policy) jobRun(in Instance, attempts []queue.Attempt, ask queue.Ask, earlier gpu.USD, now time.Time) (time.Duration, *OverBudget) {
 	perGPU, disk := in.rates()
 	down, up := p.limits(ask)
 	fixed := earlier + ceil(perHour(perGPU+disk, p.Lease+contactTimeout+overtime)) + ceil(traffic(in.Terms, down, up))
@@ -304,7 +304,7 @@ func (p Policy) jobRun(in Instance, attempts []queue.Attempt, ask queue.Ask, ear
 func (p Policy) loaded(in Instance, attempts []queue.Attempt, ask queue.Ask, run time.Duration, now time.Time) Instance {
 	down, up := p.limits(ask)
 	until := now.Add(run + p.Lease + contactTimeout + overtime)
-	closed, open := moved(attempts)
+	closed, open := movedBy(attempts)
 	if open == 0 {
 		in.ReservedUntil = latest(until, in.leaseEnd())
 		in.ReservedDown, in.ReservedUp = mostPull+closed.Down+down, closed.Up+up
@@ -315,8 +315,8 @@ func (p Policy) loaded(in Instance, attempts []queue.Attempt, ask queue.Ask, run
 	return in
 }
 
-// moved adds up what the attempts that have ended moved, and counts the others.
-func moved(attempts []queue.Attempt) (closed queue.Traffic, open int) {
+// movedBy adds up what the attempts that have ended moved, and counts the others.
+func movedBy(attempts []queue.Attempt) (closed queue.Traffic, open int) {
 	for _, a := range attempts {
 		if a.EndedAt.IsZero() {
 			open++
@@ -339,7 +339,7 @@ func (f *Fleet) unload(ctx context.Context, tx *sql.Tx, row *Instance) error {
 	if err != nil {
 		return err
 	}
-	closed, _ := moved(attempts)
+	closed, _ := movedBy(attempts)
 	row.ReservedUntil = row.leaseEnd()
 	row.ReservedDown, row.ReservedUp = mostPull+closed.Down, closed.Up
 	return nil

@@ -34,8 +34,8 @@ func missedAt(row Instance) Instance {
 	return row
 }
 
-// ended notes that the provider accepted the end of an instance.
-func (f *Fleet) ended(ctx context.Context, label string) error {
+// noteEnd notes that the provider accepted the end of an instance.
+func (f *Fleet) noteEnd(ctx context.Context, label string) error {
 	if !f.cfg.Policy.paid() {
 		return nil
 	}

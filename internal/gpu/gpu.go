@@ -32,6 +32,10 @@ func (u USD) Exact() string {
 	return fmt.Sprintf("%s$%d.%s", sign, int64(u/Dollar), digits)
 }
 
+// Dollars is the amount as a number, such as JSON has: exact to the nanodollar
+// below a million dollars.
+func (u USD) Dollars() float64 { return float64(u) / float64(Dollar) }
+
 // State is where an instance is in its life:
 //
 //	planned → creating → booting → ready → destroying → gone
@@ -56,6 +60,10 @@ type Request struct {
 	// in every listing. It is committed to the ledger before the call.
 	Label string
 	Offer Offer
+	// Image is the container image to run, as docker pull takes it; the one
+	// that the provider was configured with where it is empty. Providers that
+	// run no containers ignore it.
+	Image string
 	// Env is the environment of the worker.
 	Env map[string]string
 }
