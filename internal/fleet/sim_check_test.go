@@ -72,7 +72,12 @@ func (w *world) look() {
 		return
 	}
 	w.seen = w.commits
-	rows, err := query(w.ctx, w.db.Read(), `SELECT `+instanceColumns+` FROM instances ORDER BY created_at, label`)
+	var version int64
+	if err := w.eyes.QueryRowContext(w.ctx, `PRAGMA data_version`).Scan(&version); err == nil && version == w.version {
+		return // a transaction that wrote nothing
+	}
+	w.version = version
+	rows, err := query(w.ctx, w.eyes, `SELECT `+instanceColumns+` FROM instances ORDER BY created_at, label`)
 	if err != nil {
 		w.fault("database", "%v", err)
 		return
@@ -123,7 +128,7 @@ func (w *world) checkRows() {
 
 // checkJobs holds the jobs against what they were.
 func (w *world) checkJobs() {
-	rows, err := w.db.Read().Query(`SELECT id, status, attempt, COALESCE(instance, '') FROM jobs`)
+	rows, err := w.eyes.QueryContext(w.ctx, `SELECT id, status, attempt, COALESCE(instance, '') FROM jobs`)
 	if err != nil {
 		w.fault("database", "%v", err)
 		return

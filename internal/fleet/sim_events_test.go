@@ -36,6 +36,7 @@ var happenings = map[string]func(w *world, e event){
 	"submit":  func(w *world, e event) { w.submit(e.d) },
 	"cancel":  (*world).cancel,
 	"crash":   (*world).crash,
+	"away":    func(w *world, e event) { w.kill(0); w.kill(1); w.armed.restart[0] = w.clock.Elapsed() + e.d },
 	"restart": func(w *world, e event) { w.kill(e.n % 2); w.start(e.n % 2) },
 	"stop":    func(w *world, e event) { w.stop(e.n % 2); w.armed.restart[e.n%2] = w.clock.Elapsed() + e.d },
 	"second":  func(w *world, _ event) { w.second() },
@@ -81,10 +82,12 @@ var (
 
 // drawEvent draws one.
 func drawEvent(t *rapid.T) event {
-	return event{
+	e := event{
 		what: rapid.SampledFrom(deck).Draw(t, "what"), n: rapid.IntRange(0, 9).Draw(t, "n"),
 		d: rapid.SampledFrom(spans).Draw(t, "d"), after: rapid.SampledFrom(pauses).Draw(t, "after"), step: rapid.SampledFrom(steps).Draw(t, "step"),
 	}
+	e.step = max(e.step, e.after/8) // a schedule is not to take long
+	return e
 }
 
 // happen lets an event happen, and a while pass.
@@ -94,7 +97,7 @@ func (w *world) happen(e event) {
 	}
 	w.logf("%8s * %s", w.clock.Elapsed(), e)
 	happenings[e.what](w, e)
-	w.live(e.after, max(e.step, e.after/8))
+	w.live(e.after, max(e.step, 250*time.Millisecond))
 }
 
 func (w *world) submit(takes time.Duration) {
@@ -159,8 +162,9 @@ func (w *world) second() {
 	}
 }
 
+// suspendNext suspends the first process that runs, at one of its next points.
 func (w *world) suspendNext(e event) {
-	if p := w.procs[e.n%2]; p != nil {
+	if p := w.someProcess(); p != nil {
 		p.stopAt, p.stopFor = p.points+1+e.n, e.d
 	}
 }
@@ -212,7 +216,7 @@ func (w *world) restore() {
 	}
 	w.commits++
 	w.disturbed()
-	w.rows = nil
+	w.version = 0
 	w.forgetStates()
 	w.start(0)
 }

@@ -104,6 +104,9 @@ func (p *orchestrator) die() {
 	if !p.dead {
 		p.dead = true
 		p.w.deaths++
+		if p.w.away > 0 {
+			p.w.armed.restart[p.slot] = p.w.clock.Elapsed() + p.w.away
+		}
 		p.w.history.unnoticed = p.w.history.unnoticed || p.steady.Jump() != 0
 		p.w.disturbed()
 		p.w.logf("%8s process %d dies at point %d", p.w.clock.Elapsed(), p.slot, p.points)
@@ -116,11 +119,13 @@ func (p *orchestrator) point() error {
 		return errDead
 	}
 	p.points++
+	p.w.peak = max(p.w.peak, p.points)
 	if p.points == p.dieAt {
 		p.die()
 		return errDead
 	}
-	if p.points == p.stopAt {
+	if p.stopAt > 0 && p.points >= p.stopAt {
+		p.stopAt = 0
 		p.suspend()
 	}
 	return nil
@@ -224,7 +229,7 @@ func (w *world) stop(slot int) {
 // dispatch takes over what nobody drives, and starts what can be started.
 func (p *orchestrator) dispatch() {
 	ctx, w := p.w.ctx, p.w
-	if !p.Steady() {
+	if !p.Steady() || !w.busy() {
 		return
 	}
 	running, err := p.q.Running(ctx)
@@ -243,6 +248,17 @@ func (p *orchestrator) dispatch() {
 		_ = p.q.Expire(ctx)
 	}
 	p.fill()
+}
+
+// busy reports whether any job is open.
+func (w *world) busy() bool {
+	w.look()
+	for _, j := range w.jobs {
+		if !j.status.Final() {
+			return true
+		}
+	}
+	return false
 }
 
 // fill gives free slots to the jobs that have waited longest.

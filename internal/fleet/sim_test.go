@@ -28,6 +28,7 @@ package fleet
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -51,6 +52,7 @@ const (
 	simWait   = 3 * time.Hour // how long a job may wait
 	simRun    = 15 * time.Minute
 	simRetry  = 10 * time.Second // between two tries of a worker to end itself
+	simStep   = 12 * time.Second // at the end: shorter than the fleet lease, which is not lost then
 	simSettle = time.Hour        // how long the end of a world may take
 )
 
@@ -58,6 +60,7 @@ const (
 // finds new.
 type stage struct {
 	db     *db.DB
+	eyes   *sql.Conn // that of the rules
 	fresh  dbtest.Copy
 	world  *world // the one that is played
 	fleet  Identity
@@ -89,6 +92,10 @@ func newStage(t testing.TB, files bool) *stage {
 	if s.fleet, err = LoadIdentity(context.Background(), s.db, "us", "a root secret"); err != nil {
 		t.Fatal(err)
 	}
+	if s.eyes, err = s.db.Read().Conn(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.eyes.Close() })
 	if s.fresh, err = dbtest.CopyOf(s.db); err != nil {
 		t.Fatal(err)
 	}
@@ -114,11 +121,14 @@ type world struct {
 	full     bool // the ledger takes no writes
 	settling bool
 
-	commits, seen int // writes so far, and when the tables were read
+	commits, seen int   // writes so far, and when the tables were looked at
+	version       int64 // of the tables, as the database counts
 	rows          []Instance
 	truth         []providertest.Record // by the provider, as of truthAt
 	history       history
 	deaths        int
+	peak          int           // most points that a process passed
+	away          time.Duration // how long a process that died stays away, where nothing else is said
 }
 
 // newWorld begins a world at noon, with one process.
@@ -132,6 +142,9 @@ func (s *stage) newWorld(logf func(string, ...any), lack mutant) *world {
 		panic(err) // in memory: nothing can be wrong with it
 	}
 	s.world = w
+	if lack == intent {
+		w.exec(`CREATE TRIGGER nointent BEFORE INSERT ON instances BEGIN SELECT RAISE(IGNORE); END`)
+	}
 	w.commits = 1
 	w.fake = providertest.NewFake(providertest.FakeConfig{
 		Now: w.now, Traits: simPolicy.Traits, Lag: 20 * time.Second, Linger: 5 * time.Second, Boot: boot, Offers: []gpu.Offer{dear, cheap},
@@ -210,7 +223,7 @@ func (w *world) settle() {
 			w.fault("11 progress", "an hour after all faults ended: %s", w.left())
 			return
 		}
-		w.live(5*time.Second, 5*time.Second)
+		w.live(simStep, simStep)
 	}
 	w.look()
 	w.checkEnd()
@@ -255,6 +268,9 @@ func (w *world) written(committed bool) error {
 // end leaves the stage as the next world needs it.
 func (w *world) end() {
 	w.fill(false)
+	if w.lack == intent {
+		w.exec(`DROP TRIGGER nointent`)
+	}
 	for slot := range w.procs {
 		w.kill(slot)
 	}
