@@ -6,6 +6,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/provider/providertest"
 )
 
 // The rules. Their names begin with the number of the invariant in the design
@@ -42,6 +43,7 @@ type history struct {
 	asked  map[string]int           // label → creates that were sent
 	states map[string]gpu.State
 	since  map[string]time.Duration // label → when it came into its state
+	broke  map[string]time.Duration // provider id → when it was first seen not to run
 	idle   map[string]time.Duration // label → since when it is ready and nobody needs it
 	// calm is since when nothing disturbs: no call fails, and the same
 	// processes run.
@@ -56,7 +58,7 @@ type history struct {
 func newHistory() history {
 	return history{
 		boots: map[string]time.Duration{}, delays: map[string]time.Duration{}, asked: map[string]int{}, states: map[string]gpu.State{},
-		since: map[string]time.Duration{}, idle: map[string]time.Duration{},
+		since: map[string]time.Duration{}, idle: map[string]time.Duration{}, broke: map[string]time.Duration{},
 	}
 }
 
@@ -288,8 +290,23 @@ func (w *world) checkTimes() {
 	}
 	for _, r := range w.truth {
 		if Ours(w.fleet.ID, r.Label) && r.Exists(w.now()) {
+			w.checkBroken(r, calm)
 			w.checkAge(r.ID, r.Label, min(calm, w.now().Sub(r.Created)), ours)
 		}
+	}
+}
+
+// checkBroken: what is listed and does not work goes at once.
+func (w *world) checkBroken(r providertest.Record, calm time.Duration) {
+	now := w.clock.Elapsed()
+	first, ok := w.history.broke[r.ID]
+	if !r.Running && !ok {
+		w.history.broke[r.ID], first = now, now
+	}
+	in, known := w.row(r.Label)
+	lasted := min(calm, now-first, w.now().Sub(r.Created)-simLag)
+	if !r.Running && known && in.ProviderID == r.ID && order[in.State] < order[gpu.Destroying] && lasted > simSlack {
+		w.fault("5.4-18 stopped", "%s does not work for %s and is %s", r.Label, lasted, in.State)
 	}
 }
 

@@ -77,5 +77,5 @@ func TestCrashPoints(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d crashes in %d scenarios", points, len(crashScenarios))
+	t.Logf("counted: %d crashes in %d scenarios", points, len(crashScenarios))
 }

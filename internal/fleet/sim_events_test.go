@@ -63,6 +63,7 @@ var happenings = map[string]func(w *world, e event){
 	"unfit":           (*world).disable,
 	"host dies":       (*world).killHost,
 	"worker restarts": func(w *world, e event) { w.someBox(e.n, func(b *box) { clear(b.work) }) },
+	"poison":          (*world).poison,
 	"foreign":         (*world).addForeign,
 	"lost":            (*world).addLost,
 }
@@ -71,7 +72,7 @@ var happenings = map[string]func(w *world, e event){
 // first is what a shrunk schedule tends to.
 var deck = strings.Split("nothing,nothing,submit,submit,submit,submit,cancel,crash,crash,crash,restart,stop,second,second,suspend,suspend,backup,restore,"+
 	"clock,full,create,create,create,create,create down,destroy,destroy,list,list,list down,blip,outage,slow,silent,silent,unfit,host dies,worker restarts,"+
-	"foreign,lost", ",")
+	"foreign,lost,poison", ",")
 
 var (
 	spans  = []time.Duration{0, time.Second, 5 * time.Second, 20 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute}
@@ -351,6 +352,15 @@ func (w *world) addForeign(e event) {
 func (w *world) addLost(e event) {
 	w.fake.Add(gpu.Instance{Label: Label(w.fleet.ID, fmt.Sprintf("lost%d", len(w.truth))), Running: e.n%3 != 0})
 	w.newBoxes()
+}
+
+// poison makes a value of some row unreadable: it must hold up no other.
+func (w *world) poison(e event) {
+	w.someBox(e.n, func(b *box) {
+		if !w.full {
+			w.exec(`UPDATE instances SET worker = '{' WHERE label = $1`, b.label)
+		}
+	})
 }
 
 // heal ends all faults, those to come too.

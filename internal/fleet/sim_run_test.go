@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -60,7 +61,7 @@ func TestSimulation(t *testing.T) {
 	start := time.Now()
 	t.Cleanup(func() {
 		n := played.Load()
-		t.Logf("%d schedules, %d deaths of a process, %.1f schedules a second", n, deaths.Load(), float64(n)/time.Since(start).Seconds())
+		t.Logf("counted: %d schedules, %d deaths of a process, %.1f schedules a second", n, deaths.Load(), float64(n)/time.Since(start).Seconds())
 		if n < int64(want) && !t.Failed() {
 			t.Errorf("only %d schedules were played, %d are asked for", n, want)
 		}
@@ -142,4 +143,33 @@ func (s *stage) play(t *testing.T, lack mutant, events []event, before func(*wor
 	}
 	w.settle()
 	return w
+}
+
+// foundFaults are schedules that once broke a rule, shrunk by rapid: whoever mends a
+// fault that the simulation finds puts it here.
+var foundFaults = map[string][]event{
+	// It went on with what it knew before, and called a worker silent that it
+	// had not spoken to meanwhile.
+	"suspended in the middle of a round": {
+		{what: "submit", d: 5 * time.Minute, after: 40 * time.Second, step: 5 * time.Second},
+		{what: "suspend", n: 2, d: 2 * time.Minute, after: time.Minute, step: 5 * time.Second},
+	},
+}
+
+func TestFound(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, false)
+	for name, events := range foundFaults {
+		for more := range 8 { // the point itself moves with every change of a round
+			moved := slices.Clone(events)
+			for i := range moved {
+				if moved[i].what == "suspend" {
+					moved[i].n += more
+				}
+			}
+			if w := s.play(t, nothingLacks, moved, nil); w.broken != "" {
+				t.Errorf("%s: %s", name, w.broken)
+			}
+		}
+	}
 }
