@@ -57,15 +57,15 @@ var mutants = map[mutant]struct {
 }{
 	intent:         {[]happening{{what: "submit", after: 20 * time.Second, step: time.Second}}, "1 intent"},
 	blindRetry:     {[]happening{{what: "create", n: 1}, {what: "submit", after: 20 * time.Second, step: time.Second}}, "1 one create"},
-	completeRule:   {append(atWork(2*time.Minute), happening{what: "list", n: 8}, happening{what: "list", n: 8, after: time.Minute, step: 5 * time.Second}), "3 gone"},
-	listingLag:     {atWork(time.Minute), "3 gone"},
-	absenceGap:     {append(atWork(2*time.Minute), happening{what: "blip", after: 20 * time.Second, step: time.Second}), "3 gone"},
-	deadMansSwitch: {append(atWork(2*time.Minute), happening{what: "away", d: time.Hour, after: 10 * time.Minute, step: 30 * time.Second}), "5 lease"},
+	completeRule:   {append(jobRuns(2*time.Minute), happening{what: "list", n: 8}, happening{what: "list", n: 8, after: time.Minute, step: 5 * time.Second}), "3 gone"},
+	listingLag:     {jobRuns(time.Minute), "3 gone"},
+	absenceGap:     {append(jobRuns(2*time.Minute), happening{what: "blip", after: 20 * time.Second, step: time.Second}), "3 gone"},
+	deadMansSwitch: {append(jobRuns(2*time.Minute), happening{what: "away", d: time.Hour, after: 10 * time.Minute, step: 30 * time.Second}), "5 lease"},
 	foreignRule:    {[]happening{{what: "foreign", after: time.Minute, step: 5 * time.Second}}, "6 foreign"},
 }
 
-// atWork is a schedule in which a job has run for some time.
-func atWork(d time.Duration) []happening {
+// jobRuns is a schedule in which a job has run for some time.
+func jobRuns(d time.Duration) []happening {
 	return []happening{{what: "submit", d: 5 * time.Minute, after: d, step: 5 * time.Second}}
 }
 
