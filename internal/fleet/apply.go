@@ -57,6 +57,7 @@ func (f *Fleet) search(ctx context.Context) error {
 	if err != nil {
 		return nil // heeded
 	}
+	f.cfg.Log.InfoContext(ctx, "offers", "seen", len(list))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.offers = offers{list, f.cfg.Now()}
@@ -106,7 +107,8 @@ func (f *Fleet) create(ctx context.Context, offer Choice, image, reason string) 
 	if err := f.save(ctx, in); err != nil {
 		return fmt.Errorf("record create: %w", err)
 	}
-	f.cfg.Log.InfoContext(ctx, "renting", "instance", in.Label, "offer", offer.ID, "hourly", offer.HourlyUSD.String(), "reason", reason, "why", offer.Why)
+	f.cfg.Log.InfoContext(ctx, "renting", "instance", in.Label, "offer", offer.ID, "gpu", offer.GPU, "country", offer.Country,
+		"hourly", offer.HourlyUSD.String(), "why", offer.Why, "image", image, "reason", reason)
 
 	// What the provider answers must be recorded though the process is told
 	// to stop.

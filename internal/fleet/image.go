@@ -26,7 +26,7 @@ func (f *Fleet) image(ctx context.Context) (ref string, ok bool) {
 	if f.cfg.Image == nil {
 		return "", true
 	}
-	ref, _, err := f.cfg.Image(ctx)
+	ref, pinned, err := f.cfg.Image(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			f.noImage(ctx, err)
@@ -38,6 +38,9 @@ func (f *Fleet) image(ctx context.Context) (ref string, ok bool) {
 	f.mu.Unlock()
 	if missed {
 		f.unstop(ctx, stopImage)
+	}
+	if !pinned {
+		f.cfg.Log.WarnContext(ctx, "renting by the tag of the image: what it means is not known", "image", ref)
 	}
 	return ref, true
 }

@@ -41,7 +41,9 @@ func (f *Fleet) Run(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	var err error
 	if f.cfg.DestroyAtEnd && f.Leading() {
-		end, cancel := context.WithTimeout(ctx, endTimeout)
+		// Absence is believed no sooner than the provider's listings allow.
+		traits := f.cfg.Provider.Traits()
+		end, cancel := context.WithTimeout(ctx, endTimeout+traits.ListingLag+traits.AbsenceGap)
 		err = f.destroyAll(end)
 		cancel()
 	}
@@ -175,7 +177,11 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 		return now.Add(tickLive), errors.Join(err, worldErr)
 	}
 	err = errors.Join(err, f.noteIdle(ctx, rows, world.Busy))
-	actions, wake := Plan(f.cfg.Policy, world, f.cfg.Now())
+	planned := f.cfg.Now()
+	if !f.stillSo(world, planned) {
+		return now, err // look again at once
+	}
+	actions, wake := Plan(f.cfg.Policy, world, planned)
 	for _, a := range actions {
 		if ctx.Err() != nil {
 			break
@@ -187,6 +193,16 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 		wake = latest
 	}
 	return wake, err
+}
+
+// stillSo reports whether this process has held the fleet lease all the time
+// since it looked at the world. One that was suspended in the middle of a round
+// has not: then the silence of the workers is its own, and the world must be
+// looked at once more before anything is decided.
+func (f *Fleet) stillSo(w World, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.since.Equal(w.Since) && !now.After(f.heldUntil)
 }
 
 // pace is how often to look at instances in these states.
@@ -284,6 +300,7 @@ func (f *Fleet) list(ctx context.Context) (*gpu.Snapshot, error) {
 		f.listing.reachable = now
 	}
 	f.listing.at = now
+	f.lookAround(ctx, snapshot)
 	// By the clock of the ledger, with whose times it is compared: that of the
 	// provider is this machine's, which another may be wrong by.
 	snapshot.Began = now

@@ -18,6 +18,7 @@ ALTER TABLE instances ADD COLUMN address_at     bigint NOT NULL DEFAULT 0;    --
 ALTER TABLE instances ADD COLUMN heard_at       bigint NOT NULL DEFAULT 0;    -- first answer of its worker in this state
 ALTER TABLE instances ADD COLUMN cost_usd       bigint NOT NULL DEFAULT 0;
 ALTER TABLE instances ADD COLUMN cost_state     text   NOT NULL DEFAULT '';   -- '', estimated, final
+CREATE INDEX instances_created ON instances (created_at);
 
 -- What is remembered of machines and their owners.
 CREATE TABLE hosts (
@@ -77,6 +78,7 @@ ALTER TABLE jobs DROP COLUMN video_seconds;
 DROP TABLE attempts;
 DROP TABLE charges;
 DROP TABLE hosts;
+DROP INDEX instances_created;
 ALTER TABLE instances DROP COLUMN cost_state;
 ALTER TABLE instances DROP COLUMN cost_usd;
 ALTER TABLE instances DROP COLUMN heard_at;
