@@ -88,6 +88,7 @@ type Fleet struct {
 	clients   map[string]*client.Client // address and label → client
 	// unrecorded is what the ledger could not be told, by label.
 	unrecorded map[string]unrecorded
+	money      money
 	speedsKept speedsKept
 	told       note               // what the waiting jobs were told last
 	stops      map[string]stopped // by code
@@ -104,6 +105,8 @@ type Fleet struct {
 	// spawn begins a contact, which ends by itself: contacts.Go. The simulation
 	// says when.
 	spawn func(contact func())
+
+	ungated bool // for tests: no budget refuses anything
 }
 
 type offers struct {
