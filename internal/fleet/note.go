@@ -151,11 +151,15 @@ func nothingThere(p Policy, w World, now time.Time) note {
 	if w.Waiting == 0 || w.OffersAt.IsZero() {
 		return note{why: "a worker is being looked for"}
 	}
-	switch m := choose(w, w.backlog()[0], now); {
+	m := choose(w, w.backlog()[0], now)
+	switch {
 	case m.Found == 0:
 		return note{why: "no worker is on offer; looking again"}
 	case len(m.Ranked) == 0:
 		return note{why: fmt.Sprintf("none of the %d workers on offer will do; looking again", m.Found)}
+	}
+	if _, refusal := affordable(p, w, m.Ranked, now); refusal != nil {
+		return notRented(Stop{Reason: refusal.Error(), Until: refusal.Until})
 	}
 	return note{why: "a worker is being looked for"}
 }
