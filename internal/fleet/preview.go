@@ -190,29 +190,8 @@ func whyKept(p Policy, w World, m Reported) string {
 	return fmt.Sprintf("it is idle, and kept for %s", p.IdleTimeout)
 }
 
-// whyNothing says why scaleUp gets no instance.
+// whyNothing says why grow gets no instance.
 func whyNothing(p Policy, w World, now time.Time) string {
-	all := len(w.Instances) + w.Extra
-	next := w.LastFailure.Add(backoff(w.FailedBoots))
-	capacity := slices.IndexFunc(w.Instances, func(in Instance) bool { return in.capacity(now) })
-	stopped := stops(p, w)
-	switch {
-	case w.NoRoom:
-		return "no result could be kept: the storage is full"
-	case w.Waiting == 0:
-		return "no job waits"
-	case p.Traits.Permanent:
-		return "workers are configured here, not rented"
-	case len(stopped) > 0:
-		return stopped[0].Reason
-	case capacity >= 0:
-		return fmt.Sprintf("%s is %s, and takes the job", w.Instances[capacity].Label, w.Instances[capacity].State)
-	case all >= p.MaxGPUs:
-		return fmt.Sprintf("%d instances exist, and no more than %d may (MAX_GPUS)", all, p.MaxGPUs)
-	case now.Before(next):
-		return fmt.Sprintf("the last %d did not start: tried again at %s", w.FailedBoots, next.UTC().Format(time.RFC3339))
-	case len(w.Offers) == 0:
-		return "nothing is on offer"
-	}
-	return "a machine is on its way"
+	_, staying, _ := shrink(p, w, now)
+	return grow(p, w, staying, now).why
 }

@@ -151,7 +151,7 @@ func ShowGPUs(r fleet.Report) apigpu.GPUs {
 		}
 	}
 	for _, s := range r.Stops {
-		out.Stops = append(out.Stops, apigpu.GPUStop{Code: s.Code, Reason: s.Reason, Until: moment(s.Until)})
+		out.Stops = append(out.Stops, apigpu.GPUStop{Code: s.Code, Reason: s.Told(), Until: moment(s.Until)})
 	}
 	for _, x := range r.Foreign {
 		out.Foreign = append(out.Foreign, apigpu.ForeignGPU{
