@@ -11,8 +11,9 @@ type GPU struct {
 	Provider   string `json:"provider" doc:"Where it comes from" example:"vast"`
 	ProviderID string `json:"provider_id,omitempty" doc:"The provider's name for it; absent until it is known"`
 	State      string `json:"state" enum:"planned,creating,booting,ready,destroying" doc:"Where it is in its life"`
-	// Reason says why it is in this state, or why it was rented.
-	Reason string `json:"reason" doc:"Why it is in this state"`
+	Reason     string `json:"reason" doc:"Why it is in this state"`
+	// Why says why it was rented, and why it and no other.
+	Why string `json:"why,omitempty" doc:"Why it was rented, and why it and no other"`
 	// Message is the provider's last word about it.
 	Message string `json:"message,omitempty" doc:"The provider's last word about it"`
 	// Ambiguous means that the call which asked for it ended without an
@@ -90,6 +91,7 @@ type GPUTotals struct {
 type GPUStop struct {
 	Code   string     `json:"code" doc:"Stable name of the reason" example:"budget"`
 	Reason string     `json:"reason"`
+	Detail string     `json:"detail,omitempty" doc:"What was seen, and what to do"`
 	Until  *time.Time `json:"until,omitempty" doc:"When it is tried again; absent where somebody must act"`
 }
 

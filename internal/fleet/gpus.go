@@ -16,7 +16,7 @@ type Report struct {
 	Provider string
 	Leading  bool // else Foreign is not known
 	At       time.Time
-	Machines []Machine
+	Machines []Reported
 	// Waiting counts the jobs that wait for a machine.
 	Waiting int
 	// Stops are why nothing is rented, whatever waits.
@@ -27,8 +27,8 @@ type Report struct {
 	Hourly, Today, Reserved, Worst gpu.USD
 }
 
-// Machine is a row of the ledger, and what it comes to.
-type Machine struct {
+// Reported is a row of the ledger, and what it comes to.
+type Reported struct {
 	Instance
 	Jobs []string // ids of those that run on it
 	Exposure
@@ -71,7 +71,7 @@ func (f *Fleet) report(ctx context.Context, w World) (Report, error) {
 		jobs[j.Instance] = append(jobs[j.Instance], j.ID)
 	}
 	for _, in := range w.Instances {
-		m := Machine{Instance: in, Jobs: jobs[in.Label], Exposure: exposed(f.cfg.Policy, in, now)}
+		m := Reported{Instance: in, Jobs: jobs[in.Label], Exposure: exposed(f.cfg.Policy, in, now)}
 		r.Machines = append(r.Machines, m)
 		r.Reserved += m.Reserved
 		r.Worst += m.Worst

@@ -24,7 +24,7 @@ const wished = "its operator asked for its end"
 // Who leads asks the provider at once. Any other process leaves the wish in the
 // row, for the one that leads to act on in its next round: only that one rents
 // and destroys.
-func (f *Fleet) End(ctx context.Context, id string) ([]Machine, error) {
+func (f *Fleet) End(ctx context.Context, id string) ([]Reported, error) {
 	rows, err := f.live(ctx)
 	if err != nil {
 		return nil, err
@@ -111,9 +111,9 @@ func (f *Fleet) wish(ctx context.Context, label string) error {
 // ended returns what became of the rows. A call that failed is no fault where
 // the row says that its instance must go: then it is made again. One that is
 // gone already has no row among the live.
-func (f *Fleet) ended(ctx context.Context, now []Machine, rows []Instance, faults []error) (out []Machine, err error) {
+func (f *Fleet) ended(ctx context.Context, now []Reported, rows []Instance, faults []error) (out []Reported, err error) {
 	for i, in := range rows {
-		at := slices.IndexFunc(now, func(m Machine) bool { return m.Label == in.Label })
+		at := slices.IndexFunc(now, func(m Reported) bool { return m.Label == in.Label })
 		if at >= 0 {
 			out = append(out, now[at])
 		}

@@ -151,7 +151,7 @@ func ShowGPUs(r fleet.Report) apigpu.GPUs {
 		}
 	}
 	for _, s := range r.Stops {
-		out.Stops = append(out.Stops, apigpu.GPUStop{Code: s.Code, Reason: s.Reason, Until: moment(s.Until)})
+		out.Stops = append(out.Stops, apigpu.GPUStop{Code: s.Code, Reason: s.Reason, Detail: s.Detail, Until: moment(s.Until)})
 	}
 	for _, x := range r.Foreign {
 		out.Foreign = append(out.Foreign, apigpu.ForeignGPU{
@@ -162,9 +162,9 @@ func ShowGPUs(r fleet.Report) apigpu.GPUs {
 	return out
 }
 
-func showGPU(r fleet.Report, m fleet.Machine) apigpu.GPU {
+func showGPU(r fleet.Report, m fleet.Reported) apigpu.GPU {
 	out := apigpu.GPU{
-		ID: m.Label, Provider: m.Provider, ProviderID: m.ProviderID, State: string(m.State), Reason: m.Reason, Message: m.Message,
+		ID: m.Label, Provider: m.Provider, ProviderID: m.ProviderID, State: string(m.State), Reason: m.Reason, Why: m.Terms.Why, Message: m.Message,
 		Ambiguous: m.Ambiguous, Permanent: m.Permanent,
 		GPU: m.Terms.GPU, Country: m.Terms.Country, MachineID: m.Terms.MachineID, HostID: m.Terms.HostID, Slots: m.Slots, Jobs: m.Jobs,
 		CreatedAt: m.CreatedAt, Since: m.StateSince, StartedAt: moment(m.StartedAt), ReadyAt: moment(m.ReadyAt),

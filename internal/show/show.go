@@ -114,6 +114,9 @@ func attention(g apigpu.GPUs) (lines []string) {
 	}
 	for _, s := range g.Stops {
 		line := fmt.Sprintf("Nothing is rented (%s): %s.", s.Code, strings.TrimSuffix(s.Reason, "."))
+		if s.Detail != "" {
+			line += " " + strings.TrimSuffix(s.Detail, ".") + "."
+		}
 		if s.Until != nil {
 			line += " Tried again at " + clock(*s.Until) + "."
 		}
