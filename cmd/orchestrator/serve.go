@@ -127,6 +127,7 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 			QueueTTL: c.QueueTTL, ResultTTL: c.ResultTTL, MaxUpload: int64(c.MaxUpload), MaxJobsPerKey: c.MaxJobsPerKey,
 			JobTimer: server.Timer{Fixed: c.JobTimeout, Max: maxRun},
 			Limits:   server.Limits{MaxDuration: maxDuration, MaxPixels: maxPixels},
+			Afford:   o.fleet.Affordable,
 		},
 	}
 	return o, o.listen(ctx, identity, provider)
@@ -271,7 +272,7 @@ func (o *orchestrator) listen(ctx context.Context, identity fleet.Identity, prov
 	o.webhooks = webhook.New(webhook.Config{Queue: o.queue, Fetch: o.fetch, Secrets: secrets, Show: o.api.Show, May: o.fleet.MayDrive, Log: o.log, Now: o.db.Now})
 	o.status = &server.Status{
 		Queue: o.queue, Fleet: o.fleet, Jobs: o.jobs, Provider: provider.Name(), Version: apigpu.Version(), Began: time.Now(), Now: time.Now,
-		Warnings: o.warnings(), Found: o.found, More: []prometheus.Collector{o.webhooks.Metrics()},
+		Warnings: o.warnings(), Found: o.found, More: []prometheus.Collector{o.webhooks.Metrics(), o.fleet.Metrics()},
 	}
 	o.api.Mux.HandleFunc("GET /health", o.status.Health)
 	(&server.GPUs{Fleet: o.fleet}).Register(o.api, gate.RequireAdmin)

@@ -60,7 +60,8 @@ func TestFreeSlots(t *testing.T) {
 		return queue.Job{Job: apigpu.Job{Status: s}, Instance: instance, Slot: slot}
 	}
 	got := freeSlots(
-		[]Instance{slots(ready("b"), 1), slots(ready("a"), 3), slots(booting("c"), 4), slots(with(ready("d"), func(i *Instance) { i.State = gpu.Destroying }), 1)},
+		[]Instance{slots(ready("b"), 1), slots(ready("a"), 3), slots(booting("c"), 4), slots(with(ready("d"), func(i *Instance) { i.State = gpu.Destroying }), 1),
+			slots(with(ready("e"), func(i *Instance) { i.Worker.API = apigpu.APIVersion + 1 }), 2)},
 		[]queue.Job{runs("a", 1, apigpu.Running), runs("a", 7, apigpu.Running), runs("", 0, apigpu.Queued)})
 	want := []Slot{{"a", 0}, {"a", 2}, {"b", 0}}
 	if !slices.Equal(got, want) {
@@ -75,6 +76,10 @@ func TestAnswered(t *testing.T) {
 	unfit := apigpu.LeaseReply{Reason: "no encoder", Worker: info}
 	foreign := apigpu.LeaseReply{Ready: true, Worker: info}
 	foreign.Worker.API++
+	cpu := apigpu.LeaseReply{Ready: true, Worker: info}
+	cpu.Worker.Encoder = "libx264"
+	p := policy
+	p.RequireGPU = true
 	heard := func(r apigpu.LeaseReply) func(*Instance) {
 		return func(i *Instance) {
 			i.ContactAt, i.HeardAt, i.Worker, i.Slots = noon, noon, r.Worker, 2
@@ -98,6 +103,13 @@ func TestAnswered(t *testing.T) {
 		{"another version", booting("a"), foreign, []func(*Instance){heard(foreign), func(i *Instance) {
 			i.Reason = "its worker speaks version 2 of the API between them, this server version 1"
 		}}},
+		{"a CPU where a GPU is required", booting("a"), cpu, []func(*Instance){heard(cpu), func(i *Instance) {
+			i.Reason = "its worker proved libx264 only, and a GPU is required"
+		}}},
+		{"a CPU that works since none was required", with(ready("a"), func(i *Instance) { i.IdleSince = time.Time{} }), cpu, []func(*Instance){heard(cpu)}},
+		{"a CPU that is idle", ready("a"), cpu, []func(*Instance){heard(cpu), state(gpu.Booting, "its worker proved libx264 only, and a GPU is required")}},
+		{"at work, and of a later version", with(ready("a"), func(i *Instance) { i.IdleSince = time.Time{} }), foreign,
+			[]func(*Instance){heard(foreign), state(gpu.Booting, otherVersion(foreign.Worker.API))}},
 		{"a renewal", ready("a"), fit, []func(*Instance){heard(fit)}},
 		{"no longer", ready("a"), unfit, []func(*Instance){heard(unfit), state(gpu.Booting, "no encoder")}},
 		{"too late", with(ready("a"), func(i *Instance) { i.State = gpu.Destroying }), fit, nil},
@@ -107,7 +119,7 @@ func TestAnswered(t *testing.T) {
 		for _, change := range c.want {
 			change(&want)
 		}
-		if diff := cmp.Diff(want, answered(c.row, c.reply, policy, noon)); diff != "" {
+		if diff := cmp.Diff(want, answered(c.row, c.reply, p, noon)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
 	}

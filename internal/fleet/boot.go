@@ -57,7 +57,7 @@ type limit struct {
 // endBoot says why an instance that boots must go now, or nothing and when
 // that may change.
 func endBoot(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time) {
-	if a = hopeless(p, w, in); a.Reason != "" {
+	if a = hopeless(p, w, in, now); a.Reason != "" {
 		return a, due
 	}
 	settled := w.Since.Add(settleIn)
@@ -74,13 +74,15 @@ func endBoot(p Policy, w World, in Instance, now time.Time) (a Action, due time.
 }
 
 // hopeless is the end of an instance for which no waiting is of use.
-func hopeless(p Policy, w World, in Instance) Action {
+func hopeless(p Policy, w World, in Instance, now time.Time) Action {
 	price, _ := overpriced(p, in)
 	switch {
 	case in.Fault == gpu.FaultImage:
 		return Action{Reason: "it cannot start the image: " + in.Message, Blame: BlameImage}
 	case in.Fault != "":
 		return Action{Reason: "its machine cannot start it: " + in.Message, Blame: BlameMachine}
+	case w.Exited[in.Label] && now.After(in.Deadline): // while we were away: then it must end itself
+		return Action{Reason: "its worker ended"}
 	case w.Exited[in.Label]:
 		return Action{Reason: "its worker ended", Blame: BlameMachine}
 	case price != "":
@@ -88,7 +90,7 @@ func hopeless(p Policy, w World, in Instance) Action {
 	case in.older():
 		return Action{Reason: otherVersion(in.Worker.API), Blame: BlameOperator}
 	case noGPU(p, in.Worker):
-		return Action{Reason: "its worker proved " + in.Worker.Encoder + " only, and a GPU is required", Blame: BlameMachine}
+		return Action{Reason: onlyCPU(in.Worker), Blame: BlameMachine}
 	}
 	return Action{}
 }
@@ -156,10 +158,11 @@ func (h Hosts) patience() (d time.Duration, ok bool) {
 }
 
 // overpriced says how an instance costs more than it was rented for, or nothing;
-// and whether that is more than any may cost. A provider that computes the price
-// of the disk by another length of the month is within the rounding.
+// and whether that is more than any may cost. Providers round, and compute the
+// price of a disk by a month of another length, or of another size: to send a
+// machine away for that would be to send all of them away.
 func overpriced(p Policy, in Instance) (reason string, forbidden bool) {
-	rounding := max(in.HourlyUSD/50, gpu.Dollar/500)
+	rounding := max(in.HourlyUSD/20, gpu.Dollar/200)
 	switch {
 	case in.ListedUSD <= in.HourlyUSD+gpu.Dollar/1e6:
 		return "", false
@@ -181,6 +184,10 @@ func noGPU(p Policy, worker apigpu.WorkerInfo) bool {
 	return p.RequireGPU && !p.Traits.Free && worker.Encoder != "" && worker.Encoder != gpuEncoder
 }
 
+func onlyCPU(worker apigpu.WorkerInfo) string {
+	return "its worker proved " + worker.Encoder + " only, and a GPU is required"
+}
+
 // older reports whether the worker is known to speak another API than ours. It
 // gets no job. One of the version before finishes those that it has.
 func (in Instance) older() bool { return in.Worker.API != 0 && in.Worker.API != apigpu.APIVersion }
@@ -200,7 +207,7 @@ func vanished(before Instance, p Policy) Blame {
 	switch {
 	case before.Permanent || before.Ambiguous:
 		return ""
-	case before.State == gpu.Booting && before.ReadyAt.IsZero():
+	case before.State == gpu.Booting && before.ReadyAt.IsZero() && before.AbsentSince.Before(before.Deadline):
 		return BlameMachine
 	case before.State != gpu.Ready || !before.IdleSince.IsZero():
 		return ""

@@ -22,7 +22,9 @@ func TestEndBoot(t *testing.T) {
 	learned := World{Hosts: Hosts{{Machine, "m"}: {Boots: 9, MeanBoot: 10 * time.Second, NotedAt: noon}}}
 	p := policy
 	p.RequireGPU, p.MaxPrice = true, gpu.Dollar/2
-	heard := func(i *Instance) { i.Address, i.AddressAt, i.ContactAt, i.HeardAt = "x", ago(time.Minute), noon, ago(time.Second) }
+	heard := func(i *Instance) {
+		i.Address, i.AddressAt, i.ContactAt, i.HeardAt = "x", ago(time.Minute), noon, ago(time.Second)
+	}
 	for _, c := range []struct {
 		name  string
 		world World
@@ -61,11 +63,12 @@ func TestEndBoot(t *testing.T) {
 		{"a fault of the image", World{Exited: map[string]bool{"a": true}}, func(i *Instance) { i.Fault, i.Message = gpu.FaultImage, "manifest unknown" },
 			blamed(BlameImage, "it cannot start the image: manifest unknown"), 0},
 		{"it ended", World{Exited: map[string]bool{"a": true}}, func(*Instance) {}, machine("its worker ended"), 0},
+		{"it ended while we were away", World{Exited: map[string]bool{"a": true}}, func(i *Instance) { i.Deadline = ago(time.Hour) }, blamed("", "its worker ended"), 0},
 		{"dearer than offered", World{}, func(i *Instance) { i.HourlyUSD, i.ListedUSD = gpu.Dollar/10, gpu.Dollar/8 },
 			machine("it costs $0.125000 an hour: it was offered for $0.100000"), 0},
 		{"dearer than allowed", World{}, func(i *Instance) { i.HourlyUSD, i.ListedUSD = gpu.Dollar/2, gpu.Dollar/2+gpu.Dollar/1000 },
 			machine("it costs $0.501000 an hour: at most $0.500000 is allowed"), 0},
-		{"dearer by rounding", World{}, func(i *Instance) { i.HourlyUSD, i.ListedUSD = gpu.Dollar/10, gpu.Dollar/10+gpu.Dollar/500 }, Action{}, 2 * time.Minute},
+		{"dearer by rounding", World{}, func(i *Instance) { i.HourlyUSD, i.ListedUSD = gpu.Dollar/5, gpu.Dollar/5+gpu.Dollar/100 }, Action{}, 2 * time.Minute},
 		{"the bound was lowered since", World{}, func(i *Instance) { i.HourlyUSD, i.ListedUSD = gpu.Dollar, gpu.Dollar }, Action{}, 2 * time.Minute},
 		{"others are sooner", learned, func(i *Instance) { i.CreatedAt, i.StateSince = ago(4*time.Minute), ago(time.Second) },
 			machine("not ready within 4m0s, and others are much sooner"), 0},
@@ -159,7 +162,8 @@ func TestVanished(t *testing.T) {
 		is   Instance
 		want Blame
 	}{
-		{"while it booted", booting("a"), BlameMachine},
+		{"while it booted", with(booting("a"), func(i *Instance) { i.AbsentSince = noon }), BlameMachine},
+		{"while it booted and we were away", with(booting("a"), func(i *Instance) { i.AbsentSince = in(time.Hour) }), ""},
 		{"at work", with(ready("a"), func(i *Instance) { i.IdleSince, i.AbsentSince = time.Time{}, noon }), BlameMachine},
 		{"idle", with(ready("a"), func(i *Instance) { i.AbsentSince = noon }), ""},
 		{"at work, after its lease", with(ready("a"), func(i *Instance) {

@@ -67,6 +67,9 @@ func (f *Fleet) contact(ctx context.Context, in Instance) {
 	f.mu.Lock()
 	epoch := f.epoch
 	f.mu.Unlock()
+	if !f.mayRenew(ctx, in) {
+		return
+	}
 	reply, err := lease(ctx, c, apigpu.LeaseRequest{Epoch: epoch, TTLSeconds: f.cfg.Policy.Lease.Seconds()})
 	crash.Point("fleet.contact")
 	if err != nil {
@@ -122,19 +125,26 @@ func answered(row Instance, reply apigpu.LeaseReply, p Policy, now time.Time) In
 		if row.ReadyAt.IsZero() {
 			row.ReadyAt = now
 		}
-	case row.State == gpu.Booting && row.older():
-		row.Reason = otherVersion(reply.Worker.API)
 	case row.State == gpu.Booting:
-		row.Reason = reply.Reason
-	case reply.Ready && row.IdleSince.IsZero() && drains(reply.Worker.API, apigpu.APIVersion):
-		// It was rented by the program before this one, and works: it finishes.
+		row.Reason = unfit(row, reply)
+	case reply.Ready && row.IdleSince.IsZero() && (!row.older() || drains(reply.Worker.API, apigpu.APIVersion)):
+		// It was rented under other settings, or by the version before this
+		// one, and works: it finishes.
 	case !fit: // another program took its place, or it was started anew
-		row.State, row.StateSince, row.HeardAt, row.Reason = gpu.Booting, now, now, reply.Reason
-		if row.older() {
-			row.Reason = otherVersion(reply.Worker.API)
-		}
+		row.State, row.StateSince, row.HeardAt, row.Reason = gpu.Booting, now, now, unfit(row, reply)
 	}
 	return row
+}
+
+// unfit says why a worker that answers gets no job.
+func unfit(row Instance, reply apigpu.LeaseReply) string {
+	switch {
+	case row.older():
+		return otherVersion(reply.Worker.API)
+	case reply.Ready:
+		return onlyCPU(reply.Worker)
+	}
+	return reply.Reason
 }
 
 // wrongVersion stops renting where the image that we rent with holds a worker

@@ -30,7 +30,9 @@ func TestPostgres(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
 		"Life": TestLife, "IdleLosesToClaim": TestIdleLosesToClaim, "ObserveKeepsAnswers": TestObserveKeepsAnswers, "Strays": TestStrays,
 		"Standby": TestStandby, "Epoch": TestEpochOutlivesTheDatabase, "LoadIdentity": TestLoadIdentity, "Run": TestRun,
-		"ClockIsSet": TestClockIsSet, "LostUpdates": TestLostUpdates, "LeaseIsKept": TestLeaseIsKeptWhileWriting,
+		"ClockIsSet": TestClockIsSet, "LostUpdates": TestLostUpdates, "LeaseIsKept": TestLeaseIsKeptWhileWriting, "GoodMachineIsRemembered": TestGoodMachineIsRemembered,
+		"MachineDiesAtWork": TestMachineDiesAtWork,
+		"CostOfAJob":        TestCostOfAJob, "ClaimsShareABudget": TestClaimsShareABudget,
 	} {
 		t.Run(name, test)
 	}
@@ -40,7 +42,11 @@ func TestPostgres(t *testing.T) {
 		"Outage": TestOutage, "Forgets": TestForgets, "Explains": TestExplains, "StrayIsAskedForOnce": TestStrayIsAskedForOnce,
 		"IncompleteListings": TestIncompleteListings, "OtherProvider": TestOtherProvider, "Permanent": TestPermanent,
 		"PermanentAfterRestart": TestPermanentAfterRestart, "Crash": TestCrash, "DestroyAtEnd": TestDestroyAtEnd, "RunTends": TestRunTends,
+		"BadMachines": TestBadMachines, "BootAcrossRestart": TestBootAcrossRestart, "EgressMismatch": TestEgressMismatch, "ImageErrors": TestImageErrors,
+		"FailedBootsInARow": TestFailedBootsInARow, "NoRunaway": TestNoRunaway, "AmbiguousIsCapacity": TestAmbiguousIsCapacity,
 		"Away": TestAway, "AwayBeyondLease": TestAwayBeyondLease, "Restored": TestRestored,
+		"CostOfNoJob": TestCostOfNoJob, "CostOfTwoAttempts": TestCostOfTwoAttempts, "DayBudget": TestDayBudget, "Midnight": TestMidnight,
+		"BudgetEndsIdle": TestBudgetEndsIdle, "JobBudget": TestJobBudget, "Free": TestFree, "CrashWithMoney": TestCrashWithMoney,
 	} {
 		t.Run(name, func(t *testing.T) { need.Long(t); test(t) })
 	}

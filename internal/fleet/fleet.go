@@ -83,6 +83,7 @@ type Fleet struct {
 	clients   map[string]*client.Client // address and label → client
 	// unrecorded is what the ledger could not be told, by label.
 	unrecorded map[string]unrecorded
+	money      money
 	speedsKept speedsKept
 	told       note               // what the waiting jobs were told last
 	stops      map[string]stopped // by code
@@ -96,6 +97,8 @@ type Fleet struct {
 	}
 
 	contacts sync.WaitGroup
+
+	ungated bool // for tests: no budget refuses anything
 }
 
 type offers struct {

@@ -36,6 +36,7 @@ const (
 // to, and gives the fleet lease back. A create call under way is waited for.
 func (f *Fleet) Run(ctx context.Context) error {
 	f.contacts.Go(func() { f.tend(ctx) })
+	f.contacts.Go(func() { f.tendBills(ctx) })
 	f.reconcile(ctx)
 	f.contacts.Wait()
 	ctx = context.WithoutCancel(ctx)
@@ -165,7 +166,7 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 		}
 		return now.Add(tickLive), err
 	}
-	err = f.observe(ctx)
+	err = errors.Join(f.observe(ctx), f.settle(ctx))
 	rows, readErr := f.live(ctx)
 	if readErr != nil {
 		return now.Add(tickLive), errors.Join(err, readErr)
@@ -320,6 +321,9 @@ func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error)
 	if w.FailedBoots, w.LastFailure, err = f.failedBoots(ctx); err != nil {
 		return World{}, err
 	}
+	if err := f.budgets(ctx, &w); err != nil {
+		return World{}, err
+	}
 	if err := f.demand(ctx, &w); err != nil {
 		return World{}, err
 	}
@@ -366,7 +370,10 @@ func (f *Fleet) noteIdle(ctx context.Context, rows []Instance, busy map[string]i
 			continue
 		}
 		rows[i].IdleSince = next
-		_, updateErr := f.update(ctx, in.Label, func(row *Instance) bool { row.IdleSince = next; return true })
+		_, updateErr := f.updateIf(ctx, in.Label, func(tx *sql.Tx, row *Instance) (bool, error) {
+			row.IdleSince = next
+			return true, f.unload(ctx, tx, row)
+		})
 		f.keepIdle(in.Label, next, updateErr != nil)
 		err = errors.Join(err, updateErr)
 	}

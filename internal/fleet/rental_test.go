@@ -262,7 +262,9 @@ func TestEgressOfAnEarlierProcess(t *testing.T) {
 func TestImageOfAnotherVersion(t *testing.T) {
 	t.Parallel()
 	r := rental(t)
-	r.workers.info = func(string) apigpu.WorkerInfo { return apigpu.WorkerInfo{API: apigpu.APIVersion + 1, Encoder: gpuEncoder} }
+	r.workers.info = func(string) apigpu.WorkerInfo {
+		return apigpu.WorkerInfo{API: apigpu.APIVersion + 1, Encoder: gpuEncoder}
+	}
 	r.submit()
 	r.until("ended", func() bool { return len(r.rows()) > 0 && r.rows()[0].Blame != "" })
 	if row := r.rows()[0]; row.Blame != BlameOperator || !row.ReadyAt.IsZero() || row.Reason != otherVersion(apigpu.APIVersion+1) {

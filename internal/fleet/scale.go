@@ -61,6 +61,10 @@ func grow(p Policy, w World, staying []Instance, now time.Time) verdict {
 		why := fmt.Sprintf("%s, but none of %d offers will do%s", want.why, m.Found, m.without())
 		return verdict{why: why, due: w.OffersAt.Add(offersFresh)}
 	}
+	var refusal *OverBudget
+	if m.Ranked, refusal = affordable(p, w, m.Ranked, now); refusal != nil {
+		return verdict{why: want.why + ", but " + refusal.Error(), due: refusal.Until}
+	}
 	return verdict{
 		actions: []Action{{Kind: Rent, Offers: m.Ranked, Reason: want.why}},
 		why:     want.why + ": " + m.Ranked[0].Why,

@@ -22,6 +22,8 @@ const (
 	// maxChargesPages bounds a listing whose tokens never end.
 	maxChargesPages = 200
 	day             = 24 * time.Hour
+	// maxEnd bounds a time that is believed, in seconds: the year 2286.
+	maxEnd = 1e10
 )
 
 // Ping asks whether the API answers and takes the key, with the one call that
@@ -122,6 +124,11 @@ func addCharge(sums map[string]gpu.Charge, row object) error {
 	c.InstanceID = id
 	if label := parseObject(row["metadata"]).text("label"); label != "" {
 		c.Label = label
+	}
+	if end, ok := row.number("end"); ok && end > 0 && end < maxEnd {
+		if until := time.UnixMilli(int64(end * 1000)).UTC(); until.After(c.Until) {
+			c.Until = until
+		}
 	}
 	rest := dollars(amount)
 	items, _ := parseList(row["items"])

@@ -28,7 +28,8 @@ func TestCharges(t *testing.T) {
 	}
 	want := []gpu.Charge{
 		{InstanceID: "9", GPU: 250_000_000, Other: 500_000_000},
-		{InstanceID: "10", Label: "ag1.x", GPU: 110_000_000, Disk: 1_000_000, Down: 4_000_000, Up: 5_000_000, Other: 11_000_000},
+		{InstanceID: "10", Label: "ag1.x", GPU: 110_000_000, Disk: 1_000_000, Down: 4_000_000, Up: 5_000_000, Other: 11_000_000,
+			Until: time.Unix(2, 0).UTC()},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("charges (-want +got):\n%s", diff)
