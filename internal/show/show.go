@@ -48,10 +48,10 @@ func Table(w io.Writer, rows [][]string) error {
 }
 
 // Dollars is an amount, to a ten thousandth of a cent.
-func Dollars(amount float64) string { return fmt.Sprintf("$%.6f", amount) }
+func Dollars(amount apigpu.Dollars) string { return fmt.Sprintf("$%.6f", float64(amount)) }
 
 // Hourly is a price of an hour.
-func Hourly(amount float64) string { return fmt.Sprintf("$%.4f/h", amount) }
+func Hourly(amount apigpu.Dollars) string { return fmt.Sprintf("$%.4f/h", float64(amount)) }
 
 // Age is for how long something has been so: in its largest unit, and the one
 // below.
