@@ -154,3 +154,28 @@ func TestClockOfProvider(t *testing.T) {
 	r.until("ready", r.has(gpu.Ready))
 	r.calls(providertest.Create, 1)
 }
+
+// The holder of the fleet lease dies, and the clock is set back before another
+// starts: by the row it would be standby for an hour.
+func TestClockIsSetBackOverADeath(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	_, row := r.rented()
+	r.clock.Set(-time.Hour)
+	r.contacts.Wait()
+	r.forget(nil)
+	r.process = r.start()
+	r.pass(leaseFor, 5*time.Second)
+	if r.Leading() {
+		t.Error("it takes a lease that may be alive")
+	}
+	r.pass(2*leaseFor, 5*time.Second)
+	if !r.Leading() {
+		t.Fatal("nobody leads")
+	}
+	r.pass(time.Minute, 5*time.Second)
+	if got := r.row(row.Label); got.State != gpu.Ready || r.epoch <= 0 {
+		t.Errorf("the machine is %s: %s", got.State, got.Reason)
+	}
+	r.calls(providertest.Destroy, 0)
+}

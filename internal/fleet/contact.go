@@ -26,7 +26,7 @@ func (f *Fleet) contactAll(ctx context.Context, rows []Instance) {
 			continue
 		}
 		if f.startContact(in) {
-			f.contacts.Go(func() {
+			f.spawn(func() {
 				defer f.endContact(in.Label)
 				f.contact(ctx, in)
 			})

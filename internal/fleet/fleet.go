@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -53,6 +54,9 @@ type Config struct {
 	// DestroyAtEnd ends every instance of ours when Run ends.
 	DestroyAtEnd bool
 	Log          *slog.Logger
+	// Transport carries what is said to the workers; nil is the network. A
+	// pin is not looked at then. Tests have workers in memory.
+	Transport http.RoundTripper
 	// Clock is that of the database; nil is just that. Now is Clock.Now where
 	// it is nil. Tests have others, of both.
 	Clock *db.Clock
@@ -72,6 +76,7 @@ type Fleet struct {
 	since     time.Time // when this process began to hold it, or came back to it
 	renewAt   time.Time
 	heldUntil time.Time // the lease is good until then, unless renewed
+	other     lastLease // as it was last written by whoever held it
 	listing   listing
 	offers    offers
 	exited    map[string]bool           // label → listed but not running
@@ -97,6 +102,9 @@ type Fleet struct {
 	}
 
 	contacts sync.WaitGroup
+	// spawn begins a contact, which ends by itself: contacts.Go. The simulation
+	// says when.
+	spawn func(contact func())
 
 	ungated bool // for tests: no budget refuses anything
 }
@@ -128,12 +136,14 @@ func New(cfg Config) *Fleet {
 	if cfg.Now == nil {
 		cfg.Now = cfg.Clock.Now
 	}
-	return &Fleet{
+	f := &Fleet{
 		cfg: cfg, holder: newHolder(cfg.Queue.Process()), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		exited: map[string]bool{}, strays: map[string]stray{}, calling: map[string]bool{},
 		asked: map[string]time.Time{}, refused: map[string]refused{}, clients: map[string]*client.Client{},
 		unrecorded: map[string]unrecorded{}, stops: map[string]stopped{}, pause: creates{failures: map[Kind]int{}},
 	}
+	f.spawn = f.contacts.Go
+	return f
 }
 
 // Changed is poked whenever an instance changed, for the one that waits for
@@ -176,7 +186,7 @@ func (f *Fleet) clientOf(in Instance) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := client.Options{Key: creds.Key, Token: creds.Token}
+	o := client.Options{Key: creds.Key, Token: creds.Token, Transport: f.cfg.Transport}
 	if o.TLS, err = f.pin(in); err != nil {
 		return nil, err
 	}

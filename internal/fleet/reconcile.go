@@ -178,7 +178,11 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 		return now.Add(tickLive), errors.Join(err, worldErr)
 	}
 	err = errors.Join(err, f.noteIdle(ctx, rows, world.Busy))
-	actions, wake := Plan(f.cfg.Policy, world, f.cfg.Now())
+	planned := f.cfg.Now()
+	if !f.stillSo(world, planned) {
+		return now, err // look again at once
+	}
+	actions, wake := Plan(f.cfg.Policy, world, planned)
 	for _, a := range actions {
 		if ctx.Err() != nil {
 			break
@@ -190,6 +194,16 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 		wake = latest
 	}
 	return wake, err
+}
+
+// stillSo reports whether this process has held the fleet lease all the time
+// since it looked at the world. One that was suspended in the middle of a round
+// has not: then the silence of the workers is its own, and the world must be
+// looked at once more before anything is decided.
+func (f *Fleet) stillSo(w World, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.since.Equal(w.Since) && !now.After(f.heldUntil)
 }
 
 // pace is how often to look at instances in these states.
