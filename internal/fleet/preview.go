@@ -58,7 +58,8 @@ func (f *Fleet) Preview(ctx context.Context) (Preview, error) {
 	p := Preview{Report: report, Actions: actions, Next: next}
 	p.Kept = kept(f.cfg.Policy, w, report.Machines, actions, now)
 	if !slices.ContainsFunc(actions, func(a Action) bool { return a.Kind == Rent }) {
-		p.Nothing = whyNothing(f.cfg.Policy, w, now)
+		_, staying, _ := shrink(f.cfg.Policy, w, now)
+		p.Nothing = grow(f.cfg.Policy, w, staying, now).why
 	}
 	return p, nil
 }
@@ -188,10 +189,4 @@ func whyKept(p Policy, w World, m Reported) string {
 		return "it is ready, and a job waits"
 	}
 	return fmt.Sprintf("it is idle, and kept for %s", p.IdleTimeout)
-}
-
-// whyNothing says why grow gets no instance.
-func whyNothing(p Policy, w World, now time.Time) string {
-	_, staying, _ := shrink(p, w, now)
-	return grow(p, w, staying, now).why
 }
