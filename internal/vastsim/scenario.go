@@ -100,6 +100,9 @@ const (
 
 var deeds = []string{DoExit, DoOffline, DoUnknown, DoReturn, DoOutbid, DoReclaim, DoFreeze, DoVanish, DoTraffic, DoPrice}
 
+// Deeds are all that can happen to an instance.
+func Deeds() []string { return slices.Clone(deeds) }
+
 // ReadScenario reads a scenario file.
 func ReadScenario(text []byte) (sc Scenario, err error) {
 	err = readStrict(text, &sc)

@@ -34,6 +34,11 @@ const (
 	DeprecatedList  = "deprecated_list"   // the list that new accounts lack
 	NoTrailingSlash = "no_trailing_slash" // not how the API is called
 	UnknownCall     = "unknown_call"      // not a call of the API
+	WrongVersion    = "wrong_version"     // one that is there under the other version
+	Malformed       = "malformed"         // what was asked for cannot be read, or be
+	UnknownField    = "unknown_field"     // of a create, which takes no notice of it
+	MayBeStopped    = "may_be_stopped"    // a create that does not say cancel_unavail
+	KeyInInstance   = "key_in_instance"   // the account's key, where a stranger reads it
 	KeyInQuery      = "key_in_query"      // a key where logs see it
 )
 
