@@ -76,12 +76,18 @@ func (f *Fleet) rent(ctx context.Context, a Action) error {
 	return nil
 }
 
-func (f *Fleet) create(ctx context.Context, offer gpu.Offer, reason string) error {
+func (f *Fleet) create(ctx context.Context, offer Choice, reason string) error {
+	image, ok := f.image(ctx)
+	if !ok {
+		poke(f.wake)
+		return nil
+	}
 	now := f.cfg.Now()
 	in := Instance{
 		Label: Label(f.cfg.Identity.ID, newName(now)), State: gpu.Planned, Reason: reason, Slots: max(1, offer.Slots),
-		HourlyUSD: offer.HourlyUSD, CreatedAt: now, StateSince: now, Deadline: now.Add(f.cfg.Policy.BootTimeout),
+		HourlyUSD: offer.HourlyUSD, Terms: TermsOf(offer.Offer), CreatedAt: now, StateSince: now, Deadline: now.Add(f.cfg.Policy.BootTimeout),
 	}
+	in.Terms.Image = image
 	env, err := f.workerEnv(in.Label)
 	if err != nil {
 		return err
@@ -101,7 +107,7 @@ func (f *Fleet) create(ctx context.Context, offer gpu.Offer, reason string) erro
 	call, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()
 	crash.Point("fleet.create")
-	id, createErr := f.cfg.Provider.Create(call, gpu.Request{Label: in.Label, Offer: offer, Env: env})
+	id, createErr := f.cfg.Provider.Create(call, gpu.Request{Label: in.Label, Offer: offer.Offer, Image: image, Env: env})
 	crash.Point("fleet.created")
 	_, err = f.update(ctx, in.Label, func(row *Instance) bool {
 		*row = created(*row, id, createErr, f.cfg.Now())

@@ -113,7 +113,8 @@ func (f *Fleet) moveDeadlines(ctx context.Context, epoch int64, by time.Duration
 // after a failed boot is still counted from.
 func shiftInstances(ctx context.Context, tx *sql.Tx, by time.Duration, now time.Time) error {
 	set := `created_at = created_at + $1, state_since = state_since + $1, deadline = deadline + $1`
-	for _, column := range []string{"asked_at", "end_asked_at", "ready_at", "contact_at", "idle_since", "absent_since"} {
+	for _, column := range []string{"asked_at", "end_asked_at", "ready_at", "contact_at", "idle_since", "absent_since",
+		"started_at", "message_at", "lease_until", "ended_at", "reserved_until"} {
 		set += fmt.Sprintf(`, %[1]s = CASE WHEN %[1]s = 0 THEN 0 ELSE %[1]s + $1 END`, column)
 	}
 	_, err := tx.ExecContext(ctx, `UPDATE instances SET `+set+` WHERE state <> '`+string(gpu.Gone)+`' OR state_since > $2`,

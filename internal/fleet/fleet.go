@@ -39,6 +39,11 @@ type Config struct {
 	Credentials *link.Credentials
 	// Env is given to every instance on top of its credentials. Optional.
 	Env map[string]string
+	// Image returns the name by which to pull the workers' image, and whether
+	// that is by digest. Its error means that there is surely no such image, or
+	// that nobody may pull it: then nothing is rented. It must not wait long.
+	// nil leaves the image to the provider.
+	Image func(ctx context.Context) (name string, pinned bool, err error)
 	// HasRoom reports whether another result could be kept: while it cannot,
 	// nothing is rented for the jobs that wait. Optional.
 	HasRoom func() bool
@@ -66,6 +71,7 @@ type Fleet struct {
 	heldUntil time.Time // the lease is good until then, unless renewed
 	listing   listing
 	offers    offers
+	noImage   Stop                      // why there is no image to rent with; its Code is empty where there is
 	exited    map[string]bool           // label → listed but not running
 	strays    map[string]stray          // provider id → our label without a live row
 	calling   map[string]bool           // label → a contact is under way

@@ -1,9 +1,7 @@
 package fleet
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
@@ -15,6 +13,14 @@ type Policy struct {
 	IdleTimeout time.Duration // how long an instance without work is kept
 	BootTimeout time.Duration // from the create call to a worker that is ready
 	Lease       time.Duration // how long a worker lives without a renewal
+	// MaxWait is how long a job may be expected to wait for a machine before
+	// another is rented for it.
+	MaxWait time.Duration
+	// MaxBoots is how many machines may boot at once.
+	MaxBoots int
+	// NoRent says why nothing is rented, whatever waits; empty for no reason.
+	NoRent string
+	Budget Budget
 	// Silence is how long a ready worker may give no authenticated answer.
 	Silence time.Duration
 	// Traits are those of the provider.
@@ -36,6 +42,15 @@ type World struct {
 	Instances []Instance
 	// Waiting counts queued jobs.
 	Waiting int
+	// Backlog is what the queued jobs are expected to take, oldest first; not
+	// all of them, where they are many. Left is what is left of the running
+	// ones of each instance, by label.
+	Backlog []Work
+	Left    map[string][]time.Duration
+	// Hosts is what is remembered of machines and their owners.
+	Hosts Hosts
+	// Stops are reasons to rent nothing now.
+	Stops []Stop
 	// NoRoom says that no result could be kept: then waiting jobs are no
 	// reason to have an instance.
 	NoRoom bool
@@ -80,8 +95,8 @@ const (
 type Action struct {
 	Kind   Kind
 	Label  string
-	ID     string      // of a stray, which has no row
-	Offers []gpu.Offer // ranked, for Rent
+	ID     string   // of a stray, which has no row
+	Offers []Choice // ranked, for Rent
 	Reason string
 	// IfIdle takes the instance only while no job runs on it: one may have
 	// been claimed since Plan looked.
@@ -141,19 +156,6 @@ func end(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time
 	return a, due
 }
 
-func endBoot(w World, in Instance, now time.Time) (a Action, due time.Time) {
-	last := latest(in.Deadline, w.Since.Add(settleIn))
-	switch {
-	case w.Exited[in.Label]:
-		return Action{Reason: "its worker ended"}, due
-	case now.Before(last):
-		return a, last
-	case !in.ReadyAt.IsZero():
-		return Action{Reason: "no longer ready: " + in.Reason}, due
-	}
-	return Action{Reason: fmt.Sprintf("not ready within %s", in.Deadline.Sub(in.CreatedAt).Round(time.Second))}, due
-}
-
 func endReady(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time) {
 	if w.Exited[in.Label] {
 		return Action{Reason: "its worker ended"}, due
@@ -170,38 +172,6 @@ func endReady(p Policy, w World, in Instance, now time.Time) (a Action, due time
 		return a, idleEnd
 	}
 	return Action{Reason: fmt.Sprintf("idle for %s", p.IdleTimeout), IfIdle: true}, due
-}
-
-// scaleUp gets an instance when a job waits and nothing will take it.
-func scaleUp(p Policy, w World, now time.Time) ([]Action, time.Time) {
-	works := func(in Instance) bool { return in.capacity(now) }
-	if w.Waiting == 0 || w.Blind || p.Traits.Permanent || slices.ContainsFunc(w.Instances, works) {
-		return nil, time.Time{}
-	}
-	if len(w.Instances)+w.Extra >= p.MaxGPUs {
-		return nil, time.Time{} // those that end still cost money, and count
-	}
-	if next := w.LastFailure.Add(backoff(w.FailedBoots)); now.Before(next) {
-		return nil, next
-	}
-	if w.OffersAt.IsZero() || now.Sub(w.OffersAt) > offersFresh {
-		return []Action{{Kind: Search, Reason: "a job waits"}}, time.Time{}
-	}
-	if len(w.Offers) == 0 {
-		return nil, w.OffersAt.Add(offersFresh)
-	}
-	ranked := slices.Clone(w.Offers)
-	slices.SortStableFunc(ranked, func(a, b gpu.Offer) int { return cmp.Compare(a.HourlyUSD, b.HourlyUSD) })
-	return []Action{{Kind: Rent, Offers: ranked, Reason: "a job waits"}}, time.Time{}
-}
-
-// backoff is the pause after n boots in a row that came to nothing: 1 s,
-// doubling, at most a minute.
-func backoff(n int) time.Duration {
-	if n <= 0 {
-		return 0
-	}
-	return min(maxBackoff, time.Second<<min(n-1, 6))
 }
 
 func latest(a, b time.Time) time.Time {

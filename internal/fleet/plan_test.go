@@ -42,7 +42,7 @@ func with(i Instance, change func(*Instance)) Instance { change(&i); return i }
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	market := World{Waiting: 1, Offers: []gpu.Offer{dear, cheap}, OffersAt: ago(time.Second)}
-	rent := []Action{{Kind: Rent, Offers: []gpu.Offer{cheap, dear}, Reason: "a job waits"}}
+	rent := []Action{{Kind: Rent, Offers: []Choice{{Offer: cheap}, {Offer: dear}}, Reason: "a job waits"}}
 	end := func(label, reason string) []Action { return []Action{{Kind: Destroy, Label: label, Reason: reason}} }
 	after := func(w World, change func(*World)) World { change(&w); return w }
 	hour := in(time.Hour)

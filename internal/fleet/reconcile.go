@@ -298,6 +298,7 @@ func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error)
 	defer f.mu.Unlock()
 	w.Exited, w.Since, w.Reachable, w.Blind = f.exited, f.since, f.listing.reachable, f.listing.failed
 	w.Offers, w.OffersAt = f.offers.list, f.offers.at
+	w.Stops = append(w.Stops, f.imageStop(now)...)
 	for id, s := range f.strays {
 		if s.listings < 2 {
 			continue

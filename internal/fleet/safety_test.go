@@ -107,7 +107,7 @@ func TestStandby(t *testing.T) {
 	// The first wakes up in the middle of what it was about to do.
 	label := r.rows()[0].Label
 	for what, err := range map[string]error{
-		"rent":    first.rent(t.Context(), Action{Offers: []gpu.Offer{cheap}}),
+		"rent":    first.rent(t.Context(), Action{Offers: []Choice{{Offer: cheap}}}),
 		"destroy": first.destroy(t.Context(), Action{Label: label, Reason: "x"}),
 		"observe": first.observe(t.Context()),
 	} {

@@ -28,6 +28,8 @@ type Status struct {
 	Began    time.Time
 	Now      func() time.Time
 	Warnings []string // settings that should be changed
+	// Found are faults that come and go. Optional.
+	Found func() []string
 	// Metrics of other parts, shown beside our own.
 	More []prometheus.Collector
 }
@@ -84,6 +86,9 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		h.Status, status = "degraded", http.StatusServiceUnavailable
 		h.Warnings = append(h.Warnings, "the database does not answer")
+	}
+	if s.Found != nil {
+		h.Warnings = append(h.Warnings, s.Found()...)
 	}
 	refusals := s.Fleet.Refusals()
 	for _, label := range slices.Sorted(maps.Keys(refusals)) {

@@ -325,7 +325,7 @@ func (r *row) seen(now time.Time) gpu.Instance {
 	case !i.Running:
 		i.Address, i.Status = "", "exited"
 	case booted:
-		i.Status = "running"
+		i.Status, i.Started = "running", true
 	default:
 		i.Address, i.Status = "", "loading"
 	}
