@@ -42,6 +42,7 @@ var machineCases = map[string]seen{
 	vastsim.DoVanish:  {}, // it is not there any more
 	vastsim.DoTraffic: {true, true, "", "running"},
 	vastsim.DoPrice:   {true, false, "", "scheduling"},
+	vastsim.DoCut:     {true, true, "", "running"},
 }
 
 func TestMachines(t *testing.T) {
