@@ -70,6 +70,7 @@ type Fleet struct {
 	renewAt   time.Time
 	heldUntil time.Time // the lease is good until then, unless renewed
 	listing   listing
+	accepted  map[string]time.Time // ends that were accepted during a stop, by label
 	offers    offers
 	noImage   Stop                      // why there is no image to rent with; its Code is empty where there is
 	exited    map[string]bool           // label → listed but not running
@@ -101,6 +102,8 @@ type listing struct {
 	at        time.Time // the last good one
 	reachable time.Time // since when they are good
 	failed    bool      // the last one failed
+	// labels are those of the last good one; nil where it was not complete.
+	labels map[string]bool
 }
 
 // stray is an instance that carries our label and is in no live row.

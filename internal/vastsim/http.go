@@ -275,7 +275,7 @@ func (s *Sim) authorize(e endpoint, c *request) *reply {
 			}
 			return refuse(http.StatusForbidden, "This key is not allowed to do that.")
 		}
-		c.own, c.note.Own = i, true
+		c.own = i
 		return nil
 	}
 	return refuse(http.StatusNotFound, "Invalid user key")

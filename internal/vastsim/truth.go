@@ -153,7 +153,9 @@ func (s *Sim) Calls(names ...string) []Call {
 const keep = 10_000
 
 func (s *Sim) note(name string, r *http.Request) *Call {
-	return &Call{At: s.now, Name: name, Method: r.Method, Path: r.URL.Path}
+	key := bearer(r)
+	own := slices.ContainsFunc(s.instances, func(i *instance) bool { return i.key == key })
+	return &Call{At: s.now, Name: name, Method: r.Method, Path: r.URL.Path, Own: own}
 }
 
 func (s *Sim) record(c *Call) {

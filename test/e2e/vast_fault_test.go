@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/vastsim"
 	"github.com/api-gpu/api-gpu/test/need"
 )
@@ -16,11 +15,12 @@ type trouble struct {
 	scenario string
 	// while does its worst once the job renders.
 	while func(r *rental)
+	// then happens when the job has ended.
+	then func(r *rental)
 	// rented is how many instances there may have been; 1 where it is 0.
 	rented int
 	// attempts is how many starts the job may have; 1 where it is 0.
 	attempts int
-	allowed  []string // rules that the trouble lets break
 }
 
 const page502 = `"status":502,"html":true`
@@ -39,7 +39,8 @@ var troubles = []trouble{
 	{name: "the API is away at first", scenario: `"faults":[{"kind":"status","call":"*","for":"8s",` + page502 + `}]`},
 	{name: "the machine cannot run it", scenario: `"boots":[{"fails":"oci"}]`, rented: 2},
 	{name: "the machine is not reached", scenario: `"boots":[{"fails":"unreachable","then":"exit","after":"5s"}]`, rented: 2},
-	{name: "the machine goes in mid-job", while: func(r *rental) { r.befalls(vastsim.DoOffline) }, rented: 2, attempts: 2},
+	{name: "the machine goes in mid-job", while: func(r *rental) { r.befalls(vastsim.DoOffline) }, rented: 2, attempts: 2,
+		then: func(r *rental) { r.returns() }},
 	{name: "the machine is taken in mid-job", while: func(r *rental) { r.befalls(vastsim.DoOutbid) }, rented: 2, attempts: 2},
 	{name: "the contract vanishes in mid-job", while: func(r *rental) { r.befalls(vastsim.DoVanish) }, rented: 2, attempts: 2},
 
@@ -74,6 +75,17 @@ func (r *rental) befalls(deed string) {
 	r.market.tell("/sim/instances/"+itoa(int(alive[0].ID)), `{"do":"`+deed+`"}`)
 }
 
+// returns lets the hosts come back whose instances are destroyed. Only then the
+// market can end what still runs on them.
+func (r *rental) returns() {
+	r.t.Helper()
+	for _, i := range r.market.alive() {
+		if !i.Alive {
+			r.market.tell("/sim/instances/"+itoa(int(i.ID)), `{"do":"`+vastsim.DoReturn+`"}`)
+		}
+	}
+}
+
 // cut keeps the orchestrator from the market for a time.
 func (r *rental) cut(d time.Duration) {
 	r.wire.severe(true)
@@ -102,7 +114,10 @@ func TestVastTrouble(t *testing.T) {
 			}
 			done := r.final(job.ID, 4*time.Minute)
 			r.done(done)
-			r.over(3*time.Minute, c.allowed...)
+			if c.then != nil {
+				c.then(r)
+			}
+			r.over(3 * time.Minute)
 			r.createdOnce()
 			if n := len(r.market.ours()); n > max(1, c.rented) {
 				t.Errorf("%d instances were rented, want at most %d", n, max(1, c.rented))
@@ -132,5 +147,3 @@ func TestVastLost(t *testing.T) {
 	}
 	r.over(time.Minute)
 }
-
-var _ apigpu.Job
