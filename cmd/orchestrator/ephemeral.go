@@ -40,6 +40,14 @@ func (c *Config) noRent() string {
 	return ""
 }
 
+// forClients is what those who wait are told of it: no path of the server.
+func forClients(noRent string) string {
+	if noRent == "" {
+		return ""
+	}
+	return "this server rents nothing: its operator finds the reason at /health and in the log"
+}
+
 // statePaths are the files and folders that hold state, by their settings.
 func (c *Config) statePaths() map[string]string {
 	paths := map[string]string{}

@@ -74,7 +74,7 @@ type orchestrator struct {
 	queue    *queue.Queue
 	rental   *vast.Provider  // nil with another provider
 	image    *registry.Image // of rented workers; nil where it is nobody's to ask for
-	noRent   string          // why nothing is rented, whatever waits
+	noRent   string          // why nothing is rented, whatever waits; for the operator
 	fleet    *fleet.Fleet
 	dispatch *dispatch.Dispatcher
 	jobs     *server.Jobs
@@ -147,7 +147,7 @@ func (o *orchestrator) newFleet(identity fleet.Identity, provider gpu.Provider, 
 		DB: o.db, Queue: o.queue, Provider: provider, Identity: identity, Credentials: credentials,
 		Policy: fleet.Policy{
 			MaxGPUs: c.MaxGPUs, MaxBoots: c.maxBoots(), MaxWait: c.MaxWait, IdleTimeout: idle, BootTimeout: c.BootTimeout,
-			Lease: c.Lease, Silence: silence, NoRent: o.noRent, Budget: c.budget(), Traits: provider.Traits(),
+			Lease: c.Lease, Silence: silence, NoRent: forClients(o.noRent), Budget: c.budget(), Traits: provider.Traits(),
 		},
 		Env: env, Image: o.resolveImage(), HasRoom: hasRoom, DestroyAtEnd: c.Shutdown != "keep", Log: o.log,
 	}), nil
@@ -305,7 +305,7 @@ func (o *orchestrator) found() []string {
 		return nil
 	}
 	if w := o.image.Warning(); w != "" {
-		return []string{w}
+		return []string{w + " (VAST_WORKER_IMAGE, VAST_IMAGE_LOGIN; VAST_IMAGE_CHECK=false rents without asking)"}
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ func (c *Config) vastFaults() (faults []error) {
 		p.Close()
 		// Only now: what is no text of an image's name has been told.
 		if image, err := c.vastImage(nil); err != nil {
-			faults = append(faults, fmt.Errorf("VAST_WORKER_IMAGE or VAST_IMAGE_LOGIN: %w", err))
+			faults = append(faults, fmt.Errorf("VAST_WORKER_IMAGE, VAST_IMAGE_LOGIN: %w", err))
 		} else if image != nil {
 			image.Close()
 		}

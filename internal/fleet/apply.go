@@ -51,6 +51,7 @@ func (f *Fleet) search(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("search offers: %w", err)
 	}
+	f.cfg.Log.InfoContext(ctx, "offers", "seen", len(list))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.offers = offers{list, f.cfg.Now()}
@@ -99,7 +100,8 @@ func (f *Fleet) create(ctx context.Context, offer Choice, reason string) error {
 	if err := f.save(ctx, in); err != nil {
 		return fmt.Errorf("record create: %w", err)
 	}
-	f.cfg.Log.InfoContext(ctx, "renting", "instance", in.Label, "offer", offer.ID, "hourly", offer.HourlyUSD.String(), "reason", reason)
+	f.cfg.Log.InfoContext(ctx, "renting", "instance", in.Label, "offer", offer.ID, "gpu", offer.GPU, "country", offer.Country,
+		"hourly", offer.HourlyUSD.String(), "why", offer.Why, "image", image, "reason", reason)
 
 	// What the provider answers must be recorded though the process is told
 	// to stop.

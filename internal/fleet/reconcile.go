@@ -41,7 +41,9 @@ func (f *Fleet) Run(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	var err error
 	if f.cfg.DestroyAtEnd && f.Leading() {
-		end, cancel := context.WithTimeout(ctx, endTimeout)
+		// Absence is believed no sooner than the provider's listings allow.
+		traits := f.cfg.Provider.Traits()
+		end, cancel := context.WithTimeout(ctx, endTimeout+traits.ListingLag+traits.AbsenceGap)
 		err = f.destroyAll(end)
 		cancel()
 	}

@@ -74,7 +74,7 @@ type Image struct {
 func New(cfg Config) (*Image, error) {
 	named, err := reference.ParseNormalizedNamed(cfg.Image)
 	if err != nil {
-		return nil, errors.New("is no name of an image, such as ghcr.io/you/worker:1.0")
+		return nil, errors.New("the image has no name that docker pull takes, such as ghcr.io/you/worker:1.0")
 	}
 	host, credential, err := parseLogin(cfg.Login)
 	if err != nil {
@@ -82,7 +82,7 @@ func New(cfg Config) (*Image, error) {
 	}
 	repository, err := remote.NewRepository(reference.TrimNamed(named).Name())
 	if err != nil {
-		return nil, fmt.Errorf("is no name of an image: %w", err)
+		return nil, fmt.Errorf("the image has no name that docker pull takes: %w", err)
 	}
 	i := &Image{cfg: cfg, named: reference.TagNameOnly(named), repository: repository, transport: cfg.Transport}
 	if i.cfg.Now == nil {

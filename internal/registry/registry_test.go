@@ -260,7 +260,7 @@ func TestNew(t *testing.T) {
 		t.Errorf("%+v", i.repository.Reference)
 	}
 	for _, image := range []string{"", "UPPER", "a b", "you/worker:", "https://ghcr.io/you/worker", "x@sha256:1"} {
-		if _, err := New(Config{Image: image}); err == nil || !strings.Contains(err.Error(), "no name of an image") {
+		if _, err := New(Config{Image: image}); err == nil || !strings.Contains(err.Error(), "no name that docker pull takes") {
 			t.Errorf("%q: %v", image, err)
 		}
 	}
