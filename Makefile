@@ -9,11 +9,12 @@ SHELL       := bash
 GO      ?= go
 IMAGE   ?= api-gpu-worker
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-# How long each fuzz target and how often each test runs in make soak, and how
-# often in a row each program is killed.
+# How long each fuzz target and how often each test runs in make soak, how often
+# in a row each program is killed, and how many schedules are simulated.
 FUZZTIME ?= 30s
 ROUNDS   ?= 10
 KILLS    ?= 200
+SCHEDULES ?= 1000000
 # The account's key at make dev-vast, which is on loopback and holds play money.
 VASTSIM_KEY ?= play-money
 
@@ -96,8 +97,8 @@ load: setup ## Measure what the orchestrator bears: 200 jobs a second, 1000 even
 	LOAD=full $(GO) test -count=1 -v -timeout 15m ./test/load
 
 .PHONY: soak
-soak: setup ## Run the tests ROUNDS times in random order, kill each program KILLS times, fuzz each target for FUZZTIME
-	@ROUNDS=$(ROUNDS) KILLS=$(KILLS) FUZZTIME=$(FUZZTIME) scripts/soak.sh
+soak: setup ## Run the tests ROUNDS times in random order, kill each program KILLS times, simulate SCHEDULES, fuzz each target for FUZZTIME
+	@ROUNDS=$(ROUNDS) KILLS=$(KILLS) SCHEDULES=$(SCHEDULES) FUZZTIME=$(FUZZTIME) scripts/soak.sh
 
 ##@ Images
 

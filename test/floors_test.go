@@ -33,6 +33,7 @@ var floors = map[string]int{
 	"internal/provider/vast":   1,
 	"internal/registry":        1,
 	"internal/selfdestroy":     1,
+	"internal/show":            1,
 	"internal/vastsim":         1,
 
 	// The life of a job: on the VPS, on the GPU.

@@ -143,13 +143,14 @@ func (o *orchestrator) newFleet(identity fleet.Identity, provider gpu.Provider, 
 	if err != nil {
 		return nil, err
 	}
+	image, check := o.askImage()
 	return fleet.New(fleet.Config{
 		DB: o.db, Queue: o.queue, Provider: provider, Identity: identity, Credentials: credentials,
 		Policy: fleet.Policy{
 			MaxGPUs: c.MaxGPUs, MaxBoots: c.maxBoots(), MaxWait: c.MaxWait, IdleTimeout: idle, BootTimeout: c.BootTimeout,
-			Lease: c.Lease, Silence: silence, NoRent: forClients(o.noRent), Budget: c.budget(), Traits: provider.Traits(),
+			RequireGPU: c.requireGPU(), Lease: c.Lease, Silence: silence, NoRent: forClients(o.noRent), Budget: c.budget(), Traits: provider.Traits(),
 		},
-		Env: env, Image: o.resolveImage(), HasRoom: hasRoom, DestroyAtEnd: c.Shutdown != "keep", Log: o.log,
+		Env: env, Image: image, CheckImage: check, HasRoom: hasRoom, DestroyAtEnd: c.Shutdown != "keep", Log: o.log,
 	}), nil
 }
 
@@ -273,6 +274,7 @@ func (o *orchestrator) listen(ctx context.Context, identity fleet.Identity, prov
 		Warnings: o.warnings(), Found: o.found, More: []prometheus.Collector{o.webhooks.Metrics()},
 	}
 	o.api.Mux.HandleFunc("GET /health", o.status.Health)
+	(&server.GPUs{Fleet: o.fleet}).Register(o.api, gate.RequireAdmin)
 	if o.cfg.MetricsAddr == "" {
 		o.api.Mux.Handle("GET /metrics", gate.RequireAdmin(o.status.Metrics()))
 	} else if o.metrics, err = program.Listen(ctx, o.cfg.MetricsAddr); err != nil {

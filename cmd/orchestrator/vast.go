@@ -123,11 +123,11 @@ func (c *Config) openImage(log *slog.Logger) (*registry.Image, error) {
 	return c.vastImage(log)
 }
 
-// resolveImage is what the fleet asks before it rents; nil where the image is
-// rented by the name that was given.
-func (o *orchestrator) resolveImage() func(context.Context) (string, bool, error) {
+// askImage is what the fleet asks before it rents, and when a machine could not
+// pull the image; nil where the image is rented by the name that was given.
+func (o *orchestrator) askImage() (before, after func(context.Context) (string, bool, error)) {
 	if o.image == nil {
-		return nil
+		return nil, nil
 	}
-	return o.image.Resolve
+	return o.image.Resolve, o.image.Recheck
 }

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -39,6 +40,13 @@ type Options struct {
 	Log *slog.Logger
 	// Now is the clock of this machine; nil is time.Now. Tests set it.
 	Now func() time.Time
+	// AsIs opens a database to look at it: one that is not there is not made,
+	// and one of another schema is refused and not brought up to date.
+	AsIs bool
+	// Writes is called before and after each commit. An error before it undoes
+	// the transaction; either becomes that of Tx. Tests end a process there;
+	// nil does nothing.
+	Writes func(committed bool) error
 }
 
 func (o Options) log() *slog.Logger {
@@ -46,6 +54,13 @@ func (o Options) log() *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	return o.Log
+}
+
+func (o Options) writes() func(bool) error {
+	if o.Writes == nil {
+		return func(bool) error { return nil }
+	}
+	return o.Writes
 }
 
 func (o Options) now() func() time.Time {
@@ -61,6 +76,7 @@ type DB struct {
 	writer  *sql.DB
 	reader  *sql.DB
 	clock   *Clock
+	writes  func(committed bool) error // see Options; never nil
 
 	config  *pgx.ConnConfig // PostgreSQL: to connect once more
 	stop    func()          // ends what runs beside; nil where nothing does
@@ -87,6 +103,18 @@ func open(ctx context.Context, url string, opts Options, migrations fs.FS) (*DB,
 	if err != nil {
 		return nil, err
 	}
+	if opts.AsIs {
+		if err := d.current(ctx, migrations); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+		return d, nil
+	}
+	return d.migrated(ctx, opts, migrations)
+}
+
+// migrated brings the tables of a database that was just opened up to date.
+func (d *DB) migrated(ctx context.Context, opts Options, migrations fs.FS) (*DB, error) {
+	d.writes = opts.writes()
 	crash.Point("db.migrate")
 	if err := d.migrate(ctx, migrations, opts.log()); err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -103,6 +131,9 @@ func connect(ctx context.Context, url string, opts Options) (*DB, error) {
 	path, err := sqlitePath(url)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := os.Stat(path); opts.AsIs && err != nil {
+		return nil, errors.New("DATABASE_URL: there is no database yet")
 	}
 	d, err := openSQLite(ctx, path)
 	if err != nil {
@@ -188,13 +219,16 @@ func (d *DB) try(ctx context.Context, do func(tx *sql.Tx) error) error {
 		return err
 	}
 	crash.Write("commit")
+	if err := d.writes(false); err != nil {
+		return err
+	}
 	if err := tx.Commit(); err != nil {
 		// database/sql may have rolled back by itself when ctx ended, and then
 		// knows only that it is over.
 		return fmt.Errorf("commit transaction: %w", errors.Join(ctx.Err(), err))
 	}
 	crash.Write("committed")
-	return nil
+	return d.writes(true)
 }
 
 // Read returns the pool for queries. It sees what is committed, never waits

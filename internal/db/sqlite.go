@@ -46,7 +46,12 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	if err := createFile(path); err != nil {
 		return nil, err
 	}
-	writer, err := openPool(writerDSN(path))
+	return openPools(ctx, writerDSN(path), readerDSN(path))
+}
+
+// openPools opens the connection that writes and those that read.
+func openPools(ctx context.Context, writerDSN, readerDSN string) (*DB, error) {
+	writer, err := openPool(writerDSN)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +60,7 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	if err := firstConn(ctx, writer); err != nil {
 		return nil, errors.Join(err, writer.Close())
 	}
-	reader, err := openPool(readerDSN(path))
+	reader, err := openPool(readerDSN)
 	if err != nil {
 		return nil, errors.Join(err, writer.Close())
 	}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -44,12 +45,18 @@ type Config struct {
 	// that nobody may pull it: then nothing is rented. It must not wait long.
 	// nil leaves the image to the provider.
 	Image func(ctx context.Context) (name string, pinned bool, err error)
+	// CheckImage is Image, but asks the registry now: for when a machine could
+	// not pull it. nil stands for Image.
+	CheckImage func(ctx context.Context) (name string, pinned bool, err error)
 	// HasRoom reports whether another result could be kept: while it cannot,
 	// nothing is rented for the jobs that wait. Optional.
 	HasRoom func() bool
 	// DestroyAtEnd ends every instance of ours when Run ends.
 	DestroyAtEnd bool
 	Log          *slog.Logger
+	// Transport carries what is said to the workers; nil is the network. A
+	// pin is not looked at then. Tests have workers in memory.
+	Transport http.RoundTripper
 	// Clock is that of the database; nil is just that. Now is Clock.Now where
 	// it is nil. Tests have others, of both.
 	Clock *db.Clock
@@ -69,18 +76,23 @@ type Fleet struct {
 	since     time.Time // when this process began to hold it, or came back to it
 	renewAt   time.Time
 	heldUntil time.Time // the lease is good until then, unless renewed
+	other     lastLease // as it was last written by whoever held it
 	listing   listing
 	accepted  map[string]time.Time // ends that were accepted during a stop, by label
 	offers    offers
-	noImage   Stop                      // why there is no image to rent with; its Code is empty where there is
 	exited    map[string]bool           // label → listed but not running
 	strays    map[string]stray          // provider id → our label without a live row
+	foreign   []Foreign                 // of other fleets, as listed last
 	calling   map[string]bool           // label → a contact is under way
 	asked     map[string]time.Time      // label → the last contact began
-	refused   map[string]*apigpu.Error  // label → why its worker refused the last contact
+	refused   map[string]refused        // label → why its worker refused the last contact
 	clients   map[string]*client.Client // address and label → client
 	// unrecorded is what the ledger could not be told, by label.
 	unrecorded map[string]unrecorded
+	speedsKept speedsKept
+	told       note               // what the waiting jobs were told last
+	stops      map[string]stopped // by code
+	pause      creates            // of asking for machines
 
 	clockSets int // how often the clock was set
 
@@ -90,6 +102,9 @@ type Fleet struct {
 	}
 
 	contacts sync.WaitGroup
+	// spawn begins a contact, which ends by itself: contacts.Go. The simulation
+	// says when.
+	spawn func(contact func())
 }
 
 type offers struct {
@@ -121,12 +136,14 @@ func New(cfg Config) *Fleet {
 	if cfg.Now == nil {
 		cfg.Now = cfg.Clock.Now
 	}
-	return &Fleet{
+	f := &Fleet{
 		cfg: cfg, holder: newHolder(cfg.Queue.Process()), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		exited: map[string]bool{}, strays: map[string]stray{}, calling: map[string]bool{},
-		asked: map[string]time.Time{}, refused: map[string]*apigpu.Error{}, clients: map[string]*client.Client{},
-		unrecorded: map[string]unrecorded{},
+		asked: map[string]time.Time{}, refused: map[string]refused{}, clients: map[string]*client.Client{},
+		unrecorded: map[string]unrecorded{}, stops: map[string]stopped{}, pause: creates{failures: map[Kind]int{}},
 	}
+	f.spawn = f.contacts.Go
+	return f
 }
 
 // Changed is poked whenever an instance changed, for the one that waits for
@@ -169,7 +186,7 @@ func (f *Fleet) clientOf(in Instance) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := client.Options{Key: creds.Key, Token: creds.Token}
+	o := client.Options{Key: creds.Key, Token: creds.Token, Transport: f.cfg.Transport}
 	if o.TLS, err = f.pin(in); err != nil {
 		return nil, err
 	}
@@ -212,7 +229,7 @@ func (f *Fleet) forget(rows []Instance) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	maps.DeleteFunc(f.refused, func(label string, _ *apigpu.Error) bool { return !live[label] && !f.calling[label] })
+	maps.DeleteFunc(f.refused, func(label string, _ refused) bool { return !live[label] && !f.calling[label] })
 	maps.DeleteFunc(f.asked, func(label string, _ time.Time) bool { return !live[label] && !f.calling[label] })
 	maps.DeleteFunc(f.unrecorded, func(label string, _ unrecorded) bool { return !live[label] })
 	for key, c := range f.clients {
@@ -251,7 +268,11 @@ func (f *Fleet) Instances(ctx context.Context) ([]Instance, error) { return f.li
 func (f *Fleet) Refusals() map[string]*apigpu.Error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return maps.Clone(f.refused)
+	all := map[string]*apigpu.Error{}
+	for label, r := range f.refused {
+		all[label] = r.why
+	}
+	return all
 }
 
 func poke(ch chan struct{}) {

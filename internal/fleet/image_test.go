@@ -18,7 +18,7 @@ func TestImage(t *testing.T) {
 		c.Image = func(context.Context) (string, bool, error) { return name, name != "", err }
 	})
 	r.submit()
-	r.pass(2*imageGap, imageGap/10)
+	r.pass(2*imageHold, imageHold/10)
 	r.calls(providertest.Create, 0)
 	if rows := r.rows(); len(rows) > 0 {
 		t.Errorf("there is no image, and the ledger has %+v", rows)

@@ -24,6 +24,8 @@ type Instance struct {
 	Terms      Terms
 	Message    string    // the provider's last word about it
 	Fault      gpu.Fault // whose fault it is that it does not work
+	Blame      Blame     // on whom it is that it ended
+	ListedUSD  gpu.USD   // what an hour costs as its provider lists it; 0 until it says
 
 	CreatedAt   time.Time
 	StateSince  time.Time
@@ -36,6 +38,8 @@ type Instance struct {
 	AbsentSince time.Time // begin of the first complete listing that lacks it
 	StartedAt   time.Time // begin of the first listing in which its container runs
 	MessageAt   time.Time // when Message last changed
+	AddressAt   time.Time // when Address last changed
+	HeardAt     time.Time // first authenticated answer of its worker in this state
 	// LeaseUntil is until when its worker lives unless it is renewed: noted
 	// before the renewal that grants it is sent.
 	LeaseUntil time.Time
@@ -65,6 +69,8 @@ type Terms struct {
 	DownMbps float64 `json:"down_mbps,omitempty"`
 	UpMbps   float64 `json:"up_mbps,omitempty"`
 	Image    string  `json:"image,omitempty"`
+	// Why says what it was rented for, and why by this offer.
+	Why string `json:"why,omitempty"`
 }
 
 // TermsOf are the terms of an offer.
@@ -92,7 +98,7 @@ func (in Instance) capacity(now time.Time) bool {
 	case gpu.Planned, gpu.Creating:
 		return now.Before(in.Deadline)
 	case gpu.Booting, gpu.Ready:
-		return true
+		return !in.older()
 	}
 	return false
 }

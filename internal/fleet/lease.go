@@ -18,6 +18,13 @@ import (
 // renewed every leaseFor/3.
 const leaseFor = 15 * time.Second
 
+// lastLease is the fleet lease as it was found, and when by Elapsed.
+type lastLease struct {
+	holder string
+	until  int64
+	at     time.Duration
+}
+
 // Identity is who a fleet is, kept in the database.
 type Identity struct {
 	ID     string // part of every label
@@ -42,6 +49,24 @@ func LoadIdentity(ctx context.Context, d *db.DB, id, secret string) (Identity, e
 	if err != nil {
 		return Identity{}, fmt.Errorf("load fleet identity: %w", err)
 	}
+	return identityOf(storedID, storedSecret, id, secret)
+}
+
+// ReadIdentity is LoadIdentity for who looks on: it makes none.
+func ReadIdentity(ctx context.Context, d *db.DB, id, secret string) (Identity, error) {
+	var storedID, storedSecret string
+	err := d.Read().QueryRowContext(ctx, `SELECT id, secret FROM fleet WHERE one = 1`).Scan(&storedID, &storedSecret)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Identity{}, errors.New("no server has ever run on this database")
+	}
+	if err != nil {
+		return Identity{}, fmt.Errorf("read fleet identity: %w", err)
+	}
+	return identityOf(storedID, storedSecret, id, secret)
+}
+
+// identityOf is what is stored, but for what is given.
+func identityOf(storedID, storedSecret, id, secret string) (Identity, error) {
 	root, err := hex.DecodeString(storedSecret)
 	if err != nil {
 		return Identity{}, errors.New("load fleet identity: the stored secret is not hex")
@@ -90,13 +115,14 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 	var epoch int64
 	err := f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
 		var last string
-		if err := tx.QueryRowContext(ctx, `SELECT holder FROM fleet WHERE one = 1`+f.cfg.DB.ForUpdate()).Scan(&last); err != nil {
+		var until int64
+		if err := tx.QueryRowContext(ctx, `SELECT holder, lease_until FROM fleet WHERE one = 1`+f.cfg.DB.ForUpdate()).Scan(&last, &until); err != nil {
 			return err
 		}
 		err := tx.QueryRowContext(ctx, `
 			UPDATE fleet SET epoch = CASE WHEN holder = $1 THEN epoch WHEN epoch >= $3 THEN epoch + 1 ELSE $3 END, holder = $1, lease_until = $2
-			WHERE one = 1 AND (holder = $1 OR lease_until <= $3) RETURNING epoch`,
-			f.holder, millis(now.Add(leaseFor)), millis(now)).Scan(&epoch)
+			WHERE one = 1 AND (holder = $1 OR lease_until <= $3 OR $4 = 1) RETURNING epoch`,
+			f.holder, millis(now.Add(leaseFor)), millis(now), flag(f.abandoned(last, until))).Scan(&epoch)
 		if err != nil || epoch == before {
 			return err
 		}
@@ -112,6 +138,20 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 		f.announce(ctx, epoch)
 	}
 	return epoch != 0, nil
+}
+
+// abandoned reports whether the lease of another holder has not been renewed
+// for twice its length by our own measure, whatever the clock shows: it was set
+// back after that holder had died, and the lease would last for hours.
+func (f *Fleet) abandoned(holder string, until int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	seen := lastLease{holder, until, f.Elapsed()}
+	if f.other.holder == holder && f.other.until == until {
+		return seen.at-f.other.at > 2*leaseFor
+	}
+	f.other = seen
+	return false
 }
 
 // orphan lets the jobs of the holder before us be taken over at once: it is

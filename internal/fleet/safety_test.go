@@ -70,7 +70,7 @@ func TestIncompleteListings(t *testing.T) {
 	for range 60 {
 		r.fake.ScriptList(providertest.ListStep{Incomplete: true, Hide: []string{row.Label}})
 	}
-	r.pass(5*time.Minute, 5*time.Second)
+	r.pass(unusedFor-time.Minute, 5*time.Second)
 	r.want(gpu.Ready, "")
 	r.calls(providertest.Create, 1)
 }

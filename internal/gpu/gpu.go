@@ -18,6 +18,10 @@ const Dollar USD = 1e9
 // String prints dollars with six digits: enough for a thousandth of a cent.
 func (u USD) String() string { return fmt.Sprintf("$%.6f", float64(u)/float64(Dollar)) }
 
+// Dollars is the amount as a number, such as JSON has: exact to the nanodollar
+// below a million dollars.
+func (u USD) Dollars() float64 { return float64(u) / float64(Dollar) }
+
 // State is where an instance is in its life:
 //
 //	planned → creating → booting → ready → destroying → gone

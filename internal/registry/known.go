@@ -8,6 +8,8 @@ import (
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
 const (
@@ -22,7 +24,7 @@ const (
 // Resolve returns the name by which to pull the image now. pinned tells that
 // it is one by digest, so that no two machines pull different ones. Where the
 // registry does not say in time, it is the digest that was learned last, or
-// else the name as it was given. The error is ErrNotThere, as the registry
+// else the name as it was given. The error is gpu.ErrNoImage, as the registry
 // last said.
 func (i *Image) Resolve(ctx context.Context) (name string, pinned bool, err error) {
 	if asking := i.refresh(fresh); asking != nil {
@@ -82,13 +84,13 @@ func (i *Image) check(done chan<- struct{}) {
 	switch {
 	case err == nil:
 		i.digest, i.known = digest, i.asked
-	case errors.Is(err, ErrNotThere):
+	case errors.Is(err, gpu.ErrNoImage):
 		i.digest = ""
 	}
 	switch {
 	case err == nil && (before != nil || digest != was):
 		i.cfg.Log.Info("the image of the workers", "image", i.cfg.Image, "digest", digest)
-	case err != nil && (before == nil || errors.Is(err, ErrNotThere) != errors.Is(before, ErrNotThere)):
+	case err != nil && (before == nil || errors.Is(err, gpu.ErrNoImage) != errors.Is(before, gpu.ErrNoImage)):
 		i.cfg.Log.Warn("the image of the workers", "error", err)
 	}
 }
@@ -97,7 +99,7 @@ func (i *Image) check(done chan<- struct{}) {
 func (i *Image) answer() (name string, pinned bool, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if errors.Is(i.fault, ErrNotThere) {
+	if errors.Is(i.fault, gpu.ErrNoImage) {
 		return "", false, i.fault
 	}
 	_, pinned = i.named.(reference.Digested)

@@ -21,12 +21,9 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
-)
 
-// ErrNotThere: the registry says that the image does not exist, or that the
-// login may not pull it. It does not tell the two apart, so that nobody can
-// guess names. Every machine that is told to pull it would fail.
-var ErrNotThere = errors.New("there is no such image, or the login may not pull it")
+	"github.com/api-gpu/api-gpu/internal/gpu"
+)
 
 // Bounds of what is asked. oras reads at most 128 KiB of a token's answer and
 // 8 KiB of an error's.
@@ -134,7 +131,7 @@ func (i *Image) Close() {
 }
 
 // Lookup asks the registry once, and returns the digest of the image. The
-// error is ErrNotThere where the registry says so; after any other nothing is
+// error is gpu.ErrNoImage where the registry says so; after any other nothing is
 // known.
 func (i *Image) Lookup(ctx context.Context) (digest string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
@@ -153,7 +150,7 @@ func (i *Image) Lookup(ctx context.Context) (digest string, err error) {
 	answer, answered := errors.AsType[*errcode.ErrorResponse](err)
 	refused := answered && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden || answer.StatusCode == http.StatusNotFound)
 	if refused || errors.Is(err, errdef.ErrNotFound) {
-		return "", fmt.Errorf("%s: %w", i.cfg.Image, ErrNotThere)
+		return "", fmt.Errorf("%s: %w", i.cfg.Image, gpu.ErrNoImage)
 	}
 	return "", fmt.Errorf("ask the registry for %s: %w", i.cfg.Image, err)
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -107,14 +109,14 @@ func TestLookup(t *testing.T) {
 		"public":                       {public, "/you/worker:1.0", "", nil},
 		"by digest":                    {public, "/you/worker@" + digestA, "", nil},
 		"by tag and digest":            {public, "/you/worker:old@" + digestA, "", nil},
-		"no such tag":                  {public, "/you/worker:2.0", "", ErrNotThere},
-		"no such digest":               {public, "/you/worker@" + digestB, "", ErrNotThere},
-		"no tag is latest":             {public, "/you/worker", "", ErrNotThere},
+		"no such tag":                  {public, "/you/worker:2.0", "", gpu.ErrNoImage},
+		"no such digest":               {public, "/you/worker@" + digestB, "", gpu.ErrNoImage},
+		"no tag is latest":             {public, "/you/worker", "", gpu.ErrNoImage},
 		"private":                      {private, "/you/worker:1.0", login + private.host(), nil},
 		"private, another form":        {private, "/you/worker:1.0", "--username=robot --password=pull-secret https://" + private.host() + "/v1/", nil},
-		"private, without login":       {private, "/you/worker:1.0", "", ErrNotThere},
-		"private, login for elsewhere": {private, "/you/worker:1.0", login + "other.example", ErrNotThere},
-		"private, wrong password":      {private, "/you/worker:1.0", "-u robot -p wrong " + private.host(), ErrNotThere},
+		"private, without login":       {private, "/you/worker:1.0", "", gpu.ErrNoImage},
+		"private, login for elsewhere": {private, "/you/worker:1.0", login + "other.example", gpu.ErrNoImage},
+		"private, wrong password":      {private, "/you/worker:1.0", "-u robot -p wrong " + private.host(), gpu.ErrNoImage},
 	} {
 		i := open(t, Config{Image: c.hub.host() + c.image, Login: c.login})
 		digest, err := i.Lookup(t.Context())
@@ -148,12 +150,12 @@ func TestLookupUnreachable(t *testing.T) {
 			continue
 		}
 		answer()
-		if digest, err := i.Lookup(t.Context()); err == nil || errors.Is(err, ErrNotThere) {
+		if digest, err := i.Lookup(t.Context()); err == nil || errors.Is(err, gpu.ErrNoImage) {
 			t.Errorf("%s: %q, %v", name, digest, err)
 		}
 	}
 	h.Close()
-	if _, err := i.Lookup(t.Context()); err == nil || errors.Is(err, ErrNotThere) {
+	if _, err := i.Lookup(t.Context()); err == nil || errors.Is(err, gpu.ErrNoImage) {
 		t.Errorf("nobody: %v", err)
 	}
 }
@@ -188,7 +190,7 @@ func TestResolve(t *testing.T) {
 	h.says(502)
 	check("down again", name+"@"+digestB, true, nil, "learned at 2001-09-09T")
 	h.says(404, "Content-Type", "application/json")
-	check("deleted", "", false, ErrNotThere, "not there")
+	check("deleted", "", false, gpu.ErrNoImage, "not there")
 	h.says(502)
 	check("down", name+":1.0", false, nil, "by its tag")
 	check("still down", name+":1.0", false, nil, "by its tag")

@@ -94,10 +94,30 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 	for _, label := range slices.Sorted(maps.Keys(refusals)) {
 		h.Warnings = append(h.Warnings, fmt.Sprintf("the worker %s refuses this server (%s): %s", label, refusals[label].Code, refusals[label].Message))
 	}
+	for _, stop := range s.Fleet.Stops() {
+		h.Warnings = append(h.Warnings, notRented(stop, h.Timestamp))
+	}
 	var warnings []string
 	h.Storage, warnings = s.storage(ctx)
 	h.Warnings = append(h.Warnings, warnings...)
 	httpapi.WriteJSON(w, status, h)
+}
+
+// notRented says in one line why nothing is rented, or was not until somebody
+// has shown that it is mended.
+func notRented(s fleet.Stop, now time.Time) string {
+	text := fmt.Sprintf("nothing is rented (%s): %s", s.Code, s.Reason)
+	if s.Detail != "" {
+		text += "; " + s.Detail
+	}
+	switch {
+	case s.Until.IsZero():
+	case s.Until.After(now):
+		text += "; tried again at " + s.Until.UTC().Format(time.RFC3339)
+	default:
+		text += "; the next job tries it again"
+	}
+	return text
 }
 
 func count(rows []fleet.Instance, state gpu.State) (n int) {

@@ -87,6 +87,11 @@ func (s *summary) take(e event) {
 	switch e.Action {
 	case "pass":
 		s.passed++
+		for line := range strings.Lines(s.of(e).String()) {
+			if _, what, ok := strings.Cut(line, "counted: "); ok {
+				fmt.Fprintf(s.out, "      %s %s: %s", short(e.Package), e.Test, what)
+			}
+		}
 	case "skip":
 		s.skipped++
 		s.why = append(s.why, fmt.Sprintf("skipped: %s %s: %s", short(e.Package), e.Test, reason(s.of(e).String())))

@@ -20,6 +20,12 @@ func TestSummarize(t *testing.T) {
 {"Action":"pass",` + pkg + `,"Elapsed":1.5}`,
 			passed: true, want: []string{"ok    internal/x 1.5s\n", "0 skipped\n1 passed, 0 failed\n"}, never: "noise",
 		},
+		"counts": {
+			in: `{"Action":"output",` + pkg + `,"Test":"TestA","Output":"    a_test.go:1: counted: 200 schedules\n"}
+{"Action":"pass",` + pkg + `,"Test":"TestA"}
+{"Action":"pass",` + pkg + `}`,
+			passed: true, want: []string{"      internal/x TestA: 200 schedules\n"}, never: "a_test.go",
+		},
 		"fails": {
 			in: `{"Action":"output",` + pkg + `,"Test":"TestA","Output":"=== RUN TestA\n"}
 {"Action":"output",` + pkg + `,"Test":"TestA","Output":"got 1, want 2\n"}

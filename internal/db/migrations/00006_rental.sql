@@ -12,8 +12,13 @@ ALTER TABLE instances ADD COLUMN reserved_until bigint NOT NULL DEFAULT 0;    --
 ALTER TABLE instances ADD COLUMN reserved_down  bigint NOT NULL DEFAULT 0;    -- bytes into it that are reserved
 ALTER TABLE instances ADD COLUMN reserved_up    bigint NOT NULL DEFAULT 0;    -- bytes out of it
 ALTER TABLE instances ADD COLUMN ended_at       bigint NOT NULL DEFAULT 0;    -- when it ended, as far as is known
+ALTER TABLE instances ADD COLUMN blame          text   NOT NULL DEFAULT '';   -- on whom it is that it ended: '', machine, image, operator
+ALTER TABLE instances ADD COLUMN listed_usd     bigint NOT NULL DEFAULT 0;    -- what an hour costs as its provider lists it
+ALTER TABLE instances ADD COLUMN address_at     bigint NOT NULL DEFAULT 0;    -- when its address last changed
+ALTER TABLE instances ADD COLUMN heard_at       bigint NOT NULL DEFAULT 0;    -- first answer of its worker in this state
 ALTER TABLE instances ADD COLUMN cost_usd       bigint NOT NULL DEFAULT 0;
 ALTER TABLE instances ADD COLUMN cost_state     text   NOT NULL DEFAULT '';   -- '', estimated, final
+CREATE INDEX instances_created ON instances (created_at);
 
 -- What is remembered of machines and their owners.
 CREATE TABLE hosts (
@@ -21,10 +26,11 @@ CREATE TABLE hosts (
     kind          text             NOT NULL CHECK (kind IN ('machine', 'host')),
     id            text             NOT NULL,
     failures      double precision NOT NULL DEFAULT 0, -- decayed, as of noted_at
-    in_a_row      integer          NOT NULL DEFAULT 0, -- failures since the last success
-    boots         integer          NOT NULL DEFAULT 0, -- that came to a worker that was ready
+    boots         double precision NOT NULL DEFAULT 0, -- that came to a worker that was ready; decayed too
     boot_ms       bigint           NOT NULL DEFAULT 0, -- their mean time
+    in_a_row      integer          NOT NULL DEFAULT 0, -- failures since the last success; of an owner, machines that failed
     reason        text             NOT NULL DEFAULT '', -- of the last failure
+    failed_at     bigint           NOT NULL DEFAULT 0,
     blocked_until bigint           NOT NULL DEFAULT 0,
     noted_at      bigint           NOT NULL,
     PRIMARY KEY (provider, kind, id)
@@ -72,8 +78,13 @@ ALTER TABLE jobs DROP COLUMN video_seconds;
 DROP TABLE attempts;
 DROP TABLE charges;
 DROP TABLE hosts;
+DROP INDEX instances_created;
 ALTER TABLE instances DROP COLUMN cost_state;
 ALTER TABLE instances DROP COLUMN cost_usd;
+ALTER TABLE instances DROP COLUMN heard_at;
+ALTER TABLE instances DROP COLUMN address_at;
+ALTER TABLE instances DROP COLUMN listed_usd;
+ALTER TABLE instances DROP COLUMN blame;
 ALTER TABLE instances DROP COLUMN ended_at;
 ALTER TABLE instances DROP COLUMN reserved_up;
 ALTER TABLE instances DROP COLUMN reserved_down;

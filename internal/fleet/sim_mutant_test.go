@@ -1,0 +1,108 @@
+package fleet
+
+import (
+	"database/sql"
+	"strings"
+	"testing"
+	"time"
+)
+
+// mutant names a safety that a world lacks, to see which rule that breaks. No
+// switch in the program serves it: each is taken away where the program meets
+// the world.
+type mutant string
+
+const (
+	nothingLacks   mutant = ""
+	intent         mutant = "intent row"            // no row of a new instance is kept
+	blindRetry     mutant = "no blind retry"        // a create without an answer is sent again
+	completeRule   mutant = "complete-listing rule" // every listing is said to be complete
+	listingLag     mutant = "listing lag"           // what is missing at once is believed
+	absenceGap     mutant = "two listings apart"    // two listings a moment apart are believed
+	fence          mutant = "fencing by epoch"      // who believes to hold the lease, holds it
+	deadMansSwitch mutant = "dead man's switch"     // no worker ends itself
+	foreignRule    mutant = "labels of others"      // every label reads as ours
+)
+
+// unfence gives the lease to a process that believes to have it.
+func (p *orchestrator) unfence() {
+	p.mu.Lock()
+	epoch := p.epoch
+	p.mu.Unlock()
+	if p.w.lack == fence && epoch != 0 && !p.dead {
+		p.w.as(nil, func() {
+			p.w.exec(`UPDATE fleet SET epoch = $1, holder = $2, lease_until = $3`, epoch, p.holder, millis(p.steady.Now().Add(leaseFor)))
+		})
+	}
+}
+
+func (w *world) exec(statement string, args ...any) {
+	before := w.runs
+	w.runs = nil
+	defer func() { w.runs = before }()
+	err := w.db.Tx(w.ctx, func(tx *sql.Tx) error {
+		_, err := tx.Exec(statement, args...)
+		return err
+	})
+	if err != nil {
+		w.fault("database", "%s: %v", statement, err)
+	}
+}
+
+// mutants are the safeties, each with a schedule in which it is needed, and the
+// rule that is broken without it.
+var mutants = map[mutant]struct {
+	events []happening
+	rule   string
+}{
+	intent:         {[]happening{{what: "submit", after: 20 * time.Second, step: time.Second}}, "1 intent"},
+	blindRetry:     {[]happening{{what: "create", n: 1}, {what: "submit", after: 20 * time.Second, step: time.Second}}, "1 one create"},
+	completeRule:   {append(jobRuns(2*time.Minute), happening{what: "list", n: 8}, happening{what: "list", n: 8, after: time.Minute, step: 5 * time.Second}), "3 gone"},
+	listingLag:     {jobRuns(time.Minute), "3 gone"},
+	absenceGap:     {append(jobRuns(2*time.Minute), happening{what: "blip", after: 20 * time.Second, step: time.Second}), "3 gone"},
+	deadMansSwitch: {append(jobRuns(2*time.Minute), happening{what: "away", d: time.Hour, after: 10 * time.Minute, step: 30 * time.Second}), "5 lease"},
+	foreignRule:    {[]happening{{what: "foreign", after: time.Minute, step: 5 * time.Second}}, "6 foreign"},
+}
+
+// jobRuns is a schedule in which a job has run for some time.
+func jobRuns(d time.Duration) []happening {
+	return []happening{{what: "submit", d: 5 * time.Minute, after: d, step: 5 * time.Second}}
+}
+
+// TestMutants takes one safety away at a time, and wants the rule broken that
+// stands for it; and none broken by the same schedule while it is there.
+func TestMutants(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, false)
+	s.traced = false
+	for lack, m := range mutants {
+		if w := s.play(t, nothingLacks, m.events, nil); w.broken != "" {
+			t.Errorf("with everything: %s", w.broken)
+		}
+		if w := s.play(t, lack, m.events, nil); !strings.HasPrefix(w.broken, m.rule+" ") {
+			t.Errorf("without %s rule %q is not broken; broken is %q", lack, m.rule, w.broken)
+		}
+	}
+}
+
+// TestMutantFence suspends the process that rents at one point after another,
+// until another has taken over and rented. It must find that out when it goes
+// on; without the fence it rents beside it.
+func TestMutantFence(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, false)
+	bites := 0
+	for n := range 40 {
+		events := []happening{{what: "submit"}, {what: "second"}, {what: "suspend", n: n, d: 2 * time.Minute, after: time.Minute, step: 5 * time.Second}}
+		if w := s.play(t, nothingLacks, events, nil); w.broken != "" {
+			t.Errorf("with the fence, suspended at point %d: %s", n, w.broken)
+		}
+		if w := s.play(t, fence, events, nil); strings.HasPrefix(w.broken, "5.4-12 fence ") {
+			bites++
+		}
+	}
+	if bites == 0 {
+		t.Error("without the fence no rule is broken")
+	}
+	t.Logf("broken at %d of 40 points", bites)
+}

@@ -1,0 +1,175 @@
+package fleet
+
+import (
+	flags "flag"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// How many schedules are played: in an inner loop, with STRICT=1, and with the
+// race detector, then in a file. SCHEDULES says another number.
+const (
+	schedulesQuick  = 200
+	schedulesStrict = 10_000
+	schedulesRaced  = 500
+	schedulesGlance = 25 // with the race detector, in an inner loop
+)
+
+// simSeed is where schedules begin. It stays as it is, so that a test that
+// passed passes again; SEED begins elsewhere, as make soak does.
+const simSeed = 4
+
+// mostEvents bounds a schedule.
+const mostEvents = 25
+
+// schedules is how many are asked for.
+func schedules(t *testing.T) int {
+	t.Helper()
+	strict := os.Getenv("STRICT") == "1"
+	if given := os.Getenv("SCHEDULES"); given != "" {
+		n, err := strconv.Atoi(given)
+		if err != nil {
+			t.Fatalf("SCHEDULES: %v", err)
+		}
+		return n
+	}
+	switch {
+	case raced && strict:
+		return schedulesRaced
+	case raced:
+		return schedulesGlance
+	case strict:
+		return schedulesStrict
+	}
+	return schedulesQuick
+}
+
+// TestSimulation plays schedules that are drawn, on all cores, each of which
+// has a stage of its own.
+func TestSimulation(t *testing.T) {
+	want, cores := schedules(t), runtime.GOMAXPROCS(0)
+	var played, deaths atomic.Int64
+	start := time.Now()
+	t.Cleanup(func() {
+		n := played.Load()
+		t.Logf("counted: %d schedules, %d deaths of a process, %.1f schedules a second", n, deaths.Load(), float64(n)/time.Since(start).Seconds())
+		if n < int64(want) && !t.Failed() {
+			t.Errorf("only %d schedules were played, %d are asked for", n, want)
+		}
+	})
+	for core := range cores {
+		t.Run(fmt.Sprintf("core=%d", core), func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, raced)
+			check(t, core, (want+cores-1)/cores, func(r *rapid.T) {
+				w := s.newWorld(r.Logf, nothingLacks)
+				defer w.end()
+				for range rapid.IntRange(1, mostEvents).Draw(r, "events") {
+					w.happen(drawEvent(r))
+				}
+				w.settle()
+				played.Add(1)
+				deaths.Add(int64(w.deaths))
+				if w.broken != "" {
+					r.Fatal(w.broken)
+				}
+			})
+		})
+	}
+}
+
+// checking guards the flags of rapid, by which alone it is told how often to
+// try, and where to begin.
+var checking sync.Mutex
+
+// check tries a property n times, beginning elsewhere on each core. Where
+// -rapid.seed is given it begins there.
+func check(t *testing.T, core, n int, property func(*rapid.T)) {
+	t.Helper()
+	seed := uint64(simSeed)
+	if given := os.Getenv("SEED"); given != "" {
+		var err error
+		if seed, err = strconv.ParseUint(given, 10, 32); err != nil {
+			t.Fatalf("SEED: %v", err)
+		}
+	}
+	checking.Lock()
+	release := sync.OnceFunc(checking.Unlock)
+	defer release()
+	set := func(name, value string) func() {
+		f := flags.Lookup(name)
+		before := f.Value.String()
+		if err := f.Value.Set(value); err != nil {
+			t.Fatal(err)
+		}
+		return func() { _ = f.Value.Set(before) }
+	}
+	restore := []func(){set("rapid.checks", strconv.Itoa(n))}
+	if flags.Lookup("rapid.seed").Value.String() == "0" {
+		restore = append(restore, set("rapid.seed", strconv.FormatUint(seed<<16+uint64(core)<<48+1, 10)))
+	}
+	began := sync.OnceFunc(func() { // rapid has read its flags by now
+		for _, r := range restore {
+			r()
+		}
+		release()
+	})
+	defer began()
+	rapid.Check(t, func(r *rapid.T) { began(); property(r) })
+}
+
+// play plays a schedule and returns the rule that it broke, or nothing.
+func (s *stage) play(t *testing.T, lack mutant, events []happening, before func(*world)) *world {
+	w := s.newWorld(func(format string, args ...any) {
+		if testing.Verbose() && s.traced {
+			t.Logf(format, args...)
+		}
+	}, lack)
+	defer w.end()
+	if before != nil {
+		before(w)
+	}
+	for _, e := range events {
+		w.happen(e)
+	}
+	w.settle()
+	return w
+}
+
+// foundFaults are schedules that once broke a rule, shrunk by rapid: whoever mends a
+// fault that the simulation finds puts it here.
+var foundFaults = map[string][]happening{
+	// It went on with what it knew before, and called a worker silent that it
+	// had not spoken to meanwhile.
+	"suspended in the middle of a round": {
+		{what: "submit", d: 5 * time.Minute, after: 40 * time.Second, step: 5 * time.Second},
+		{what: "suspend", n: 2, d: 2 * time.Minute, after: time.Minute, step: 5 * time.Second},
+	},
+}
+
+func TestFound(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, false)
+	for name, events := range foundFaults {
+		for more := range 8 { // the point itself moves with every change of a round
+			moved := slices.Clone(events)
+			for i := range moved {
+				if moved[i].what == "suspend" {
+					moved[i].n += more
+				}
+			}
+			if w := s.play(t, nothingLacks, moved, nil); w.broken != "" {
+				t.Errorf("%s: %s", name, w.broken)
+			}
+		}
+	}
+}
