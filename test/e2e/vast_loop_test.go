@@ -43,8 +43,9 @@ func TestVastKillLoop(t *testing.T) {
 	var jobs []string
 	times := kills(t)
 	for n := range times {
-		if n%3 == 2 { // else one machine lives through it all
-			eventually(t, 4*time.Minute, "nothing is rented", func() bool { return len(r.market.alive()) == 0 })
+		if n%3 == 2 { // else one machine would live through it all
+			r.done(r.final(jobs[n-1], 5*time.Minute))
+			eventually(t, 5*time.Minute, "nothing is rented", func() bool { return len(r.market.alive()) == 0 })
 		}
 		if trouble := passing[rand.N(len(passing))]; trouble != "" {
 			r.market.apply(`"faults":[` + trouble + `]`)

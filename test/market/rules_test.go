@@ -2,7 +2,6 @@ package market
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,31 +15,46 @@ import (
 )
 
 // However many callers press, no rule of the API is broken: above all none of
-// its intervals. They are a fifth of the real ones here, and the adapter keeps
-// a third more than it does by itself, for a machine that is busy.
+// its intervals. The market measures when calls arrive, and the adapter when it
+// sends them. So that a busy machine is not blamed on it, the market's are a
+// tenth of the real ones here and the adapter's four tenths, and a try in which
+// a call was late all the same is made again.
 func TestNoRuleIsBroken(t *testing.T) {
 	t.Parallel()
-	const scale = 0.2
-	r := rigAt(t, time.Now, fmt.Sprintf(`{"credit_usd":10,"intervals":%v,
-		"timing":{"provision":"1ns","create":"1ns","pull":"1ns","list_lag":"1ns","destroy_lag":"1ns"}}`, scale), "",
-		func(c *vast.Config) { c.Pace = 1.3 * scale })
+	for try := 1; ; try++ {
+		broken := press(t)
+		if len(broken) == 0 {
+			return
+		}
+		early := func(b vastsim.Breach) bool { return b.Rule == vastsim.TooOften }
+		if try == 3 || !slices.ContainsFunc(broken, early) {
+			t.Fatalf("broken rules: %+v", broken)
+		}
+		t.Logf("again, after %+v", broken)
+	}
+}
+
+// press makes all kinds of calls at the same time and returns what rules they
+// broke.
+func press(t *testing.T) []vastsim.Breach {
+	t.Helper()
+	r := rigAt(t, time.Now, `{"credit_usd":10,"intervals":0.1,
+		"timing":{"provision":"1ns","create":"1ns","pull":"1ns","list_lag":"1ns","destroy_lag":"1ns"}}`, "",
+		func(c *vast.Config) { c.Pace = 0.4 })
 	offers, err := r.Offers(t.Context())
-	if err != nil || len(offers) < 4 {
+	if err != nil || len(offers) < 3 {
 		t.Fatalf("%d offers, %v", len(offers), err)
 	}
-	var all sync.WaitGroup
-	var limited sync.Map
 	note := func(what string, err error) {
-		if _, ok := errors.AsType[gpu.RateLimited](err); ok {
-			limited.Store(what, err)
-		} else if err != nil {
+		// A call that came too soon is among the broken rules.
+		if _, limited := errors.AsType[gpu.RateLimited](err); err != nil && !limited {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	for n := range 4 {
+	var all sync.WaitGroup
+	for n := range 3 {
 		all.Go(func() {
-			req := gpu.Request{Label: "rules-" + strconv.Itoa(n), Offer: offers[n]}
-			id, err := r.Create(t.Context(), req)
+			id, err := r.Create(t.Context(), gpu.Request{Label: "rules-" + strconv.Itoa(n), Offer: offers[n]})
 			note("create", err)
 			if id != "" {
 				note("destroy", r.Destroy(t.Context(), id))
@@ -58,14 +72,11 @@ func TestNoRuleIsBroken(t *testing.T) {
 		})
 	}
 	all.Wait()
-	limited.Range(func(what, err any) bool {
-		t.Errorf("%s: %v", what, err)
-		return true
-	})
-	r.unbroken()
-	if alive := r.Truth().Alive(""); len(alive) > 0 {
+	truth := r.Truth()
+	if alive := truth.Alive(""); len(alive) > 0 && len(truth.Broken) == 0 {
 		t.Errorf("left alive: %v", alive)
 	}
+	return truth.Broken
 }
 
 // A destroy waits for no other call: not for creates that must wait, not for
