@@ -135,6 +135,7 @@ func (p *orchestrator) point() error {
 // something.
 func (p *orchestrator) suspend() {
 	w := p.w
+	w.suspended++
 	w.logf("%8s process %d is suspended", w.clock.Elapsed(), p.slot)
 	w.disturbed()
 	w.as(nil, func() { w.live(p.stopFor, 5*time.Second) })
@@ -240,7 +241,9 @@ func (p *orchestrator) dispatch() {
 		if j.LeaseUntil.After(p.steady.Now()) || p.dead {
 			continue
 		}
-		if taken, err := p.q.TakeOver(ctx, j.ID); err == nil {
+		taken, err := p.q.TakeOver(ctx, j.ID)
+		if err == nil {
+			w.takenOver++
 			p.begin(taken, true)
 		}
 	}

@@ -4,15 +4,20 @@ import (
 	flags "flag"
 	"fmt"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/api-gpu/api-gpu"
 )
 
 // How many schedules are played: in an inner loop, with STRICT=1, and with the
@@ -60,11 +65,13 @@ func TestSimulation(t *testing.T) {
 	if raced {
 		most /= 2 // files and the race detector take ten times as long
 	}
-	var played, deaths atomic.Int64
+	var played atomic.Int64
+	var all tally
+	var sums sync.Mutex
 	start := time.Now()
 	t.Cleanup(func() {
 		n := played.Load()
-		t.Logf("counted: %d schedules, %d deaths of a process, %.1f schedules a second", n, deaths.Load(), float64(n)/time.Since(start).Seconds())
+		t.Logf("counted: %d schedules, %.1f a second; in them %s", n, float64(n)/time.Since(start).Seconds(), all)
 		if n < int64(want) && !t.Failed() {
 			t.Errorf("only %d schedules were played, %d are asked for", n, want)
 		}
@@ -81,7 +88,9 @@ func TestSimulation(t *testing.T) {
 				}
 				w.settle()
 				played.Add(1)
-				deaths.Add(int64(w.deaths))
+				sums.Lock()
+				all.add(w)
+				sums.Unlock()
 				if w.broken != "" {
 					r.Fatal(w.broken)
 				}
@@ -179,4 +188,54 @@ func TestFound(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestSimulationIsDeterministic plays schedules twice: all that happens is the
+// same, but for the random part of names.
+func TestSimulationIsDeterministic(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, false)
+	random := regexp.MustCompile(`(01[0-9a-zA-Z]{8})[0-9a-zA-Z]{16}`)
+	drawn := rapid.SliceOfN(rapid.Custom(drawEvent), mostEvents, mostEvents)
+	for seed := range 4 {
+		var traces [2]strings.Builder
+		for i := range traces {
+			w := s.newWorld(func(format string, args ...any) {
+				fmt.Fprintln(&traces[i], random.ReplaceAllString(fmt.Sprintf(format, args...), "$1"))
+			}, nothingLacks)
+			for _, e := range drawn.Example(seed) {
+				w.happen(e)
+			}
+			w.settle()
+			w.end()
+		}
+		if diff := cmp.Diff(traces[0].String(), traces[1].String()); diff != "" {
+			t.Fatalf("seed %d (-first +second):\n%s", seed, diff)
+		}
+	}
+}
+
+// tally is what happened in all schedules: one in which nothing happens proves
+// nothing.
+type tally struct{ hours, jobs, succeeded, creates, readies, deaths, suspended, restores, takenOver int }
+
+func (a *tally) add(w *world) {
+	a.hours += int(w.clock.Elapsed().Minutes()) // summed up in minutes
+	a.jobs += len(w.jobs)
+	for _, j := range w.jobs {
+		if j.status == apigpu.Succeeded {
+			a.succeeded++
+		}
+	}
+	a.creates += w.history.creates
+	a.readies += w.history.readies
+	a.deaths += w.deaths
+	a.suspended += w.suspended
+	a.restores += w.history.restores
+	a.takenOver += w.takenOver
+}
+
+func (a tally) String() string {
+	return fmt.Sprintf("%d hours, %d jobs (%d succeeded, %d taken over), %d creates, %d workers that got ready, %d deaths of a process, %d suspensions, %d databases put back",
+		a.hours/60, a.jobs, a.succeeded, a.takenOver, a.creates, a.readies, a.deaths, a.suspended, a.restores)
 }

@@ -127,6 +127,8 @@ type world struct {
 	truth         []providertest.Record // by the provider, as of truthAt
 	history       history
 	deaths        int
+	suspended     int
+	takenOver     int
 	peak          int           // most points that a process passed
 	away          time.Duration // how long a process that died stays away, where nothing else is said
 }
