@@ -15,6 +15,8 @@ FUZZTIME ?= 30s
 ROUNDS   ?= 10
 KILLS    ?= 200
 SCHEDULES ?= 1000000
+# The account's key at make dev-vast, which is on loopback and holds play money.
+VASTSIM_KEY ?= play-money
 
 # The version is said here: Go's own stamping fails in a checkout that belongs
 # to somebody else, as it does in many containers.
@@ -34,7 +36,7 @@ setup: ## Install what is missing; name it and ask first (YES=1 does not ask)
 	@scripts/setup.sh
 
 .PHONY: demo
-demo: setup ## Caption a sample video from end to end on this machine
+demo: setup ## Rent a (simulated) GPU, caption a sample video on it, and give it back
 	@scripts/demo.sh
 
 .PHONY: build
@@ -62,7 +64,14 @@ dev-worker: build-worker ## Run a worker on localhost:3334
 .PHONY: dev-vast
 dev-vast: build-worker ## Run a simulated Vast.ai on localhost:3399 that rents out worker processes
 	$(BUILD) ./cmd/vastsim
-	bin/vastsim
+	@echo 'An orchestrator that rents there: make dev-orchestrator-vast, or bin/orchestrator with these settings:'
+	@printf '%s\n' VAST_WORKER_IMAGE=api-gpu-worker:dev REQUIRE_GPU=false
+	@VASTSIM_KEY=$(VASTSIM_KEY) bin/vastsim
+
+.PHONY: dev-orchestrator-vast
+dev-orchestrator-vast: build-orchestrator ## Run an orchestrator on localhost:3000 that rents at make dev-vast
+	PROVIDER=vast VAST_API_URL=http://127.0.0.1:3399 VAST_API_KEY=$(VASTSIM_KEY) VAST_WORKER_IMAGE=api-gpu-worker:dev REQUIRE_GPU=false \
+		ALLOW_PRIVATE_HOSTS=localhost,127.0.0.1 bin/orchestrator
 
 .PHONY: test
 test: setup ## Run all tests, the long ones too; a missing need fails

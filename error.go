@@ -19,6 +19,7 @@ const (
 	InvalidSession       Code = "invalid_session"          // a worker does not know this session token
 	MethodNotAllowed     Code = "method_not_allowed"       // the path exists, the method does not
 	JobNotFound          Code = "job_not_found"            // no such job, or another key's
+	GPUNotFound          Code = "gpu_not_found"            // no such machine, or it is gone
 	NotFound             Code = "not_found"                // no such path
 	RangeNotSatisfiable  Code = "range_not_satisfiable"    // the file does not reach that far
 	NotReady             Code = "not_ready"                // the job has no result yet

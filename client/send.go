@@ -78,7 +78,7 @@ func (c *Client) request(ctx context.Context, k call, stream *requestBody) (*htt
 	segments := make([]string, len(k.path))
 	for i, s := range k.path {
 		if s == "" || s == "." || s == ".." { // would lead to another path
-			return nil, apigpu.E(apigpu.InvalidRequest, nil, "%q is not the id of a job.", s)
+			return nil, apigpu.E(apigpu.InvalidRequest, nil, "%q is not an id.", s)
 		}
 		segments[i] = url.PathEscape(s)
 	}

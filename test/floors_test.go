@@ -31,7 +31,9 @@ var floors = map[string]int{
 	"internal/provider/local":  1,
 	"internal/provider/static": 1,
 	"internal/provider/vast":   1,
+	"internal/registry":        1,
 	"internal/selfdestroy":     1,
+	"internal/show":            1,
 	"internal/vastsim":         1,
 
 	// The life of a job: on the VPS, on the GPU.

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/show"
 )
 
 // The exit codes. Scripts act on them.
@@ -146,13 +146,5 @@ func exitFor(code apigpu.Code) int {
 	return exitFailed
 }
 
-// clean removes control characters from text of the server's, or of a file's:
-// a terminal acts on them.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
-}
+// clean removes what a terminal would act on.
+func clean(s string) string { return show.Clean(s) }

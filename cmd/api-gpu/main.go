@@ -35,6 +35,7 @@ type cli struct {
 	Jobs    jobsCmd    `cmd:"" help:"List jobs, newest first."`
 	Job     jobCmd     `cmd:"" help:"Show one job."`
 	Cancel  cancelCmd  `cmd:"" help:"End a job."`
+	GPUs    gpusCmd    `cmd:"" name:"gpus" help:"Show and end the machines of the server (with the admin's key)."`
 	Doctor  doctorCmd  `cmd:"" help:"Check that the server can be used from here."`
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/show"
 )
 
 // writeJSON writes v for programs, indented for people who look.
@@ -148,8 +149,4 @@ func warningLines(job apigpu.Job) []string {
 }
 
 // printLines writes lines to people, without what a terminal would act on.
-func printLines(w io.Writer, lines ...string) {
-	for _, line := range lines {
-		fmt.Fprintln(w, clean(line))
-	}
-}
+func printLines(w io.Writer, lines ...string) { show.Lines(w, lines...) }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/db"
+	"github.com/api-gpu/api-gpu/internal/fleet"
+	"github.com/api-gpu/api-gpu/internal/gpu"
 	"github.com/api-gpu/api-gpu/internal/program"
 )
 
@@ -18,7 +20,7 @@ import (
 type Config struct {
 	Port   int    `env:"PORT" default:"3000" group:"Clients" help:"Port to listen on."`
 	Host   string `env:"HOST" group:"Clients" help:"Address to listen on. Default: all with a key, loopback without."`
-	APIKey string `name:"x-api-key" env:"X_API_KEY" group:"Clients" help:"Clients' key; several as name:key, comma-separated. The one named admin, or the only one, sees all jobs. Required unless listening on loopback only."`
+	APIKey string `name:"x-api-key" env:"X_API_KEY" group:"Clients" help:"Clients' key; several as name:key, comma-separated. The one named admin, or the only one, sees all jobs, and alone reaches /gpus and /metrics. Required unless listening on loopback only."`
 
 	PublicURL         string        `name:"public-url" env:"PUBLIC_URL" group:"Clients" help:"Address under which clients reach this server: the base of video_url. Default: as the request says."`
 	TrustedProxies    string        `env:"TRUSTED_PROXIES" default:"private" group:"Clients" help:"Addresses whose X-Forwarded headers are believed, also about who the client is; private stands for the private ranges."`
@@ -42,28 +44,40 @@ type Config struct {
 	Fleet       string        `env:"FLEET" group:"State" help:"Name of the fleet. Default: made, and kept in the database."`
 	GPUAPIKey   string        `name:"gpu-api-key" env:"GPU_API_KEY" group:"State" help:"Root secret from which workers' keys derive. Default: made, and kept in the database."`
 
-	Provider    string        `env:"PROVIDER" group:"Workers" help:"Where workers come from: local (this machine) or static (WORKER_URL). Default in development: static with WORKER_URL, else local."`
+	Provider    string        `env:"PROVIDER" group:"Workers" help:"Where workers come from: vast (rented on Vast.ai), local (this machine) or static (WORKER_URL). Default: vast with VAST_API_KEY; in development else static with WORKER_URL, or local."`
 	WorkerURL   []string      `name:"worker-url" env:"WORKER_URL" sep:"," group:"Workers" help:"Base URLs of workers that already run (static)."`
 	WorkerToken string        `env:"WORKER_TOKEN" group:"Workers" help:"Their session token (static)."`
 	WorkerKey   string        `env:"WORKER_KEY" group:"Workers" help:"Their API key (static)."`
 	WorkerBin   string        `env:"WORKER_BIN" group:"Workers" help:"The worker program (local). Default: worker, beside this program."`
 	LocalDir    string        `env:"LOCAL_DIR" default:"data/local" group:"Workers" help:"Where local workers work."`
-	RequireGPU  bool          `name:"require-gpu" env:"REQUIRE_GPU" default:"false" group:"Workers" help:"Fail a job rather than encode it on a CPU."`
-	MaxGPUs     int           `name:"max-gpus" env:"MAX_GPUS" default:"3" group:"Workers" help:"Most workers at once. A further one is started when none is ready or starting."`
-	IdleTimeout string        `env:"IDLE_TIMEOUT" default:"auto" group:"Workers" help:"How long a worker without work is kept. auto: 5m where time costs nothing."`
+	RequireGPU  *bool         `name:"require-gpu" env:"REQUIRE_GPU" negatable:"" group:"Workers" help:"Fail a job rather than encode it on a CPU. Default: true where workers are rented, else false."`
+	WorkerJobs  int           `name:"max-worker-jobs" env:"MAX_WORKER_JOBS" default:"1" group:"Workers" help:"Jobs that a worker runs at once; those of WORKER_URL must allow as many."`
+	MaxGPUs     int           `name:"max-gpus" env:"MAX_GPUS" default:"3" group:"Workers" help:"Most workers at once."`
+	MaxWait     time.Duration `env:"MAX_WAIT" default:"240s" group:"Workers" help:"How long a job may be expected to wait for the workers that there are, or are starting, before another is got."`
+	IdleTimeout string        `env:"IDLE_TIMEOUT" default:"auto" group:"Workers" help:"How long a worker without work is kept. auto: 5s where its time costs money, 5m where it does not."`
 	BootTimeout time.Duration `env:"BOOT_TIMEOUT" default:"10m" group:"Workers" help:"How long a worker may take to be ready."`
 	Lease       time.Duration `env:"LEASE" default:"10m" group:"Workers" help:"How long a worker lives without word from here."`
 	ResultGrace time.Duration `env:"RESULT_GRACE" default:"10m" group:"Workers" help:"How long a worker is kept for a result that cannot be stored."`
 	Shutdown    string        `env:"SHUTDOWN" default:"keep" enum:"keep,drain,destroy" group:"Workers" help:"What a stop does to workers: keep them for the next start, drain (finish jobs, then end them), or destroy them at once."`
 
-	LogLevel string `env:"LOG_LEVEL" default:"info" enum:"debug,info,warn,error" group:"Program" help:"What is logged: debug, info, warn or error."`
-	AppEnv   string `env:"APP_ENV,NODE_ENV" default:"development" enum:"development,test,production" group:"Program" help:"production logs JSON and must be told its PROVIDER."`
+	VastConfig
+
+	BudgetJob   limit `name:"budget-job-usd" env:"BUDGET_JOB_USD" default:"off" group:"Money" help:"Most dollars for one job."`
+	BudgetDay   limit `name:"budget-day-usd" env:"BUDGET_DAY_USD" default:"auto" group:"Money" help:"Most dollars for a day (UTC), what is reserved included. auto: 5 with PROVIDER=vast."`
+	BudgetMonth limit `name:"budget-month-usd" env:"BUDGET_MONTH_USD" default:"off" group:"Money" help:"Most dollars for a month (UTC), what is reserved included."`
+
+	LogLevel       string `env:"LOG_LEVEL" default:"info" enum:"debug,info,warn,error" group:"Program" help:"What is logged: debug, info, warn or error."`
+	AppEnv         string `env:"APP_ENV,NODE_ENV" default:"development" enum:"development,test,production" group:"Program" help:"production logs JSON, must be told its PROVIDER, and in a container without a mounted volume for its state rents nothing."`
+	AllowEphemeral bool   `env:"ALLOW_EPHEMERAL" default:"false" group:"Program" help:"Rent though the state is in a container that forgets it: whoever deletes the container must sweep what is rented."`
 }
 
 // defaults fills what depends on other settings.
 func (c *Config) defaults() {
 	if c.Host == "" && c.APIKey == "" {
 		c.Host = "127.0.0.1"
+	}
+	if c.Provider == "" && c.VastAPIKey != "" {
+		c.Provider = providerVast
 	}
 	if c.Provider == "" && !c.production() {
 		c.Provider = "local"
@@ -72,6 +86,11 @@ func (c *Config) defaults() {
 		}
 	}
 }
+
+// providerVast is the PROVIDER whose machines are rented.
+const providerVast = "vast"
+
+func (c *Config) rented() bool { return c.Provider == providerVast }
 
 func (c *Config) production() bool { return c.AppEnv == "production" }
 
@@ -83,17 +102,7 @@ func (c *Config) check() error {
 	if c.APIKey == "" && !program.Loopback(c.Host) {
 		fault("X_API_KEY is not set, and HOST=%s is reached from outside: set a key", c.Host)
 	}
-	switch c.Provider {
-	case "local":
-	case "static":
-		if len(c.WorkerURL) == 0 {
-			fault("PROVIDER=static needs WORKER_URL, such as http://localhost:3334")
-		}
-	case "":
-		fault("PROVIDER must be said in production: local or static")
-	default:
-		fault("PROVIDER=%s is not known: use local or static", c.Provider)
-	}
+	faults = append(faults, c.providerFaults()...)
 	if c.PublicURL != "" {
 		if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			fault("PUBLIC_URL=%s is not an address such as https://video.example.com", c.PublicURL)
@@ -114,6 +123,7 @@ func (c *Config) check() error {
 	}
 	for name, d := range map[string]time.Duration{
 		"QUEUE_TTL": c.QueueTTL, "RESULT_TTL": c.ResultTTL, "BOOT_TIMEOUT": c.BootTimeout, "LEASE": c.Lease, "RESULT_GRACE": c.ResultGrace,
+		"MAX_WAIT": c.MaxWait,
 	} {
 		if d <= 0 {
 			fault("%s must be above 0", name)
@@ -137,14 +147,32 @@ func (c *Config) check() error {
 	if c.RateLimit < 0 || c.MaxJobsPerKey < 0 {
 		fault("RATE_LIMIT and MAX_JOBS_PER_KEY must not be negative: 0 is any number")
 	}
-	if c.MaxGPUs < 1 {
-		fault("MAX_GPUS must be at least 1")
+	if c.MaxGPUs < 1 || c.WorkerJobs < 1 {
+		fault("MAX_GPUS and MAX_WORKER_JOBS must be at least 1")
 	}
 	if _, err := c.idleTimeout(); err != nil {
 		fault("IDLE_TIMEOUT must be auto or a duration such as 30s")
 	}
 	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(faults...)
+}
+
+// providerFaults says what is wrong with the place where workers come from.
+func (c *Config) providerFaults() []error {
+	switch c.Provider {
+	case "local":
+		return nil
+	case "static":
+		if len(c.WorkerURL) == 0 {
+			return []error{errors.New("PROVIDER=static needs WORKER_URL, such as http://localhost:3334")}
+		}
+		return nil
+	case providerVast:
+		return c.vastFaults()
+	case "":
+		return []error{errors.New("PROVIDER must be said in production: vast, local or static")}
+	}
+	return []error{fmt.Errorf("PROVIDER=%s is not known: use vast, local or static", c.Provider)}
 }
 
 // ofOneMachine names the settings whose state is on this machine's disk.
@@ -159,11 +187,17 @@ func (c *Config) ofOneMachine() string {
 	return strings.Join(what, " and ")
 }
 
-// freeIdle is IDLE_TIMEOUT=auto where time costs nothing.
-const freeIdle = 5 * time.Minute
+// IDLE_TIMEOUT=auto, where time costs nothing and where it costs money.
+const (
+	freeIdle = 5 * time.Minute
+	paidIdle = 5 * time.Second
+)
 
 func (c *Config) idleTimeout() (time.Duration, error) {
 	if c.IdleTimeout == "auto" {
+		if c.rented() {
+			return paidIdle, nil
+		}
 		return freeIdle, nil
 	}
 	d, err := time.ParseDuration(c.IdleTimeout)
@@ -172,3 +206,24 @@ func (c *Config) idleTimeout() (time.Duration, error) {
 	}
 	return d, err
 }
+
+// requireGPU is REQUIRE_GPU: no rented second is spent encoding on a CPU.
+func (c *Config) requireGPU() bool {
+	if c.RequireGPU != nil {
+		return *c.RequireGPU
+	}
+	return c.rented()
+}
+
+// budget is the most that may be spent.
+func (c *Config) budget() fleet.Budget {
+	var day gpu.USD
+	if c.rented() {
+		day = vastDayUSD
+	}
+	return fleet.Budget{Job: c.BudgetJob.or(0), Day: c.BudgetDay.or(day), Month: c.BudgetMonth.or(0)}
+}
+
+// maxBoots is how many workers may be starting at once: what ails one of them
+// may ail all.
+func (c *Config) maxBoots() int { return max(2, (c.MaxGPUs+3)/4) }

@@ -8,6 +8,11 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/api-gpu/api-gpu/internal/fleet"
+	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/provider/vast"
 )
 
 // parse reads settings as the program does, without its environment.
@@ -40,8 +45,99 @@ func TestDefaults(t *testing.T) {
 	if c := parse(t, "--worker-url=http://a,http://b"); c.Provider != "static" || len(c.WorkerURL) != 2 {
 		t.Errorf("%q %q", c.Provider, c.WorkerURL)
 	}
-	if d, err := c.idleTimeout(); err != nil || d != freeIdle {
-		t.Errorf("%s, %v", d, err)
+	if d, err := c.idleTimeout(); err != nil || d != freeIdle || c.requireGPU() || c.budget() != (fleet.Budget{}) {
+		t.Errorf("%s, %v; %+v", d, err, c.budget())
+	}
+}
+
+// The settings of the issue: a key and an image are enough to rent.
+func TestVastDefaults(t *testing.T) {
+	cleanEnv(t)
+	for _, more := range []string{"--app-env=development", "--app-env=production"} {
+		c := parse(t, "--vast-api-key=k", "--vast-worker-image=ghcr.io/you/worker:1", more)
+		if err := c.check(); err != nil {
+			t.Fatalf("%s: %v", more, err)
+		}
+		idle, err := c.idleTimeout()
+		if c.Provider != "vast" || !c.requireGPU() || err != nil || idle != paidIdle || c.budget() != (fleet.Budget{Day: 5 * gpu.Dollar}) {
+			t.Errorf("%s: %q %v %s %v %+v", more, c.Provider, c.requireGPU(), idle, err, c.budget())
+		}
+		if !c.VastVerified || c.VastDatacenter || gpu.USD(c.VastMaxPrice) != gpu.Dollar || c.VastMinVRAM != 4 || c.VastMinReliability != 0.95 ||
+			c.MaxWait != 4*time.Minute || c.WorkerJobs != 1 || c.VastAPIURL != vast.DefaultURL {
+			t.Errorf("%s: %+v", more, c.Config)
+		}
+	}
+	c := parse(t, "--vast-api-key=k", "--vast-worker-image=you/worker", "--no-require-gpu", "--budget-day-usd=off", "--budget-job-usd=0.1",
+		"--budget-month-usd=$30", "--idle-timeout=1m", "--vast-max-price=0.35", "--vast-verified=false", "--vast-gpu-models=RTX 3060,rtx_4090",
+		"--vast-countries=de,NL", "--egress-ips=203.0.113.7, 198.51.100.0/24,2001:db8::1")
+	if err := c.check(); err != nil {
+		t.Fatal(err)
+	}
+	idle, _ := c.idleTimeout()
+	allowed, err := c.allowedIPs()
+	if c.requireGPU() || idle != time.Minute || c.VastVerified || gpu.USD(c.VastMaxPrice) != 350_000_000 ||
+		c.budget() != (fleet.Budget{Job: 100_000_000, Month: 30 * gpu.Dollar}) || err != nil || allowed != "203.0.113.7,198.51.100.0/24,2001:db8::1" {
+		t.Errorf("%+v; budget %+v, idle %s, allowed %q, %v", c.Config, c.budget(), idle, allowed, err)
+	}
+	// Another provider that is named goes before the key.
+	if c := parse(t, "--vast-api-key=k", "--provider=local"); c.Provider != "local" || c.requireGPU() {
+		t.Errorf("%q", c.Provider)
+	}
+}
+
+// Settings come from the environment as panels write them.
+func TestRequireGPUFromEnvironment(t *testing.T) {
+	cleanEnv(t)
+	for value, want := range map[string]bool{"true": true, "1": true, "false": false, "0": false} {
+		t.Setenv("REQUIRE_GPU", value)
+		for _, provider := range []string{"vast", "local"} {
+			if c := parse(t, "--provider="+provider); c.requireGPU() != want {
+				t.Errorf("REQUIRE_GPU=%s with %s: %v", value, provider, c.requireGPU())
+			}
+		}
+	}
+}
+
+// What a worker is told of our settings: a rented one neither secrets nor the
+// names of private hosts.
+func TestWorkerEnv(t *testing.T) {
+	cleanEnv(t)
+	common := []string{"--vast-api-key=s3cret-account-key", "--vast-image-login=-u me -p s3cret-pull-token ghcr.io", "--vast-worker-image=ghcr.io/you/worker",
+		"--x-api-key=s3cret-client-key", "--webhook-secret=s3cret", "--gpu-api-key=s3cret-root", "--allow-private-hosts=minio.internal",
+		"--max-worker-jobs=2", "--max-upload=1GiB", "--log-level=debug"}
+	for args, want := range map[string]map[string]string{
+		"--provider=vast":                          {"LOG_LEVEL": "debug", "MAX_UPLOAD": "1073741824", "MAX_WORKER_JOBS": "2"},
+		"--provider=vast --egress-ips=203.0.113.7": {"LOG_LEVEL": "debug", "MAX_UPLOAD": "1073741824", "MAX_WORKER_JOBS": "2", "ALLOWED_IPS": "203.0.113.7"},
+		"--provider=local --egress-ips=203.0.113.7": {"LOG_LEVEL": "debug", "MAX_UPLOAD": "1073741824", "MAX_WORKER_JOBS": "2",
+			"ALLOW_PRIVATE_HOSTS": "minio.internal"},
+	} {
+		got, err := parse(t, append(common, strings.Fields(args)...)...).workerEnv()
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", args, err, diff)
+		}
+	}
+}
+
+// A simulated marketplace has no registry: it is asked only where one is there
+// too, or where somebody says so.
+func TestVastImage(t *testing.T) {
+	cleanEnv(t)
+	const simulated = "--vast-api-url=http://127.0.0.1:3399 "
+	for args, want := range map[string]bool{
+		"--vast-worker-image=you/worker":                                     true,
+		"--vast-worker-image=you/worker --vast-image-check=false":            false,
+		simulated + "--vast-worker-image=you/worker":                         false,
+		simulated + "--vast-worker-image=you/worker --vast-image-check=true": true,
+		simulated + "--vast-worker-image=localhost:5000/worker":              true,
+		"--vast-worker-image=you/worker --provider=local":                    false,
+	} {
+		image, err := parse(t, append(strings.Fields(args), "--vast-api-key=k")...).openImage(nil)
+		if err != nil || (image != nil) != want {
+			t.Errorf("%s: %v, %v", args, image, err)
+		}
+		if image != nil {
+			image.Close()
+		}
 	}
 }
 
@@ -58,6 +154,18 @@ func TestCheck(t *testing.T) {
 		{"--app-env=production --x-api-key=k", "PROVIDER must be said"},
 		{"--app-env=production --x-api-key=k --provider=local", ""},
 		{"--provider=static", "WORKER_URL"},
+		{"--provider=vast", "VAST_API_KEY is empty"},
+		{"--provider=vast", "VAST_WORKER_IMAGE must name"},
+		{"--vast-api-key=k --vast-worker-image=you/UPPER", "VAST_WORKER_IMAGE"},
+		{"--vast-api-key=k --vast-worker-image=you/w --vast-image-login=me:secret", "VAST_IMAGE_LOGIN"},
+		{"--vast-api-key=k --vast-worker-image=you/w --vast-api-url=ftp://x", "VAST_API_URL"},
+		{"--vast-api-key=k --vast-worker-image=you/w --vast-gpu-models=A100_PCIE", "VAST_GPU_MODELS"},
+		{"--vast-api-key=k --vast-worker-image=you/w --vast-countries=Germany", "VAST_COUNTRIES"},
+		{"--vast-api-key=k --vast-worker-image=you/w --vast-max-price=0", "VAST_MAX_PRICE"},
+		{"--vast-api-key=k --vast-worker-image=you/w --vast-min-reliability=95", "VAST_MIN_RELIABILITY"},
+		{"--vast-api-key=k --vast-worker-image=you/w --egress-ips=vps.example.com", "EGRESS_IPS"},
+		{"--max-worker-jobs=0", "MAX_WORKER_JOBS"},
+		{"--max-wait=0s", "MAX_WAIT"},
 		{"--provider=moon", "PROVIDER=moon"},
 		{"--public-url=video.example.com", "PUBLIC_URL"},
 		{"--public-url=https://video.example.com/api", ""},
@@ -99,7 +207,7 @@ func TestWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	got := withoutSecrets([]string{
 		"PATH=/bin", "X_API_KEY=s", "GPU_API_KEY=s", "WORKER_TOKEN=s", "DATABASE_URL=postgres://u:s@h/d", "AWS_SECRET_ACCESS_KEY=s",
-		"mysql_password=s", "WEBHOOK_SECRET=s", "CONTAINER_ID=31", "CONTAINER_API_KEY=s", "CUDA_VISIBLE_DEVICES=0", "NVIDIA_DRIVER_CAPABILITIES=video", "LANG=C",
+		"mysql_password=s", "VAST_API_KEY=s", "VAST_IMAGE_LOGIN=-u u -p s", "WEBHOOK_SECRET=s", "CONTAINER_ID=31", "CONTAINER_API_KEY=s", "CUDA_VISIBLE_DEVICES=0", "NVIDIA_DRIVER_CAPABILITIES=video", "LANG=C",
 	})
 	if want := []string{"PATH=/bin", "CUDA_VISIBLE_DEVICES=0", "NVIDIA_DRIVER_CAPABILITIES=video", "LANG=C"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)

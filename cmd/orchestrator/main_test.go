@@ -55,6 +55,12 @@ func (l *logLines) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+func (l *logLines) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // find waits for what the pattern matches and returns its first group.
 func (l *logLines) find(t *testing.T, pattern string) string {
 	t.Helper()

@@ -29,7 +29,9 @@ import (
 	"github.com/api-gpu/api-gpu/internal/program"
 	"github.com/api-gpu/api-gpu/internal/provider/local"
 	"github.com/api-gpu/api-gpu/internal/provider/static"
+	"github.com/api-gpu/api-gpu/internal/provider/vast"
 	"github.com/api-gpu/api-gpu/internal/queue"
+	"github.com/api-gpu/api-gpu/internal/registry"
 	"github.com/api-gpu/api-gpu/internal/server"
 	"github.com/api-gpu/api-gpu/internal/webhook"
 )
@@ -70,6 +72,9 @@ type orchestrator struct {
 	db       *db.DB
 	fetch    *fetch.Client
 	queue    *queue.Queue
+	rental   *vast.Provider  // nil with another provider
+	image    *registry.Image // of rented workers; nil where it is nobody's to ask for
+	noRent   string          // why nothing is rented, whatever waits; for the operator
 	fleet    *fleet.Fleet
 	dispatch *dispatch.Dispatcher
 	jobs     *server.Jobs
@@ -104,20 +109,17 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 	if err != nil {
 		return nil, err
 	}
-	idle, err := c.idleTimeout()
-	if err != nil {
+	o.rental, _ = provider.(*vast.Provider)
+	if o.image, err = c.openImage(log); err != nil {
 		return nil, err
 	}
 	o.fetch = fetch.New(fetch.Options{AllowHosts: c.AllowPrivateHosts})
-	o.fleet = fleet.New(fleet.Config{
-		DB: o.db, Queue: o.queue, Provider: provider, Identity: identity, Credentials: credentials,
-		Policy: fleet.Policy{
-			MaxGPUs: c.MaxGPUs, IdleTimeout: idle, BootTimeout: c.BootTimeout, Lease: c.Lease, Silence: silence, Traits: provider.Traits(),
-		},
-		Env: c.workerEnv(), HasRoom: func() bool { return hasRoom(ctx, store) }, DestroyAtEnd: c.Shutdown != "keep", Log: log,
-	})
+	o.noRent = c.noRent()
+	if o.fleet, err = o.newFleet(identity, provider, credentials, func() bool { return hasRoom(ctx, store) }); err != nil {
+		return nil, err
+	}
 	o.dispatch = dispatch.New(dispatch.Config{
-		Queue: o.queue, Fleet: o.fleet, Blob: store, Fetch: o.fetch, RequireGPU: c.RequireGPU, ResultGrace: c.ResultGrace, Log: log, Now: o.db.Now,
+		Queue: o.queue, Fleet: o.fleet, Blob: store, Fetch: o.fetch, RequireGPU: c.requireGPU(), ResultGrace: c.ResultGrace, Log: log, Now: o.db.Now,
 	})
 	o.jobs = &server.Jobs{
 		Queue: o.queue, Blob: store, Fetch: o.fetch, Log: log, Now: o.db.Now,
@@ -128,6 +130,28 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 		},
 	}
 	return o, o.listen(ctx, identity, provider)
+}
+
+// newFleet puts together what rents and ends workers.
+func (o *orchestrator) newFleet(identity fleet.Identity, provider gpu.Provider, credentials *link.Credentials, hasRoom func() bool) (*fleet.Fleet, error) {
+	c := o.cfg
+	idle, err := c.idleTimeout()
+	if err != nil {
+		return nil, err
+	}
+	env, err := c.workerEnv()
+	if err != nil {
+		return nil, err
+	}
+	image, check := o.askImage()
+	return fleet.New(fleet.Config{
+		DB: o.db, Queue: o.queue, Provider: provider, Identity: identity, Credentials: credentials,
+		Policy: fleet.Policy{
+			MaxGPUs: c.MaxGPUs, MaxBoots: c.maxBoots(), MaxWait: c.MaxWait, IdleTimeout: idle, BootTimeout: c.BootTimeout,
+			RequireGPU: c.requireGPU(), Lease: c.Lease, Silence: silence, NoRent: forClients(o.noRent), Budget: c.budget(), Traits: provider.Traits(),
+		},
+		Env: env, Image: image, CheckImage: check, HasRoom: hasRoom, DestroyAtEnd: c.Shutdown != "keep", Log: o.log,
+	}), nil
 }
 
 // hasRoom reports whether any job that waits could start. Where that cannot be
@@ -159,8 +183,12 @@ func (c *serveCmd) openStore(q *queue.Queue) (*blob.Store, error) {
 // provider makes the place where workers come from. The credentials are those
 // of workers that somebody else started; nil where ours derive.
 func (c *serveCmd) provider(log *slog.Logger) (gpu.Provider, *link.Credentials, error) {
-	if c.Provider == "static" {
-		p, err := static.New(static.Config{URLs: c.WorkerURL, Slots: 1})
+	switch c.Provider {
+	case providerVast:
+		p, err := c.vastProvider(log)
+		return p, nil, err
+	case "static":
+		p, err := static.New(static.Config{URLs: c.WorkerURL, Slots: c.WorkerJobs})
 		return p, &link.Credentials{Token: c.WorkerToken, Key: c.WorkerKey}, err
 	}
 	binary := c.WorkerBin
@@ -171,13 +199,13 @@ func (c *serveCmd) provider(log *slog.Logger) (gpu.Provider, *link.Credentials, 
 		}
 		binary = filepath.Join(filepath.Dir(self), "worker")
 	}
-	p, err := local.New(local.Config{Binary: binary, Dir: c.LocalDir, MaxInstances: c.MaxGPUs, Slots: 1, Env: withoutSecrets(os.Environ()), Log: log})
+	p, err := local.New(local.Config{Binary: binary, Dir: c.LocalDir, MaxInstances: c.MaxGPUs, Slots: c.WorkerJobs, Env: withoutSecrets(os.Environ()), Log: log})
 	return p, nil, err
 }
 
 // secretName matches the names of variables that hold secrets, ours and those
 // of programs beside us.
-var secretName = regexp.MustCompile(`(?i)KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|SEED|_URL$`)
+var secretName = regexp.MustCompile(`(?i)KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|SEED|LOGIN|_URL$`)
 
 // withoutSecrets is an environment without what a local worker must not know:
 // it reads strangers' files. Its own credentials the fleet sets for it. Nor
@@ -190,13 +218,27 @@ func withoutSecrets(env []string) []string {
 	})
 }
 
-// workerEnv is what local workers are told beside their credentials.
-func (c *serveCmd) workerEnv() map[string]string {
-	env := map[string]string{"LOG_LEVEL": c.LogLevel, "MAX_UPLOAD": strconv.FormatInt(int64(c.MaxUpload), 10)}
-	if len(c.AllowPrivateHosts) > 0 {
-		env["ALLOW_PRIVATE_HOSTS"] = strings.Join(c.AllowPrivateHosts, ",")
+// workerEnv is what workers are told beside their credentials: all that a
+// rented one learns of our settings stands here. The names of private hosts are
+// for those on this machine only.
+func (c *Config) workerEnv() (map[string]string, error) {
+	env := map[string]string{
+		"LOG_LEVEL": c.LogLevel, "MAX_UPLOAD": strconv.FormatInt(int64(c.MaxUpload), 10), "MAX_WORKER_JOBS": strconv.Itoa(c.WorkerJobs),
 	}
-	return env
+	if !c.rented() {
+		if len(c.AllowPrivateHosts) > 0 {
+			env["ALLOW_PRIVATE_HOSTS"] = strings.Join(c.AllowPrivateHosts, ",")
+		}
+		return env, nil
+	}
+	allowed, err := c.allowedIPs()
+	if err != nil {
+		return nil, err
+	}
+	if allowed != "" {
+		env["ALLOWED_IPS"] = allowed
+	}
+	return env, nil
 }
 
 // listen builds the HTTP side and takes its ports, so that a port that is
@@ -229,9 +271,10 @@ func (o *orchestrator) listen(ctx context.Context, identity fleet.Identity, prov
 	o.webhooks = webhook.New(webhook.Config{Queue: o.queue, Fetch: o.fetch, Secrets: secrets, Show: o.api.Show, May: o.fleet.MayDrive, Log: o.log, Now: o.db.Now})
 	o.status = &server.Status{
 		Queue: o.queue, Fleet: o.fleet, Jobs: o.jobs, Provider: provider.Name(), Version: apigpu.Version(), Began: time.Now(), Now: time.Now,
-		Warnings: o.warnings(), More: []prometheus.Collector{o.webhooks.Metrics()},
+		Warnings: o.warnings(), Found: o.found, More: []prometheus.Collector{o.webhooks.Metrics()},
 	}
 	o.api.Mux.HandleFunc("GET /health", o.status.Health)
+	(&server.GPUs{Fleet: o.fleet}).Register(o.api, gate.RequireAdmin)
 	if o.cfg.MetricsAddr == "" {
 		o.api.Mux.Handle("GET /metrics", gate.RequireAdmin(o.status.Metrics()))
 	} else if o.metrics, err = program.Listen(ctx, o.cfg.MetricsAddr); err != nil {
@@ -246,14 +289,37 @@ func (o *orchestrator) listen(ctx context.Context, identity fleet.Identity, prov
 // warnings are settings that work and should still be changed.
 func (o *orchestrator) warnings() []string {
 	var w []string
+	if o.noRent != "" {
+		w = append(w, o.noRent)
+	}
+	if o.cfg.rented() && o.image == nil {
+		w = append(w, "machines are rented with "+o.cfg.VastWorkerImage+" by its name, not by its digest: its registry is not asked (VAST_IMAGE_CHECK)")
+	}
 	if o.cfg.production() && o.cfg.PublicURL == "" {
 		w = append(w, "PUBLIC_URL is not set: video_url is made from what each request says")
 	}
 	return w
 }
 
+// found are faults outside, which come and go.
+func (o *orchestrator) found() []string {
+	if o.image == nil {
+		return nil
+	}
+	if w := o.image.Warning(); w != "" {
+		return []string{w + " (VAST_WORKER_IMAGE, VAST_IMAGE_LOGIN; VAST_IMAGE_CHECK=false rents without asking)"}
+	}
+	return nil
+}
+
 func (o *orchestrator) close() {
 	var errs []error
+	if o.image != nil {
+		o.image.Close()
+	}
+	if o.rental != nil {
+		o.rental.Close()
+	}
 	for _, l := range []net.Listener{o.listener, o.metrics} {
 		if l != nil {
 			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
@@ -276,6 +342,9 @@ func (o *orchestrator) close() {
 func (o *orchestrator) serve(ctx context.Context) error {
 	for _, w := range o.warnings() {
 		o.log.WarnContext(ctx, w)
+	}
+	if o.image != nil {
+		o.image.Warm() // so that the first job does not wait for its registry
 	}
 	newsDone, stopNews := background(ctx, func(ctx context.Context) error { o.queue.Follow(ctx, o.log); return nil })
 	fleetDone, stopFleet := background(ctx, o.fleet.Run)

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -39,6 +40,9 @@ type Options struct {
 	Log *slog.Logger
 	// Now is the clock of this machine; nil is time.Now. Tests set it.
 	Now func() time.Time
+	// AsIs opens a database to look at it: one that is not there is not made,
+	// and one of another schema is refused and not brought up to date.
+	AsIs bool
 	// Writes is called before and after each commit. An error before it undoes
 	// the transaction; either becomes that of Tx. Tests end a process there;
 	// nil does nothing.
@@ -99,6 +103,12 @@ func open(ctx context.Context, url string, opts Options, migrations fs.FS) (*DB,
 	if err != nil {
 		return nil, err
 	}
+	if opts.AsIs {
+		if err := d.current(ctx, migrations); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+		return d, nil
+	}
 	return d.migrated(ctx, opts, migrations)
 }
 
@@ -121,6 +131,9 @@ func connect(ctx context.Context, url string, opts Options) (*DB, error) {
 	path, err := sqlitePath(url)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := os.Stat(path); opts.AsIs && err != nil {
+		return nil, errors.New("DATABASE_URL: there is no database yet")
 	}
 	d, err := openSQLite(ctx, path)
 	if err != nil {

@@ -43,7 +43,7 @@ func (d *DB) migrate(ctx context.Context, migrations fs.FS, log *slog.Logger) er
 		return fmt.Errorf("read schema version: %w", err)
 	}
 	if version > known {
-		return fmt.Errorf("this database was made by a newer api-gpu (schema %d, this binary knows %d): use the newer binary", version, known)
+		return newer(version, known)
 	}
 	if err := d.words(ctx); err != nil {
 		return err
@@ -66,6 +66,32 @@ func (d *DB) migrate(ctx context.Context, migrations fs.FS, log *slog.Logger) er
 		}
 		version = now
 	}
+}
+
+// current fails unless the schema is the one that this program knows.
+func (d *DB) current(ctx context.Context, migrations fs.FS) error {
+	dialect := goose.DialectSQLite3
+	if d.dialect == PostgreSQL {
+		dialect = goose.DialectPostgres
+	}
+	provider, err := goose.NewProvider(dialect, d.writer, migrations, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("read migrations: %w", err)
+	}
+	version, known, err := provider.GetVersions(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read schema version: %w", err)
+	case version > known:
+		return newer(version, known)
+	case version < known:
+		return fmt.Errorf("this database is of an older api-gpu (schema %d, this binary knows %d): the next start of the server brings it up to date", version, known)
+	}
+	return nil
+}
+
+func newer(version, known int64) error {
+	return fmt.Errorf("this database was made by a newer api-gpu (schema %d, this binary knows %d): use the newer binary", version, known)
 }
 
 // words teaches PostgreSQL the one word of the migrations that it lacks: bytes

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -44,6 +45,46 @@ func TestMigrateStepByStep(t *testing.T) {
 		if strings.Count(log.String(), version) != 1 {
 			t.Errorf("the log should tell once of %s:\n%s", version, &log)
 		}
+	}
+}
+
+// Who looks on makes no database, and changes none.
+func TestAsIs(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	url := "sqlite:" + filepath.Join(folder, "test.db")
+	look := func(want string) {
+		t.Helper()
+		d, err := open(t.Context(), url, Options{AsIs: true}, both)
+		if err == nil {
+			if n := count(t, d); n != 0 {
+				t.Errorf("counted %d", n)
+			}
+			err = d.Close()
+		}
+		if err == nil && want != "" || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	look("there is no database yet")
+	if entries, err := os.ReadDir(folder); err != nil || len(entries) != 0 {
+		t.Errorf("left %v, %v", entries, err)
+	}
+	d, err := open(t.Context(), url, Options{}, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	look("of an older api-gpu (schema 1, this binary knows 2)")
+	openAt(t, folder)
+	look("") // beside who has it open
+	if d, err = open(t.Context(), url, Options{AsIs: true}, first); err == nil {
+		d.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "made by a newer api-gpu") {
+		t.Errorf("an older program: %v", err)
 	}
 }
 

@@ -39,6 +39,9 @@ func (f *Fleet) apply(ctx context.Context, a Action) error {
 		if a.Label == "" {
 			return f.destroyStray(ctx, a)
 		}
+		if a.Blame == BlameImage {
+			a.Blame = f.judgeImage(ctx, a.Label)
+		}
 		return f.destroy(ctx, a)
 	}
 	return fmt.Errorf("unknown action %q", a.Kind)
@@ -48,9 +51,13 @@ func (f *Fleet) search(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	list, err := f.cfg.Provider.Offers(ctx)
-	if err != nil {
+	if err := f.heed(ctx, Search, err); err != nil {
 		return fmt.Errorf("search offers: %w", err)
 	}
+	if err != nil {
+		return nil // heeded
+	}
+	f.cfg.Log.InfoContext(ctx, "offers", "seen", len(list))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.offers = offers{list, f.cfg.Now()}
@@ -64,24 +71,31 @@ func (f *Fleet) rent(ctx context.Context, a Action) error {
 	f.mu.Lock()
 	f.offers = offers{} // taken or refused: they are stale
 	f.mu.Unlock()
+	image, ok := f.image(ctx)
+	if !ok {
+		return nil // a stop tells
+	}
 	for _, offer := range a.Offers[:min(len(a.Offers), maxCreates)] {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		err := f.create(ctx, offer, a.Reason)
-		if !errors.Is(err, gpu.ErrOfferGone) {
+		err := f.create(ctx, offer, image, a.Reason)
+		if !errors.Is(err, gpu.ErrOfferGone) && !errors.Is(err, gpu.ErrNoCapacity) {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *Fleet) create(ctx context.Context, offer gpu.Offer, reason string) error {
+// create rents one offer. The error is the provider's, if it is one of those
+// after which another offer may do; others are heeded.
+func (f *Fleet) create(ctx context.Context, offer Choice, image, reason string) error {
 	now := f.cfg.Now()
 	in := Instance{
 		Label: Label(f.cfg.Identity.ID, newName(now)), State: gpu.Planned, Reason: reason, Slots: max(1, offer.Slots),
-		HourlyUSD: offer.HourlyUSD, CreatedAt: now, StateSince: now, Deadline: now.Add(f.cfg.Policy.BootTimeout),
+		HourlyUSD: offer.HourlyUSD, Terms: TermsOf(offer.Offer), CreatedAt: now, StateSince: now, Deadline: now.Add(f.cfg.Policy.BootTimeout),
 	}
+	in.Terms.Image, in.Terms.Why = image, reason+": "+offer.Why
 	env, err := f.workerEnv(in.Label)
 	if err != nil {
 		return err
@@ -98,7 +112,8 @@ func (f *Fleet) create(ctx context.Context, offer gpu.Offer, reason string) erro
 	if err := f.save(ctx, in); err != nil {
 		return fmt.Errorf("record create: %w", err)
 	}
-	f.cfg.Log.InfoContext(ctx, "renting", "instance", in.Label, "offer", offer.ID, "hourly", offer.HourlyUSD.String(), "reason", reason)
+	f.cfg.Log.InfoContext(ctx, "renting", "instance", in.Label, "offer", offer.ID, "gpu", offer.GPU, "country", offer.Country,
+		"hourly", offer.HourlyUSD.String(), "why", offer.Why, "image", image, "reason", reason)
 
 	// What the provider answers must be recorded though the process is told
 	// to stop.
@@ -106,14 +121,22 @@ func (f *Fleet) create(ctx context.Context, offer gpu.Offer, reason string) erro
 	call, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()
 	crash.Point("fleet.create")
-	id, createErr := f.cfg.Provider.Create(call, gpu.Request{Label: in.Label, Offer: offer, Env: env})
+	id, createErr := f.cfg.Provider.Create(call, gpu.Request{Label: in.Label, Offer: offer.Offer, Image: image, Env: env})
 	crash.Point("fleet.created")
 	_, err = f.update(ctx, in.Label, func(row *Instance) bool {
 		*row = created(*row, id, createErr, f.cfg.Now())
 		return true
 	})
 	poke(f.wake)
-	return errors.Join(createErr, err)
+	switch heeded := f.heed(ctx, Rent, createErr); {
+	case createErr == nil:
+		f.unstop(ctx, stopFunds, stopAuth)
+	case heeded != nil:
+		err = errors.Join(heeded, err)
+	case errors.Is(createErr, gpu.ErrOfferGone), errors.Is(createErr, gpu.ErrNoCapacity):
+		err = errors.Join(createErr, err)
+	}
+	return err
 }
 
 // created is the row after the create call ended.
@@ -130,7 +153,7 @@ func created(row Instance, id string, err error, now time.Time) Instance {
 		row.ProviderID, row.State, row.StateSince, row.Reason = id, gpu.Booting, now, "the provider accepted"
 	case errors.Is(err, gpu.ErrPartial) && id != "":
 		// It exists, costs money, and never runs: it goes at once.
-		row.ProviderID, row.State, row.StateSince, row.Reason = id, gpu.Destroying, now, err.Error()
+		row.ProviderID, row.State, row.StateSince, row.Reason, row.Blame = id, gpu.Destroying, now, err.Error(), BlameMachine
 	case gpu.IsAmbiguous(err):
 		row.Ambiguous, row.Reason = true, "the create call ended without an answer"
 	default:

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -23,8 +24,7 @@ type Assignment struct {
 }
 
 // Assign decides which waiting job gets which free slot: oldest job first,
-// instances in the order of their labels, so that the same ones fill up and
-// the others fall idle. A job whose waiting is over, or whose cancel was
+// slots in the order of freeSlots. A job whose waiting is over, or whose cancel was
 // asked for, gets none.
 func Assign(jobs []queue.Job, free []Slot, now time.Time) []Assignment {
 	waiting := slices.DeleteFunc(slices.Clone(jobs), func(j queue.Job) bool {
@@ -44,17 +44,22 @@ func Assign(jobs []queue.Job, free []Slot, now time.Time) []Assignment {
 	return out
 }
 
-// freeSlots lists the slots of ready instances that no running job holds.
+// freeSlots lists the slots of ready instances that no running job holds. Those
+// of instances that work already come first, since they are paid for anyway,
+// then the cheapest, then the oldest: the same ones fill up, and the dear ones
+// fall idle and go.
 func freeSlots(instances []Instance, running []queue.Job) []Slot {
-	taken := map[Slot]bool{}
+	taken, busy, price := map[Slot]bool{}, map[string]int{}, map[string]gpu.USD{}
 	for _, j := range running {
 		taken[Slot{j.Instance, j.Slot}] = true
+		busy[j.Instance] = 1
 	}
 	var free []Slot
 	for _, in := range instances {
-		if in.State != gpu.Ready {
+		if in.State != gpu.Ready || in.older() {
 			continue
 		}
+		price[in.Label] = in.HourlyUSD
 		for n := range in.Slots {
 			if s := (Slot{in.Label, n}); !taken[s] {
 				free = append(free, s)
@@ -62,10 +67,8 @@ func freeSlots(instances []Instance, running []queue.Job) []Slot {
 		}
 	}
 	slices.SortFunc(free, func(a, b Slot) int {
-		if c := strings.Compare(a.Instance, b.Instance); c != 0 {
-			return c
-		}
-		return a.Number - b.Number
+		return cmp.Or(cmp.Compare(busy[b.Instance], busy[a.Instance]), cmp.Compare(price[a.Instance], price[b.Instance]),
+			strings.Compare(a.Instance, b.Instance), cmp.Compare(a.Number, b.Number))
 	})
 	return free
 }

@@ -60,7 +60,8 @@ func TestFreeSlots(t *testing.T) {
 		return queue.Job{Job: apigpu.Job{Status: s}, Instance: instance, Slot: slot}
 	}
 	got := freeSlots(
-		[]Instance{slots(ready("b"), 1), slots(ready("a"), 3), slots(booting("c"), 4), slots(with(ready("d"), func(i *Instance) { i.State = gpu.Destroying }), 1)},
+		[]Instance{slots(ready("b"), 1), slots(ready("a"), 3), slots(booting("c"), 4), slots(with(ready("d"), func(i *Instance) { i.State = gpu.Destroying }), 1),
+			slots(with(ready("e"), func(i *Instance) { i.Worker.API = apigpu.APIVersion + 1 }), 2)},
 		[]queue.Job{runs("a", 1, apigpu.Running), runs("a", 7, apigpu.Running), runs("", 0, apigpu.Queued)})
 	want := []Slot{{"a", 0}, {"a", 2}, {"b", 0}}
 	if !slices.Equal(got, want) {
@@ -75,8 +76,15 @@ func TestAnswered(t *testing.T) {
 	unfit := apigpu.LeaseReply{Reason: "no encoder", Worker: info}
 	foreign := apigpu.LeaseReply{Ready: true, Worker: info}
 	foreign.Worker.API++
+	cpu := apigpu.LeaseReply{Ready: true, Worker: info}
+	cpu.Worker.Encoder = "libx264"
+	p := policy
+	p.RequireGPU = true
 	heard := func(r apigpu.LeaseReply) func(*Instance) {
-		return func(i *Instance) { i.ContactAt, i.Worker, i.Slots = noon, r.Worker, 2; i.Worker.Load = 0 }
+		return func(i *Instance) {
+			i.ContactAt, i.HeardAt, i.Worker, i.Slots = noon, noon, r.Worker, 2
+			i.Worker.Load = 0
+		}
 	}
 	state := func(s gpu.State, reason string) func(*Instance) {
 		return func(i *Instance) { i.State, i.StateSince, i.Reason = s, noon, reason }
@@ -92,7 +100,16 @@ func TestAnswered(t *testing.T) {
 		{"again after silence: the first proof stays", with(ready("a"), func(i *Instance) { i.State = gpu.Booting }), fit,
 			[]func(*Instance){heard(fit), state(gpu.Ready, "its worker proved h264_nvenc"), func(i *Instance) { i.IdleSince = noon }}},
 		{"not yet", booting("a"), unfit, []func(*Instance){heard(unfit), func(i *Instance) { i.Reason = "no encoder" }}},
-		{"another version", booting("a"), foreign, []func(*Instance){heard(foreign), func(i *Instance) { i.Reason = "its worker speaks another API version" }}},
+		{"another version", booting("a"), foreign, []func(*Instance){heard(foreign), func(i *Instance) {
+			i.Reason = "its worker speaks version 2 of the API between them, this server version 1"
+		}}},
+		{"a CPU where a GPU is required", booting("a"), cpu, []func(*Instance){heard(cpu), func(i *Instance) {
+			i.Reason = "its worker proved libx264 only, and a GPU is required"
+		}}},
+		{"a CPU that works since none was required", with(ready("a"), func(i *Instance) { i.IdleSince = time.Time{} }), cpu, []func(*Instance){heard(cpu)}},
+		{"a CPU that is idle", ready("a"), cpu, []func(*Instance){heard(cpu), state(gpu.Booting, "its worker proved libx264 only, and a GPU is required")}},
+		{"at work, and of a later version", with(ready("a"), func(i *Instance) { i.IdleSince = time.Time{} }), foreign,
+			[]func(*Instance){heard(foreign), state(gpu.Booting, otherVersion(foreign.Worker.API))}},
 		{"a renewal", ready("a"), fit, []func(*Instance){heard(fit)}},
 		{"no longer", ready("a"), unfit, []func(*Instance){heard(unfit), state(gpu.Booting, "no encoder")}},
 		{"too late", with(ready("a"), func(i *Instance) { i.State = gpu.Destroying }), fit, nil},
@@ -102,7 +119,7 @@ func TestAnswered(t *testing.T) {
 		for _, change := range c.want {
 			change(&want)
 		}
-		if diff := cmp.Diff(want, answered(c.row, c.reply, noon)); diff != "" {
+		if diff := cmp.Diff(want, answered(c.row, c.reply, p, noon)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
 	}
@@ -126,7 +143,7 @@ func TestCreated(t *testing.T) {
 		}},
 		{"the offer is gone", asked, "", gpu.ErrOfferGone, func(i *Instance) { i.State, i.StateSince, i.Reason = gpu.Gone, noon, "the offer is gone" }},
 		{"created and stopped", asked, "7", gpu.ErrPartial, func(i *Instance) {
-			i.State, i.ProviderID, i.StateSince, i.Reason = gpu.Destroying, "7", noon, "created, but it does not run"
+			i.State, i.ProviderID, i.StateSince, i.Reason, i.Blame = gpu.Destroying, "7", noon, "created, but it does not run", BlameMachine
 		}},
 		{"nobody knows", asked, "", errors.New("EOF"), func(i *Instance) { i.Ambiguous, i.Reason = true, "the create call ended without an answer" }},
 		{"a listing was faster", with(asked, func(i *Instance) { i.State = gpu.Ready }), "7", nil, func(i *Instance) { i.ProviderID = "7" }},

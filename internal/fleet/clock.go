@@ -113,13 +113,20 @@ func (f *Fleet) moveDeadlines(ctx context.Context, epoch int64, by time.Duration
 // after a failed boot is still counted from.
 func shiftInstances(ctx context.Context, tx *sql.Tx, by time.Duration, now time.Time) error {
 	set := `created_at = created_at + $1, state_since = state_since + $1, deadline = deadline + $1`
-	for _, column := range []string{"asked_at", "end_asked_at", "ready_at", "contact_at", "idle_since", "absent_since"} {
+	for _, column := range []string{"asked_at", "end_asked_at", "ready_at", "contact_at", "idle_since", "absent_since",
+		"started_at", "message_at", "lease_until", "ended_at", "reserved_until", "address_at", "heard_at"} {
 		set += fmt.Sprintf(`, %[1]s = CASE WHEN %[1]s = 0 THEN 0 ELSE %[1]s + $1 END`, column)
 	}
 	_, err := tx.ExecContext(ctx, `UPDATE instances SET `+set+` WHERE state <> '`+string(gpu.Gone)+`' OR state_since > $2`,
-		by.Milliseconds(), millis(now.Add(-by-10*maxBackoff)))
+		by.Milliseconds(), millis(now.Add(-by-10*breakMost)))
 	if err != nil {
 		return fmt.Errorf("move deadlines of instances: %w", err)
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE hosts SET noted_at = noted_at + $1,
+		failed_at = CASE WHEN failed_at = 0 THEN 0 ELSE failed_at + $1 END,
+		blocked_until = CASE WHEN blocked_until = 0 THEN 0 ELSE blocked_until + $1 END`, by.Milliseconds())
+	if err != nil {
+		return fmt.Errorf("move what is remembered of hosts: %w", err)
 	}
 	return nil
 }
@@ -136,6 +143,15 @@ func (f *Fleet) clockSet(by time.Duration) {
 	f.renewAt, f.heldUntil = f.renewAt.Add(by), f.heldUntil.Add(by)
 	f.offers = offers{}
 	clear(f.asked)
+	for code, s := range f.stops {
+		s.Until = s.Until.Add(by)
+		f.stops[code] = s
+	}
+	for label, r := range f.refused {
+		r.since = now
+		f.refused[label] = r
+	}
+	f.pause.until = time.Time{}
 	for id, s := range f.strays {
 		if !s.asked.IsZero() {
 			s.asked = s.asked.Add(by)

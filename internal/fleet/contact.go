@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/api-gpu/api-gpu"
@@ -77,14 +78,17 @@ func (f *Fleet) contact(ctx context.Context, in Instance) {
 	news := false
 	_, err = f.update(ctx, in.Label, func(row *Instance) bool {
 		before := *row
-		*row = answered(before, reply, now)
-		news = row.State != before.State
+		*row = answered(before, reply, f.cfg.Policy, now)
+		news = row.State != before.State || row.Worker.API != before.Worker.API
 		return *row != before
 	})
 	switch {
 	case err != nil:
 		f.cfg.Log.WarnContext(ctx, "worker's answer not recorded", "instance", in.Label, "error", err)
+	case news && reply.Ready && reply.Worker.API != apigpu.APIVersion:
+		f.wrongVersion(ctx, in, reply.Worker)
 	case news && reply.Ready:
+		f.unstop(ctx, stopEgress, stopImage, stopVersion)
 		f.cfg.Log.InfoContext(ctx, "worker is ready", "instance", in.Label, "encoder", reply.Worker.Encoder, "gpu", reply.Worker.GPU)
 		poke(f.wake)
 	case !reply.Ready:
@@ -99,30 +103,65 @@ func lease(ctx context.Context, c *client.Client, req apigpu.LeaseRequest) (apig
 }
 
 // answered is the row after an authenticated answer.
-func answered(row Instance, reply apigpu.LeaseReply, now time.Time) Instance {
+func answered(row Instance, reply apigpu.LeaseReply, p Policy, now time.Time) Instance {
 	if row.State != gpu.Booting && row.State != gpu.Ready {
 		return row
+	}
+	if row.HeardAt.IsZero() {
+		row.HeardAt = now
 	}
 	row.ContactAt, row.Worker = now, reply.Worker
 	row.Worker.Load = 0 // changes with every answer, and nobody decides by it
 	if reply.Worker.Slots > 0 {
 		row.Slots = reply.Worker.Slots
 	}
-	fit := reply.Ready && reply.Worker.API == apigpu.APIVersion
+	fit := reply.Ready && !row.older() && !noGPU(p, reply.Worker)
 	switch {
 	case row.State == gpu.Booting && fit:
 		row.State, row.StateSince, row.Reason, row.IdleSince = gpu.Ready, now, "its worker proved "+reply.Worker.Encoder, now
 		if row.ReadyAt.IsZero() {
 			row.ReadyAt = now
 		}
-	case row.State == gpu.Booting && reply.Ready:
-		row.Reason = "its worker speaks another API version"
 	case row.State == gpu.Booting:
-		row.Reason = reply.Reason
+		row.Reason = unfit(row, reply)
+	case reply.Ready && row.IdleSince.IsZero() && (!row.older() || drains(reply.Worker.API, apigpu.APIVersion)):
+		// It was rented under other settings, or by the version before this
+		// one, and works: it finishes.
 	case !fit: // another program took its place, or it was started anew
-		row.State, row.StateSince, row.Reason = gpu.Booting, now, reply.Reason
+		row.State, row.StateSince, row.HeardAt, row.Reason = gpu.Booting, now, now, unfit(row, reply)
 	}
 	return row
+}
+
+// unfit says why a worker that answers gets no job.
+func unfit(row Instance, reply apigpu.LeaseReply) string {
+	switch {
+	case row.older():
+		return otherVersion(reply.Worker.API)
+	case reply.Ready:
+		return onlyCPU(reply.Worker)
+	}
+	return reply.Reason
+}
+
+// wrongVersion stops renting where the image that we rent with holds a worker
+// that speaks another API: the next machine would be no better. One that an
+// earlier process rented says nothing of that.
+func (f *Fleet) wrongVersion(ctx context.Context, in Instance, worker apigpu.WorkerInfo) {
+	if f.rentedByUs(in) {
+		f.stop(ctx, stopped{Stop: Stop{
+			Code: stopVersion, Reason: "the image of the workers is that of another version of this program",
+			Detail: fmt.Sprintf("its version is %q, and %s: set VAST_WORKER_IMAGE to the image of this release", worker.Version, otherVersion(worker.API)),
+		}}, stopHold)
+	}
+}
+
+// rentedByUs reports whether this process rented an instance, with the settings
+// that hold now.
+func (f *Fleet) rentedByUs(in Instance) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !in.Permanent && !in.CreatedAt.Before(f.since)
 }
 
 // tell logs why a contact failed. A worker that answers and refuses will do so
@@ -133,6 +172,13 @@ func (f *Fleet) tell(ctx context.Context, in Instance, cause error) {
 		return
 	}
 	f.cfg.Log.WarnContext(ctx, "worker refuses us", "instance", in.Label, "error", cause)
+	if apigpu.CodeOf(cause) == apigpu.AddressNotAllowed && f.rentedByUs(in) {
+		f.stop(ctx, stopped{Stop: Stop{
+			Code: stopEgress, Reason: "a new worker does not answer the address from which this server reaches it",
+			Detail: fmt.Sprintf("its answer: %s EGRESS_IPS allows %s: set it to the addresses from which this server reaches the internet, or to nothing",
+				apigpu.AsError(cause).Message, f.cfg.Env["ALLOWED_IPS"]),
+		}}, stopHold)
+	}
 }
 
 // refusalIn returns the refusal that err is, or nil.
@@ -153,9 +199,27 @@ func (f *Fleet) refuses(label string, why *apigpu.Error) (news bool) {
 		delete(f.refused, label)
 		return false
 	}
-	before := f.refused[label]
-	f.refused[label] = why
-	return before == nil || before.Code != why.Code
+	before, known := f.refused[label]
+	news = !known || before.why.Code != why.Code
+	since := before.since
+	if news {
+		since = f.cfg.Now()
+	}
+	f.refused[label] = refused{why, since}
+	return news
+}
+
+// refused is why a worker refused the last contact, and since when it does.
+type refused struct {
+	why   *apigpu.Error
+	since time.Time
+}
+
+// Refusal is what Plan knows of a worker that refuses us.
+type Refusal struct {
+	Code    apigpu.Code
+	Message string
+	Since   time.Time
 }
 
 // silent notes that a worker did not answer. One that is permanent goes back

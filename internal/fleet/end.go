@@ -76,7 +76,7 @@ func (f *Fleet) ending(ctx context.Context, tx *sql.Tx, a Action, row *Instance,
 	}
 	e := ending{due: true, began: row.State != gpu.Destroying, id: row.ProviderID}
 	if e.began {
-		row.State, row.StateSince, row.Reason = gpu.Destroying, now, a.Reason
+		row.State, row.StateSince, row.Reason, row.Blame = gpu.Destroying, now, a.Reason, a.Blame
 	}
 	row.EndAskedAt = now
 	return e, nil

@@ -30,7 +30,8 @@ func TestPostgres(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
 		"Life": TestLife, "IdleLosesToClaim": TestIdleLosesToClaim, "ObserveKeepsAnswers": TestObserveKeepsAnswers, "Strays": TestStrays,
 		"Standby": TestStandby, "Epoch": TestEpochOutlivesTheDatabase, "LoadIdentity": TestLoadIdentity, "Run": TestRun,
-		"ClockIsSet": TestClockIsSet, "LostUpdates": TestLostUpdates, "LeaseIsKept": TestLeaseIsKeptWhileWriting,
+		"ClockIsSet": TestClockIsSet, "LostUpdates": TestLostUpdates, "LeaseIsKept": TestLeaseIsKeptWhileWriting, "GoodMachineIsRemembered": TestGoodMachineIsRemembered,
+		"MachineDiesAtWork": TestMachineDiesAtWork,
 	} {
 		t.Run(name, test)
 	}
@@ -40,6 +41,8 @@ func TestPostgres(t *testing.T) {
 		"Outage": TestOutage, "Forgets": TestForgets, "Explains": TestExplains, "StrayIsAskedForOnce": TestStrayIsAskedForOnce,
 		"IncompleteListings": TestIncompleteListings, "OtherProvider": TestOtherProvider, "Permanent": TestPermanent,
 		"PermanentAfterRestart": TestPermanentAfterRestart, "Crash": TestCrash, "DestroyAtEnd": TestDestroyAtEnd, "RunTends": TestRunTends,
+		"BadMachines": TestBadMachines, "BootAcrossRestart": TestBootAcrossRestart, "EgressMismatch": TestEgressMismatch, "ImageErrors": TestImageErrors,
+		"FailedBootsInARow": TestFailedBootsInARow, "NoRunaway": TestNoRunaway, "AmbiguousIsCapacity": TestAmbiguousIsCapacity,
 		"Away": TestAway, "AwayBeyondLease": TestAwayBeyondLease, "Restored": TestRestored,
 	} {
 		t.Run(name, func(t *testing.T) { need.Long(t); test(t) })

@@ -40,6 +40,14 @@ type Config struct {
 	Credentials *link.Credentials
 	// Env is given to every instance on top of its credentials. Optional.
 	Env map[string]string
+	// Image returns the name by which to pull the workers' image, and whether
+	// that is by digest. Its error means that there is surely no such image, or
+	// that nobody may pull it: then nothing is rented. It must not wait long.
+	// nil leaves the image to the provider.
+	Image func(ctx context.Context) (name string, pinned bool, err error)
+	// CheckImage is Image, but asks the registry now: for when a machine could
+	// not pull it. nil stands for Image.
+	CheckImage func(ctx context.Context) (name string, pinned bool, err error)
 	// HasRoom reports whether another result could be kept: while it cannot,
 	// nothing is rented for the jobs that wait. Optional.
 	HasRoom func() bool
@@ -73,12 +81,17 @@ type Fleet struct {
 	offers    offers
 	exited    map[string]bool           // label → listed but not running
 	strays    map[string]stray          // provider id → our label without a live row
+	foreign   []Foreign                 // of other fleets, as listed last
 	calling   map[string]bool           // label → a contact is under way
 	asked     map[string]time.Time      // label → the last contact began
-	refused   map[string]*apigpu.Error  // label → why its worker refused the last contact
+	refused   map[string]refused        // label → why its worker refused the last contact
 	clients   map[string]*client.Client // address and label → client
 	// unrecorded is what the ledger could not be told, by label.
 	unrecorded map[string]unrecorded
+	speedsKept speedsKept
+	told       note               // what the waiting jobs were told last
+	stops      map[string]stopped // by code
+	pause      creates            // of asking for machines
 
 	clockSets int // how often the clock was set
 
@@ -123,8 +136,8 @@ func New(cfg Config) *Fleet {
 	f := &Fleet{
 		cfg: cfg, holder: newHolder(cfg.Queue.Process()), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		exited: map[string]bool{}, strays: map[string]stray{}, calling: map[string]bool{},
-		asked: map[string]time.Time{}, refused: map[string]*apigpu.Error{}, clients: map[string]*client.Client{},
-		unrecorded: map[string]unrecorded{},
+		asked: map[string]time.Time{}, refused: map[string]refused{}, clients: map[string]*client.Client{},
+		unrecorded: map[string]unrecorded{}, stops: map[string]stopped{}, pause: creates{failures: map[Kind]int{}},
 	}
 	f.spawn = f.contacts.Go
 	return f
@@ -213,7 +226,7 @@ func (f *Fleet) forget(rows []Instance) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	maps.DeleteFunc(f.refused, func(label string, _ *apigpu.Error) bool { return !live[label] && !f.calling[label] })
+	maps.DeleteFunc(f.refused, func(label string, _ refused) bool { return !live[label] && !f.calling[label] })
 	maps.DeleteFunc(f.asked, func(label string, _ time.Time) bool { return !live[label] && !f.calling[label] })
 	maps.DeleteFunc(f.unrecorded, func(label string, _ unrecorded) bool { return !live[label] })
 	for key, c := range f.clients {
@@ -252,7 +265,11 @@ func (f *Fleet) Instances(ctx context.Context) ([]Instance, error) { return f.li
 func (f *Fleet) Refusals() map[string]*apigpu.Error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return maps.Clone(f.refused)
+	all := map[string]*apigpu.Error{}
+	for label, r := range f.refused {
+		all[label] = r.why
+	}
+	return all
 }
 
 func poke(ch chan struct{}) {

@@ -21,6 +21,11 @@ type Instance struct {
 	Slots      int
 	HourlyUSD  gpu.USD
 	Worker     apigpu.WorkerInfo
+	Terms      Terms
+	Message    string    // the provider's last word about it
+	Fault      gpu.Fault // whose fault it is that it does not work
+	Blame      Blame     // on whom it is that it ended
+	ListedUSD  gpu.USD   // what an hour costs as its provider lists it; 0 until it says
 
 	CreatedAt   time.Time
 	StateSince  time.Time
@@ -31,7 +36,59 @@ type Instance struct {
 	ContactAt   time.Time // last authenticated answer of its worker
 	IdleSince   time.Time // zero while a job runs on it
 	AbsentSince time.Time // begin of the first complete listing that lacks it
+	StartedAt   time.Time // begin of the first listing in which its container runs
+	MessageAt   time.Time // when Message last changed
+	AddressAt   time.Time // when Address last changed
+	HeardAt     time.Time // first authenticated answer of its worker in this state
+	// LeaseUntil is until when its worker lives unless it is renewed: noted
+	// before the renewal that grants it is sent.
+	LeaseUntil time.Time
+	EndedAt    time.Time // when it ended, as far as is known
+
+	// ReservedUntil is until when its time is reserved, and ReservedDown and
+	// ReservedUp are the bytes of traffic that are.
+	ReservedUntil            time.Time
+	ReservedDown, ReservedUp int64
+	CostUSD                  gpu.USD
+	CostState                CostState
 }
+
+// Terms are what an instance was rented by. Zero or empty is not known.
+type Terms struct {
+	OfferID       string  `json:"offer_id,omitempty"`
+	GPU           string  `json:"gpu,omitempty"`
+	NVENC         int     `json:"nvenc,omitempty"`
+	HostID        string  `json:"host_id,omitempty"`
+	MachineID     string  `json:"machine_id,omitempty"`
+	Country       string  `json:"country,omitempty"`
+	GPUHourlyUSD  gpu.USD `json:"gpu_hourly_usd,omitempty"`
+	DiskHourlyUSD gpu.USD `json:"disk_hourly_usd,omitempty"`
+	// DownUSD and UpUSD are what a GB of traffic into and out of it costs.
+	DownUSD  gpu.USD `json:"down_usd,omitempty"`
+	UpUSD    gpu.USD `json:"up_usd,omitempty"`
+	DownMbps float64 `json:"down_mbps,omitempty"`
+	UpMbps   float64 `json:"up_mbps,omitempty"`
+	Image    string  `json:"image,omitempty"`
+	// Why says what it was rented for, and why by this offer.
+	Why string `json:"why,omitempty"`
+}
+
+// TermsOf are the terms of an offer.
+func TermsOf(o gpu.Offer) Terms {
+	return Terms{
+		OfferID: o.ID, GPU: o.GPU, NVENC: o.NVENC, HostID: o.HostID, MachineID: o.MachineID, Country: o.Country,
+		GPUHourlyUSD: o.GPUHourlyUSD, DiskHourlyUSD: o.DiskHourlyUSD, DownUSD: o.DownUSD, UpUSD: o.UpUSD, DownMbps: o.DownMbps, UpMbps: o.UpMbps,
+	}
+}
+
+// CostState tells how sure a cost is.
+type CostState string
+
+// The states of a cost; empty before there is one.
+const (
+	Estimated CostState = "estimated" // by our own measure
+	Final     CostState = "final"     // what the provider charged
+)
 
 // capacity reports whether the instance works, or will as far as anyone knows.
 // One whose creation nobody can tell of past its deadline is none: it must not
@@ -41,7 +98,7 @@ func (in Instance) capacity(now time.Time) bool {
 	case gpu.Planned, gpu.Creating:
 		return now.Before(in.Deadline)
 	case gpu.Booting, gpu.Ready:
-		return true
+		return !in.older()
 	}
 	return false
 }

@@ -49,6 +49,24 @@ func LoadIdentity(ctx context.Context, d *db.DB, id, secret string) (Identity, e
 	if err != nil {
 		return Identity{}, fmt.Errorf("load fleet identity: %w", err)
 	}
+	return identityOf(storedID, storedSecret, id, secret)
+}
+
+// ReadIdentity is LoadIdentity for who looks on: it makes none.
+func ReadIdentity(ctx context.Context, d *db.DB, id, secret string) (Identity, error) {
+	var storedID, storedSecret string
+	err := d.Read().QueryRowContext(ctx, `SELECT id, secret FROM fleet WHERE one = 1`).Scan(&storedID, &storedSecret)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Identity{}, errors.New("no server has ever run on this database")
+	}
+	if err != nil {
+		return Identity{}, fmt.Errorf("read fleet identity: %w", err)
+	}
+	return identityOf(storedID, storedSecret, id, secret)
+}
+
+// identityOf is what is stored, but for what is given.
+func identityOf(storedID, storedSecret, id, secret string) (Identity, error) {
 	root, err := hex.DecodeString(storedSecret)
 	if err != nil {
 		return Identity{}, errors.New("load fleet identity: the stored secret is not hex")

@@ -13,7 +13,9 @@ import (
 )
 
 const instanceColumns = `label, provider, provider_id, state, reason, ambiguous, permanent, address, slots, hourly_usd, worker,
-	created_at, state_since, deadline, asked_at, end_asked_at, ready_at, contact_at, idle_since, absent_since`
+	created_at, state_since, deadline, asked_at, end_asked_at, ready_at, contact_at, idle_since, absent_since,
+	terms, message, fault, started_at, message_at, lease_until, ended_at, reserved_until, reserved_down, reserved_up, cost_usd, cost_state,
+	blame, listed_usd, address_at, heard_at`
 
 // selectLive reads the rows that are not gone, oldest first. Those of another
 // provider than ours are none of its business: it could not tell whether they
@@ -69,18 +71,26 @@ func query(ctx context.Context, from reader, statement string, args ...any) ([]I
 func scanInstance(rows *sql.Rows) (Instance, error) {
 	var (
 		in                                                                            Instance
-		worker                                                                        string
+		worker, terms                                                                 string
+		started, message, leaseUntil, ended, reserved, address, heard                 int64
 		ambiguous, permanent                                                          int
 		created, since, deadline, asked, endAsked, ready, contact, idleSince, absence int64
 	)
 	err := rows.Scan(&in.Label, &in.Provider, &in.ProviderID, &in.State, &in.Reason, &ambiguous, &permanent, &in.Address, &in.Slots,
-		&in.HourlyUSD, &worker, &created, &since, &deadline, &asked, &endAsked, &ready, &contact, &idleSince, &absence)
+		&in.HourlyUSD, &worker, &created, &since, &deadline, &asked, &endAsked, &ready, &contact, &idleSince, &absence,
+		&terms, &in.Message, &in.Fault, &started, &message, &leaseUntil, &ended, &reserved, &in.ReservedDown, &in.ReservedUp, &in.CostUSD, &in.CostState,
+		&in.Blame, &in.ListedUSD, &address, &heard)
 	if err != nil {
 		return Instance{}, err
 	}
 	in.Ambiguous, in.Permanent = ambiguous != 0, permanent != 0
 	in.CreatedAt, in.StateSince, in.Deadline, in.AskedAt = at(created), at(since), at(deadline), at(asked)
 	in.EndAskedAt, in.ReadyAt, in.ContactAt, in.IdleSince, in.AbsentSince = at(endAsked), at(ready), at(contact), at(idleSince), at(absence)
+	in.AddressAt, in.HeardAt = at(address), at(heard)
+	in.StartedAt, in.MessageAt, in.LeaseUntil, in.EndedAt, in.ReservedUntil = at(started), at(message), at(leaseUntil), at(ended), at(reserved)
+	if err := json.Unmarshal([]byte(terms), &in.Terms); err != nil {
+		in.Terms = Terms{} // as below
+	}
 	if err := json.Unmarshal([]byte(worker), &in.Worker); err != nil {
 		// Another version wrote it. The worker's next answer says it anew, and
 		// until then no other row is held up by this one.
@@ -109,15 +119,26 @@ func (f *Fleet) put(ctx context.Context, tx *sql.Tx, in Instance) error {
 	if err != nil {
 		return fmt.Errorf("encode worker: %w", err)
 	}
+	terms, err := json.Marshal(in.Terms)
+	if err != nil {
+		return fmt.Errorf("encode terms: %w", err)
+	}
 	_, err = tx.ExecContext(ctx, `
 		INSERT INTO instances (`+instanceColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+			$21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36)
 		ON CONFLICT (label) DO UPDATE SET provider_id = $3, state = $4, reason = $5, ambiguous = $6, permanent = $7, address = $8,
 			slots = $9, hourly_usd = $10, worker = $11, state_since = $13, deadline = $14, asked_at = $15, end_asked_at = $16,
-			ready_at = $17, contact_at = $18, idle_since = $19, absent_since = $20`,
+			ready_at = $17, contact_at = $18, idle_since = $19, absent_since = $20,
+			terms = $21, message = $22, fault = $23, started_at = $24, message_at = $25, lease_until = $26, ended_at = $27,
+			reserved_until = $28, reserved_down = $29, reserved_up = $30, cost_usd = $31, cost_state = $32,
+			blame = $33, listed_usd = $34, address_at = $35, heard_at = $36`,
 		in.Label, f.cfg.Provider.Name(), db.Text(in.ProviderID), in.State, db.Text(in.Reason), flag(in.Ambiguous), flag(in.Permanent), db.Text(in.Address), in.Slots,
 		int64(in.HourlyUSD), string(worker), millis(in.CreatedAt), millis(in.StateSince), millis(in.Deadline), millis(in.AskedAt),
-		millis(in.EndAskedAt), millis(in.ReadyAt), millis(in.ContactAt), millis(in.IdleSince), millis(in.AbsentSince))
+		millis(in.EndAskedAt), millis(in.ReadyAt), millis(in.ContactAt), millis(in.IdleSince), millis(in.AbsentSince),
+		string(terms), db.Text(in.Message), in.Fault, millis(in.StartedAt), millis(in.MessageAt), millis(in.LeaseUntil), millis(in.EndedAt),
+		millis(in.ReservedUntil), in.ReservedDown, in.ReservedUp, int64(in.CostUSD), in.CostState,
+		in.Blame, int64(in.ListedUSD), millis(in.AddressAt), millis(in.HeardAt))
 	if err != nil {
 		return fmt.Errorf("write instance %s: %w", in.Label, err)
 	}
@@ -138,10 +159,14 @@ func (f *Fleet) updateIf(ctx context.Context, label string, change func(*sql.Tx,
 		if err != nil || len(rows) == 0 {
 			return err
 		}
+		before := rows[0]
 		if changed, err = change(tx, &rows[0]); err != nil || !changed {
 			return err
 		}
-		return f.put(ctx, tx, rows[0])
+		if err := f.put(ctx, tx, rows[0]); err != nil {
+			return err
+		}
+		return f.remember(ctx, tx, before, rows[0])
 	})
 	changed = changed && err == nil
 	if changed {
@@ -150,11 +175,13 @@ func (f *Fleet) updateIf(ctx context.Context, label string, change func(*sql.Tx,
 	return changed, err
 }
 
-// failedBoots counts the latest instances that ended without ever being
-// ready, and says when the last of them did.
+// failedBoots counts the latest instances that a machine, or the image, kept
+// from ever being ready, and says when the last of them ended. Those that were
+// given up for other reasons, or were never created, say nothing.
 func (f *Fleet) failedBoots(ctx context.Context) (n int, last time.Time, err error) {
 	rows, err := query(ctx, f.cfg.DB.Read(), `SELECT `+instanceColumns+` FROM instances
-		WHERE state IN ('destroying', 'gone') AND permanent = 0 ORDER BY created_at DESC, label DESC LIMIT 8`)
+		WHERE state IN ('destroying', 'gone') AND permanent = 0 AND (ready_at > 0 OR blame IN ('machine', 'image'))
+		ORDER BY created_at DESC, label DESC LIMIT 8`)
 	for _, in := range rows {
 		if !in.ReadyAt.IsZero() {
 			break
@@ -163,6 +190,25 @@ func (f *Fleet) failedBoots(ctx context.Context) (n int, last time.Time, err err
 		last = latest(last, in.StateSince)
 	}
 	return n, last, err
+}
+
+// createdLately says when the last instances were asked for, oldest first:
+// what Plan looks at to bound their number.
+func (f *Fleet) createdLately(ctx context.Context, now time.Time) (times []time.Time, err error) {
+	rows, err := f.cfg.DB.Read().QueryContext(ctx, `SELECT created_at FROM instances WHERE permanent = 0 AND created_at > $1 ORDER BY created_at`,
+		millis(now.Add(-createSpan)))
+	if err != nil {
+		return nil, fmt.Errorf("read times of creates: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var ms int64
+		if err := rows.Scan(&ms); err != nil {
+			return nil, fmt.Errorf("read times of creates: %w", err)
+		}
+		times = append(times, at(ms))
+	}
+	return times, rows.Err()
 }
 
 // errStandby: another process holds the fleet lease.

@@ -107,11 +107,12 @@ func TestRefused(t *testing.T) {
 	r := newRig(t)
 	r.committed()
 	r.fake.ScriptCreate(
-		providertest.CreateStep{Err: fmt.Errorf("no money: %w", gpu.ErrRefused)},
+		providertest.CreateStep{Err: fmt.Errorf("no sense: %w", gpu.ErrRefused)},
+		providertest.CreateStep{Err: gpu.ErrNotSent},
 		providertest.CreateStep{Err: gpu.ErrNoCapacity})
 	r.submit()
 	r.pass(time.Second, time.Second)
-	r.want(gpu.Gone, "no money")
+	r.want(gpu.Gone, "no sense")
 	r.calls(providertest.Create, 1)
 	var at []time.Time
 	r.pass(10*time.Second, 500*time.Millisecond)
@@ -120,7 +121,7 @@ func TestRefused(t *testing.T) {
 		at = append(at, c.At)
 		labels[c.Label] = true
 	}
-	if len(at) != 3 || len(labels) != 3 {
+	if len(at) != 4 || len(labels) != 4 {
 		t.Fatalf("creates at %v under %v", at, labels)
 	}
 	if one, two := at[1].Sub(at[0]), at[2].Sub(at[1]); one < time.Second || two < 2*time.Second {
@@ -220,15 +221,15 @@ func TestEnds(t *testing.T) {
 		reason string
 		within time.Duration // from the fault
 	}{
-		{"never boots", never, false, nil, "not ready within 5m0s", policy.BootTimeout + 10*time.Second},
+		{"never boots", never, false, nil, "no news of its start for 3m0s: loading", noNews + 20*time.Second},
 		{"cannot encode", providertest.CreateStep{}, false, func(r *rig, label string) { r.workers.set(label, false, "no encoder") },
-			"not ready within 5m0s", policy.BootTimeout + 10*time.Second},
+			"its worker takes no job: no encoder", boot + unfitFor + 20*time.Second},
 		{"never runs", providertest.CreateStep{Dead: true}, false, nil, "its worker ended", time.Minute},
 		{"exits at work", providertest.CreateStep{}, true, func(r *rig, label string) { r.fake.Stop(label) }, "its worker ended", 10 * time.Second},
 		{"falls silent", providertest.CreateStep{}, true, func(r *rig, label string) { r.workers.set(label, true, "") },
 			"no answer for", policy.Silence + 20*time.Second},
 		{"can no longer encode", providertest.CreateStep{}, true, func(r *rig, label string) { r.workers.set(label, false, "no encoder") },
-			"no longer ready: no encoder", policy.BootTimeout + 20*time.Second},
+			"no longer ready: no encoder", renewGap + unfitFor + 20*time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -414,7 +415,9 @@ func TestExplains(t *testing.T) {
 	}
 	r.tick()
 	told("a worker is being looked for")
+	r.tick()
+	told("no worker is on offer; looking again")
 	r.fake.SetOffers(cheap)
 	r.pass(offersFresh+15*time.Second, 5*time.Second)
-	told("a worker is starting")
+	told("a worker is starting: machine at $0.10 an hour, rented at 12:00 UTC, expected at 12:02 UTC")
 }

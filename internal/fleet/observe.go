@@ -80,8 +80,11 @@ func pick(row Instance, listed []gpu.Instance, complete bool) (seen gpu.Instance
 // found applies what a listing says about an instance that it has.
 func found(row Instance, seen gpu.Instance, bootTimeout time.Duration, now time.Time) Instance {
 	row.ProviderID, row.AbsentSince = seen.ID, time.Time{}
-	if seen.Address != "" {
-		row.Address = seen.Address
+	if seen.Address != "" && seen.Address != row.Address {
+		row.Address, row.AddressAt = seen.Address, now
+	}
+	if seen.HourlyUSD > 0 {
+		row.ListedUSD = seen.HourlyUSD
 	}
 	if seen.Slots > 0 && row.ContactAt.IsZero() { // its worker knows better
 		row.Slots = seen.Slots
@@ -90,6 +93,23 @@ func found(row Instance, seen gpu.Instance, bootTimeout time.Duration, now time.
 		row.State, row.Reason, row.StateSince, row.Ambiguous = gpu.Booting, "it is listed", now, false
 		row.Deadline = row.CreatedAt.Add(bootTimeout)
 	}
+	if row.State == gpu.Booting && !row.Permanent {
+		row = said(row, seen, now)
+	}
+	return row
+}
+
+// said notes what the provider says of the start of an instance: its message,
+// or where it has none its word for the state.
+func said(row Instance, seen gpu.Instance, now time.Time) Instance {
+	message := seen.Message
+	if message == "" {
+		message = seen.Status
+	}
+	if message != "" && message != row.Message {
+		row.Message, row.MessageAt = message, now
+	}
+	row.Fault = seen.Fault
 	return row
 }
 

@@ -42,11 +42,11 @@ func TestObserve(t *testing.T) {
 		{"nothing new", known, complete(listed("1", a, true)), nil, false, nil},
 		{"an ambiguous create took", creating(a), complete(listed("1", a, true)), func(i *Instance) {
 			i.State, i.Reason, i.StateSince, i.Ambiguous = gpu.Booting, "it is listed", noon, false
-			i.ProviderID, i.Address, i.Slots, i.Deadline = "1", "http://1", 2, i.CreatedAt.Add(policy.BootTimeout)
+			i.ProviderID, i.Address, i.AddressAt, i.Slots, i.Deadline = "1", "http://1", noon, 2, i.CreatedAt.Add(policy.BootTimeout)
 		}, false, nil},
 		{"found by an incomplete listing too", with(creating(a), func(i *Instance) { i.Slots = 2 }), partial(listed("1", a, true)), func(i *Instance) {
 			i.State, i.Reason, i.StateSince, i.Ambiguous = gpu.Booting, "it is listed", noon, false
-			i.ProviderID, i.Address, i.Deadline = "1", "http://1", i.CreatedAt.Add(policy.BootTimeout)
+			i.ProviderID, i.Address, i.AddressAt, i.Deadline = "1", "http://1", noon, i.CreatedAt.Add(policy.BootTimeout)
 		}, false, nil},
 		{"not listed within the lag", creating(a), complete(), nil, false, nil},
 		{"not listed after the lag, for the first time", with(creating(a), old), complete(), func(i *Instance) { i.AbsentSince = noon }, false, nil},
@@ -69,11 +69,11 @@ func TestObserve(t *testing.T) {
 			map[string]string{"0": a, "2": a}},
 		{"the one that runs is ours", creating(a), complete(gpu.Instance{ID: "0", Label: a}, listed("1", a, true)), func(i *Instance) {
 			i.State, i.Reason, i.StateSince, i.Ambiguous = gpu.Booting, "it is listed", noon, false
-			i.ProviderID, i.Address, i.Slots, i.Deadline = "1", "http://1", 2, i.CreatedAt.Add(policy.BootTimeout)
+			i.ProviderID, i.Address, i.AddressAt, i.Slots, i.Deadline = "1", "http://1", noon, 2, i.CreatedAt.Add(policy.BootTimeout)
 		}, false, map[string]string{"0": a}},
 		{"a missing page does not make a twin ours", known, partial(listed("2", a, true)), nil, false, map[string]string{"2": a}},
 		{"a twin takes over where the first is gone", known, complete(listed("2", a, true)), func(i *Instance) {
-			i.ProviderID, i.Address = "2", "http://2"
+			i.ProviderID, i.Address, i.AddressAt = "2", "http://2", noon
 		}, false, nil},
 		{"its worker knows its slots", with(known, func(i *Instance) { i.ContactAt, i.Slots = noon, 1 }), complete(listed("1", a, true)), nil, false, nil},
 	} {

@@ -1,9 +1,7 @@
 package fleet
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
@@ -15,6 +13,20 @@ type Policy struct {
 	IdleTimeout time.Duration // how long an instance without work is kept
 	BootTimeout time.Duration // from the create call to a worker that is ready
 	Lease       time.Duration // how long a worker lives without a renewal
+	// MaxWait is how long a job may be expected to wait for a machine before
+	// another is rented for it.
+	MaxWait time.Duration
+	// MaxBoots is how many machines may boot at once; 0 is as many as MaxGPUs.
+	MaxBoots int
+	// MaxPrice is the most that an hour of a machine may cost, and 0 is no
+	// bound: one that turns out dearer is not kept.
+	MaxPrice gpu.USD
+	// RequireGPU: a rented machine whose worker cannot encode on a GPU is not
+	// fit.
+	RequireGPU bool
+	// NoRent says why nothing is rented, whatever waits; empty for no reason.
+	NoRent string
+	Budget Budget
 	// Silence is how long a ready worker may give no authenticated answer.
 	Silence time.Duration
 	// Traits are those of the provider.
@@ -25,7 +37,6 @@ type Policy struct {
 const (
 	retryDestroy = 3 * time.Second
 	offersFresh  = 30 * time.Second
-	maxBackoff   = time.Minute
 	// settleIn is one full round of contact: before it has passed since we
 	// began to act, no boot is judged too slow.
 	settleIn = 30 * time.Second
@@ -36,6 +47,21 @@ type World struct {
 	Instances []Instance
 	// Waiting counts queued jobs.
 	Waiting int
+	// Backlog is what the queued jobs are expected to take, oldest first; not
+	// all of them, where they are many. Left is what is left of the running
+	// ones of each instance, by label.
+	Backlog []Work
+	Left    map[string][]time.Duration
+	// Speeds is how fast the latest jobs were rendered.
+	Speeds Speeds
+	// Unused counts the latest instances that ended idle while jobs waited;
+	// UnusedAt is when the last of them did.
+	Unused   int
+	UnusedAt time.Time
+	// Hosts is what is remembered of machines and their owners.
+	Hosts Hosts
+	// Stops are reasons to rent nothing now.
+	Stops []Stop
 	// NoRoom says that no result could be kept: then waiting jobs are no
 	// reason to have an instance.
 	NoRoom bool
@@ -55,12 +81,24 @@ type World struct {
 	// ready; LastFailure is when the last of them did.
 	FailedBoots int
 	LastFailure time.Time
+	// Created is when instances were asked for lately, oldest first.
+	Created []time.Time
+	// PausedUntil is when the provider may be asked for another instance, and
+	// PausedWhy is why not before: it said so, or its API fails.
+	PausedUntil time.Time
+	PausedWhy   string
+	// Probing is set while something that stopped renting is tried again, and
+	// is not known to be over: by one instance at a time.
+	Probing bool
 	// Since is when this process began to act, or to act again: silence before
 	// it was our own.
 	Since time.Time
 	// Reachable is when the provider's API began to answer, or to answer
 	// again: silence before it may have been our network's.
 	Reachable time.Time
+	// Refused are the workers that answer and do not take us for their
+	// orchestrator, by label.
+	Refused map[string]Refusal
 	// Blind means that the last listing failed: nothing is rented, and nobody
 	// is called silent.
 	Blind bool
@@ -80,9 +118,10 @@ const (
 type Action struct {
 	Kind   Kind
 	Label  string
-	ID     string      // of a stray, which has no row
-	Offers []gpu.Offer // ranked, for Rent
+	ID     string   // of a stray, which has no row
+	Offers []Choice // ranked, for Rent
 	Reason string
+	Blame  Blame // on whom it is, for Destroy
 	// IfIdle takes the instance only while no job runs on it: one may have
 	// been claimed since Plan looked.
 	IfIdle bool
@@ -91,36 +130,48 @@ type Action struct {
 }
 
 // Plan decides what to do now, and when to look again at the latest. It has no
-// clock and does nothing. Two rules: a job waits and nothing boots or is
-// ready: get one; nothing waits and one is idle: let it go. Whatever has
-// lasted too long, or no longer works, goes.
+// clock and does nothing. Whatever has lasted too long, no longer works or has
+// nothing to do, goes; then, where jobs would wait for too long, one machine
+// more is rented: see grow.
 func Plan(p Policy, w World, now time.Time) (actions []Action, wake time.Time) {
+	actions, staying, wake := shrink(p, w, now)
+	v := grow(p, w, staying, now)
+	return append(actions, v.actions...), soonest(now, wake, v.due)
+}
+
+// shrink decides what ends. staying are the instances that work, or will, and
+// are not among them.
+func shrink(p Policy, w World, now time.Time) (actions []Action, staying []Instance, wake time.Time) {
 	if w.NoRoom {
 		w.Waiting = 0
 	}
 	wake = now.Add(time.Hour)
-	soon := func(t time.Time) {
-		if t.After(now) && t.Before(wake) {
-			wake = t
-		}
-	}
 	for _, in := range w.Instances {
-		if in.Permanent {
-			continue
+		var a Action
+		var due time.Time
+		if !in.Permanent {
+			a, due = end(p, w, in, now)
 		}
-		a, due := end(p, w, in, now)
 		if a.Reason != "" {
 			a.Kind, a.Label = Destroy, in.Label
 			actions = append(actions, a)
+		} else if in.capacity(now) {
+			staying = append(staying, in)
 		}
-		soon(due)
+		wake = soonest(now, wake, due)
 	}
 	for _, id := range w.Strays {
 		actions = append(actions, Action{Kind: Destroy, ID: id, Reason: "it carries our label and no row knows it"})
 	}
-	grow, due := scaleUp(p, w, now)
-	soon(due)
-	return append(actions, grow...), wake
+	return actions, staying, wake
+}
+
+// soonest is the earlier of two times, as far as it is still to come.
+func soonest(now, wake, due time.Time) time.Time {
+	if due.After(now) && due.Before(wake) {
+		return due
+	}
+	return wake
 }
 
 // end says why an instance must go now, or nothing and when that may change.
@@ -132,7 +183,7 @@ func end(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time
 		}
 		return Action{Reason: in.Reason}, now.Add(retryDestroy)
 	case gpu.Booting:
-		return endBoot(w, in, now)
+		return endBoot(p, w, in, now)
 	case gpu.Ready:
 		return endReady(p, w, in, now)
 	}
@@ -141,67 +192,55 @@ func end(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time
 	return a, due
 }
 
-func endBoot(w World, in Instance, now time.Time) (a Action, due time.Time) {
-	last := latest(in.Deadline, w.Since.Add(settleIn))
-	switch {
-	case w.Exited[in.Label]:
-		return Action{Reason: "its worker ended"}, due
-	case now.Before(last):
-		return a, last
-	case !in.ReadyAt.IsZero():
-		return Action{Reason: "no longer ready: " + in.Reason}, due
-	}
-	return Action{Reason: fmt.Sprintf("not ready within %s", in.Deadline.Sub(in.CreatedAt).Round(time.Second))}, due
-}
-
 func endReady(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time) {
+	busy := w.Busy[in.Label] > 0
 	if w.Exited[in.Label] {
-		return Action{Reason: "its worker ended"}, due
+		a.Reason = "its worker ended"
+		if busy && now.Sub(in.ContactAt) < p.Lease { // else its lease ran out: it did what it must
+			a.Blame = BlameMachine
+		}
+		return a, due
 	}
 	heard := latest(in.ContactAt, latest(w.Since, w.Reachable))
 	if silent := now.Sub(heard); silent >= p.Silence && !w.Blind {
-		return Action{Reason: fmt.Sprintf("no answer for %s", silent.Round(time.Second))}, due
+		return endSilent(w, in, silent), due
 	}
-	if w.Busy[in.Label] > 0 || w.Waiting > 0 {
+	switch price, forbidden := overpriced(p, in); {
+	case forbidden:
+		return Action{Reason: price, Blame: BlameMachine}, due
+	case price != "" && !busy:
+		return Action{Reason: price, Blame: BlameMachine, IfIdle: true}, due
+	case in.older() && !busy:
+		return Action{Reason: otherVersion(in.Worker.API), IfIdle: true}, due
+	}
+	if busy {
 		return a, heard.Add(p.Silence)
 	}
-	idleEnd := latest(in.IdleSince, in.ReadyAt).Add(p.IdleTimeout)
+	idle := latest(in.IdleSince, in.ReadyAt)
+	idleEnd, why := idle.Add(p.IdleTimeout), fmt.Sprintf("idle for %s", p.IdleTimeout)
+	if w.Waiting > 0 {
+		// It is there for them, but not for ever: what keeps them from it may
+		// last, as the end of a budget does. While we were away nobody could.
+		idle = latest(idle, w.Since)
+		if len(w.Backlog) > 0 {
+			idle = latest(idle, w.Backlog[0].Since)
+		}
+		idleEnd, why = latest(idleEnd, idle.Add(unusedFor)), unused
+	}
 	if now.Before(idleEnd) {
-		return a, idleEnd
+		return a, soonest(now, heard.Add(p.Silence), idleEnd)
 	}
-	return Action{Reason: fmt.Sprintf("idle for %s", p.IdleTimeout), IfIdle: true}, due
+	return Action{Reason: why, IfIdle: true}, due
 }
 
-// scaleUp gets an instance when a job waits and nothing will take it.
-func scaleUp(p Policy, w World, now time.Time) ([]Action, time.Time) {
-	works := func(in Instance) bool { return in.capacity(now) }
-	if w.Waiting == 0 || w.Blind || p.Traits.Permanent || slices.ContainsFunc(w.Instances, works) {
-		return nil, time.Time{}
+// endSilent is the end of a ready instance whose worker did not answer. One
+// that refuses us is not silent: nothing is wrong with its machine.
+func endSilent(w World, in Instance, silent time.Duration) Action {
+	a := Action{Reason: fmt.Sprintf("no answer for %s", silent.Round(time.Second)), Blame: BlameMachine}
+	if r, refused := w.Refused[in.Label]; refused {
+		a = Action{Reason: fmt.Sprintf("its worker refuses this server for %s: %s", silent.Round(time.Second), r.Message), Blame: BlameOperator}
 	}
-	if len(w.Instances)+w.Extra >= p.MaxGPUs {
-		return nil, time.Time{} // those that end still cost money, and count
-	}
-	if next := w.LastFailure.Add(backoff(w.FailedBoots)); now.Before(next) {
-		return nil, next
-	}
-	if w.OffersAt.IsZero() || now.Sub(w.OffersAt) > offersFresh {
-		return []Action{{Kind: Search, Reason: "a job waits"}}, time.Time{}
-	}
-	if len(w.Offers) == 0 {
-		return nil, w.OffersAt.Add(offersFresh)
-	}
-	ranked := slices.Clone(w.Offers)
-	slices.SortStableFunc(ranked, func(a, b gpu.Offer) int { return cmp.Compare(a.HourlyUSD, b.HourlyUSD) })
-	return []Action{{Kind: Rent, Offers: ranked, Reason: "a job waits"}}, time.Time{}
-}
-
-// backoff is the pause after n boots in a row that came to nothing: 1 s,
-// doubling, at most a minute.
-func backoff(n int) time.Duration {
-	if n <= 0 {
-		return 0
-	}
-	return min(maxBackoff, time.Second<<min(n-1, 6))
+	return a
 }
 
 func latest(a, b time.Time) time.Time {

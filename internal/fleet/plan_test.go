@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -42,8 +42,11 @@ func with(i Instance, change func(*Instance)) Instance { change(&i); return i }
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	market := World{Waiting: 1, Offers: []gpu.Offer{dear, cheap}, OffersAt: ago(time.Second)}
-	rent := []Action{{Kind: Rent, Offers: []gpu.Offer{cheap, dear}, Reason: "a job waits"}}
+	rent := []Action{{Kind: Rent, Offers: choose(market, estimate(queue.Need{}, Speeds{}), noon).Ranked, Reason: "a job waits"}}
 	end := func(label, reason string) []Action { return []Action{{Kind: Destroy, Label: label, Reason: reason}} }
+	blamed := func(label, reason string) []Action {
+		return []Action{{Kind: Destroy, Label: label, Reason: reason, Blame: BlameMachine}}
+	}
 	after := func(w World, change func(*World)) World { change(&w); return w }
 	hour := in(time.Hour)
 	for _, c := range []struct {
@@ -58,7 +61,7 @@ func TestPlan(t *testing.T) {
 		{"old offers are looked for again", after(market, func(w *World) { w.OffersAt = ago(31 * time.Second) }),
 			[]Action{{Kind: Search, Reason: "a job waits"}}, hour},
 		{"nothing to rent: later", World{Waiting: 1, OffersAt: ago(time.Second)}, nil, in(29 * time.Second)},
-		{"one boots already", after(market, func(w *World) { w.Instances = []Instance{booting("a")} }), nil, in(4 * time.Minute)},
+		{"one boots already", after(market, func(w *World) { w.Instances = []Instance{booting("a")} }), nil, in(2 * time.Minute)},
 		{"one is being created", after(market, func(w *World) {
 			w.Instances = []Instance{{Label: "a", State: gpu.Creating, Deadline: in(time.Minute)}}
 		}), nil, hour},
@@ -76,35 +79,42 @@ func TestPlan(t *testing.T) {
 			w.Instances = []Instance{{Label: "a", State: gpu.Destroying, EndAskedAt: noon}}
 		}), rent, in(3 * time.Second)},
 		{"after a failed boot there is a pause", after(market, func(w *World) { w.FailedBoots, w.LastFailure = 3, ago(time.Second) }),
-			nil, in(3 * time.Second)},
-		{"and then another try", after(market, func(w *World) { w.FailedBoots, w.LastFailure = 3, ago(4*time.Second) }), rent, hour},
+			nil, in(29 * time.Second)},
+		{"and then another try", after(market, func(w *World) { w.FailedBoots, w.LastFailure = 3, ago(30*time.Second) }), rent, hour},
 		{"nothing is rented blindly", after(market, func(w *World) { w.Blind = true }), nil, hour},
 		{"a slow boot ends", World{Instances: []Instance{with(booting("a"), func(i *Instance) { i.Deadline = noon })}},
-			end("a", "not ready within 1m0s"), hour},
+			blamed("a", "not ready within 1m0s"), hour},
 		{"a slow boot is not judged right after a start", World{
 			Since: ago(time.Second), Instances: []Instance{with(booting("a"), func(i *Instance) { i.Deadline = noon })},
 		}, nil, in(29 * time.Second)},
 		{"one that can no longer encode ends", World{Instances: []Instance{with(ready("a"), func(i *Instance) {
 			i.State, i.Deadline, i.Reason = gpu.Booting, noon, "no encoder"
-		})}}, end("a", "no longer ready: no encoder"), hour},
+		})}}, blamed("a", "no longer ready: no encoder"), hour},
 		{"a worker that ended while booting", World{Instances: []Instance{booting("a")}, Exited: map[string]bool{"a": true}},
-			end("a", "its worker ended"), hour},
+			blamed("a", "its worker ended"), hour},
 		{"a worker that ended at work", World{
 			Instances: []Instance{ready("a")}, Exited: map[string]bool{"a": true}, Busy: map[string]int{"a": 1},
-		}, end("a", "its worker ended"), hour},
+		}, blamed("a", "its worker ended"), hour},
 		{"idle for long enough", World{Instances: []Instance{with(ready("a"), func(i *Instance) { i.IdleSince = ago(time.Minute) })}},
 			[]Action{{Kind: Destroy, Label: "a", Reason: "idle for 1m0s", IfIdle: true}}, hour},
 		{"idle, not yet", World{Instances: []Instance{with(ready("a"), func(i *Instance) { i.IdleSince = ago(59 * time.Second) })}},
 			nil, in(time.Second)},
-		{"idle while a job waits", World{Waiting: 1, Instances: []Instance{with(ready("a"), func(i *Instance) { i.IdleSince = ago(time.Hour) })}},
+		{"idle while a job waits", World{Waiting: 1, Instances: []Instance{with(ready("a"), func(i *Instance) { i.ReadyAt, i.IdleSince = ago(time.Hour), ago(4*time.Minute) })}},
+			nil, in(time.Minute)},
+		{"idle while a job waits that came just now", World{Waiting: 1, Backlog: []Work{{Since: ago(time.Second)}}, Instances: []Instance{with(ready("a"), func(i *Instance) { i.IdleSince = ago(time.Hour) })}},
 			nil, in(3*time.Minute - time.Second)},
+		{"idle while a job waits that it is not given", World{Waiting: 1, Backlog: []Work{{Since: ago(unusedFor)}}, Unused: 1, UnusedAt: noon,
+			Instances: []Instance{with(ready("a"), func(i *Instance) { i.IdleSince = ago(time.Hour) })}},
+			[]Action{{Kind: Destroy, Label: "a", Reason: unused, IfIdle: true}}, in(unusedPause)},
+		{"after one that stood unused there is a pause", after(market, func(w *World) { w.Unused, w.UnusedAt = 2, ago(unusedPause) }), nil, in(unusedPause)},
+		{"and then another", after(market, func(w *World) { w.Unused, w.UnusedAt = 2, ago(2*unusedPause) }), rent, hour},
 		{"idle while jobs wait that no room is for", World{Waiting: 1, NoRoom: true, Instances: []Instance{with(ready("a"), func(i *Instance) { i.IdleSince = ago(time.Hour) })}},
 			[]Action{{Kind: Destroy, Label: "a", Reason: "idle for 1m0s", IfIdle: true}}, hour},
 		{"nothing is rented without room", World{Waiting: 1, NoRoom: true}, nil, hour},
 		{"busy", World{Busy: map[string]int{"a": 1}, Instances: []Instance{with(ready("a"), func(i *Instance) { i.IdleSince = time.Time{} })}},
 			nil, in(3*time.Minute - time.Second)},
 		{"silent", World{Busy: map[string]int{"a": 1}, Instances: []Instance{with(ready("a"), func(i *Instance) { i.ContactAt = ago(3 * time.Minute) })}},
-			end("a", "no answer for 3m0s"), hour},
+			blamed("a", "no answer for 3m0s"), hour},
 		{"silent while we were away", World{Since: ago(time.Minute), Busy: map[string]int{"a": 1},
 			Instances: []Instance{with(ready("a"), func(i *Instance) { i.ContactAt = ago(time.Hour) })}}, nil, in(2 * time.Minute)},
 		{"silent while the provider was too", World{Reachable: ago(time.Minute), Busy: map[string]int{"a": 1},
@@ -218,36 +228,14 @@ func checkPlan(t *testing.T, w World) {
 
 func TestBackoff(t *testing.T) {
 	t.Parallel()
-	want := []time.Duration{0, 1, 2, 4, 8, 16, 32, 60, 60}
+	want := []time.Duration{0, 1, 2, 30, 60, 120, 240, 480, 600, 600}
 	for n, seconds := range want {
 		if got := backoff(n); got != seconds*time.Second {
 			t.Errorf("after %d failures %s, want %s", n, got, seconds*time.Second)
 		}
 	}
-	if got := backoff(1 << 40); got != maxBackoff {
+	if got := backoff(1 << 40); got != breakMost {
 		t.Errorf("after very many %s", got)
-	}
-}
-
-func TestWaitingFor(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		world World
-		want  string
-	}{
-		{World{}, "a worker is being looked for"},
-		{World{Instances: []Instance{{State: gpu.Destroying}}}, "a worker is being looked for"},
-		{World{FailedBoots: 2}, "the last 2 workers did not start; trying again"},
-		{World{FailedBoots: 2, Instances: []Instance{{State: gpu.Creating}}}, "a worker is starting"},
-		{World{Instances: []Instance{{State: gpu.Booting}}}, "a worker is starting"},
-		{World{Instances: []Instance{{State: gpu.Ready}}}, "a worker is busy with an earlier job"},
-		{World{Instances: []Instance{{State: gpu.Booting, Permanent: true}}}, "no worker answers yet"},
-		{World{Instances: []Instance{{State: gpu.Booting, Label: "proud"}}}, "a worker refuses this server: its operator finds the reason at /health and in the log"},
-		{World{Instances: []Instance{{State: gpu.Booting, Label: "proud"}, {State: gpu.Booting}}}, "a worker is starting"},
-	} {
-		if got := waitingFor(c.world, map[string]*apigpu.Error{"proud": apigpu.E(apigpu.InvalidSession, nil, "no")}); got != c.want {
-			t.Errorf("%+v: %q, want %q", c.world, got, c.want)
-		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
@@ -41,7 +41,9 @@ func (f *Fleet) Run(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	var err error
 	if f.cfg.DestroyAtEnd && f.Leading() {
-		end, cancel := context.WithTimeout(ctx, endTimeout)
+		// Absence is believed no sooner than the provider's listings allow.
+		traits := f.cfg.Provider.Traits()
+		end, cancel := context.WithTimeout(ctx, endTimeout+traits.ListingLag+traits.AbsenceGap)
 		err = f.destroyAll(end)
 		cancel()
 	}
@@ -236,7 +238,7 @@ func (f *Fleet) observe(ctx context.Context) error {
 			return err
 		}
 		s = Observe(f.cfg.Identity.ID, f.cfg.Provider.Traits(), rows, *snapshot, f.cfg.Policy.BootTimeout, f.cfg.Now())
-		return f.putAll(ctx, tx, s.Changed)
+		return f.putSeen(ctx, tx, rows, s.Changed)
 	})
 	if err != nil {
 		return err
@@ -246,6 +248,29 @@ func (f *Fleet) observe(ctx context.Context) error {
 		poke(f.changed)
 		if in.State == gpu.Gone {
 			f.cfg.Log.InfoContext(ctx, "gone", "instance", in.Label, "reason", in.Reason)
+		}
+	}
+	return nil
+}
+
+// putSeen writes the rows that a listing changed, with what their change tells
+// about machines.
+func (f *Fleet) putSeen(ctx context.Context, tx *sql.Tx, rows, changed []Instance) error {
+	before := map[string]Instance{}
+	for _, in := range rows {
+		before[in.Label] = in
+	}
+	for n, in := range changed {
+		was := before[in.Label]
+		if in.State == gpu.Gone {
+			in.Blame = cmp.Or(in.Blame, vanished(was, f.cfg.Policy))
+			changed[n] = in
+		}
+		if err := f.put(ctx, tx, in); err != nil {
+			return err
+		}
+		if err := f.remember(ctx, tx, was, in); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -265,6 +290,7 @@ func (f *Fleet) list(ctx context.Context) (*gpu.Snapshot, error) {
 	call, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	snapshot, err := f.cfg.Provider.Instances(call)
+	f.listed(ctx, err)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.listing.failed = err != nil; err != nil {
@@ -274,6 +300,7 @@ func (f *Fleet) list(ctx context.Context) (*gpu.Snapshot, error) {
 		f.listing.reachable = now
 	}
 	f.listing.at = now
+	f.lookAround(ctx, snapshot)
 	// By the clock of the ledger, with whose times it is compared: that of the
 	// provider is this machine's, which another may be wrong by.
 	snapshot.Began = now
@@ -307,9 +334,19 @@ func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error)
 	if w.FailedBoots, w.LastFailure, err = f.failedBoots(ctx); err != nil {
 		return World{}, err
 	}
+	if err := f.demand(ctx, &w); err != nil {
+		return World{}, err
+	}
 	now := f.cfg.Now()
+	if w.Created, err = f.createdLately(ctx, now); err != nil {
+		return World{}, err
+	}
+	if w.Hosts, err = readHosts(ctx, f.cfg.DB.Read(), f.cfg.Provider.Name()); err != nil {
+		return World{}, err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.breakers(&w, now)
 	w.Exited, w.Since, w.Reachable, w.Blind = f.exited, f.since, f.listing.reachable, f.listing.failed
 	w.Offers, w.OffersAt = f.offers.list, f.offers.at
 	for id, s := range f.strays {
@@ -370,40 +407,4 @@ func (f *Fleet) keepIdle(label string, since time.Time, keep bool) {
 		u.idleSince = time.Time{}
 	}
 	f.unrecorded[label] = u
-}
-
-// explain tells waiting jobs why they wait.
-func (f *Fleet) explain(ctx context.Context, w World) error {
-	if w.Waiting == 0 {
-		return nil
-	}
-	return f.cfg.Queue.Note(ctx, waitingFor(w, f.Refusals()))
-}
-
-// waitingFor says what the queued jobs wait for. refused has the labels of
-// workers that do not take us for their orchestrator.
-func waitingFor(w World, refused map[string]*apigpu.Error) string {
-	if w.NoRoom {
-		return "the storage of the server is full"
-	}
-	trouble := ""
-	for _, in := range w.Instances {
-		switch {
-		case in.State == gpu.Ready:
-			return "a worker is busy with an earlier job"
-		case in.State == gpu.Booting && refused[in.Label] != nil:
-			trouble = "a worker refuses this server: its operator finds the reason at /health and in the log"
-		case in.State == gpu.Booting && in.Permanent:
-			trouble = "no worker answers yet"
-		case in.State == gpu.Planned, in.State == gpu.Creating, in.State == gpu.Booting:
-			return "a worker is starting"
-		}
-	}
-	if trouble != "" {
-		return trouble
-	}
-	if w.FailedBoots > 0 {
-		return fmt.Sprintf("the last %d workers did not start; trying again", w.FailedBoots)
-	}
-	return "a worker is being looked for"
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/httpapi"
 	"github.com/api-gpu/api-gpu/internal/link"
 	"github.com/api-gpu/api-gpu/internal/provider/providertest"
 	"github.com/api-gpu/api-gpu/internal/queue"
@@ -40,6 +41,10 @@ type workers struct {
 	locked bool              // nobody is known
 	last   apigpu.LeaseRequest
 	hook   func(label string) // runs before each answer
+	// refusal is what each is told that asks, and info what each worker says
+	// of itself; nil for the usual.
+	refusal error
+	info    func(label string) apigpu.WorkerInfo
 }
 
 func newWorkers(t *testing.T, secret []byte) *workers {
@@ -58,7 +63,11 @@ func (w *workers) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	known := err == nil && r.Header.Get("X-Session-Token") == creds.Token && r.Header.Get("X-API-Key") == creds.Key
 	w.mu.Lock()
 	known = known && !w.locked
-	silent, unfit, hook := w.silent[label], w.unfit[label], w.hook
+	silent, unfit, hook, refusal := w.silent[label], w.unfit[label], w.hook, w.refusal
+	info := apigpu.WorkerInfo{API: apigpu.APIVersion, Encoder: gpuEncoder, Slots: 1}
+	if w.info != nil {
+		info = w.info(label)
+	}
 	if known && !silent {
 		w.heard[label]++
 		_ = json.NewDecoder(r.Body).Decode(&w.last)
@@ -70,14 +79,20 @@ func (w *workers) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	switch {
 	case silent:
 		panic(http.ErrAbortHandler) // the connection breaks, and nobody is told why
+	case refusal != nil:
+		httpapi.WriteError(rw, refusal)
 	case !known || r.Method != http.MethodPut:
 		http.Error(rw, "who are you", http.StatusForbidden)
 	default:
-		_ = json.NewEncoder(rw).Encode(apigpu.LeaseReply{
-			Ready: unfit == "", Reason: unfit,
-			Worker: apigpu.WorkerInfo{API: apigpu.APIVersion, Encoder: "h264_nvenc", Slots: 1},
-		})
+		_ = json.NewEncoder(rw).Encode(apigpu.LeaseReply{Ready: unfit == "", Reason: unfit, Worker: info})
 	}
+}
+
+// change changes what the workers do.
+func (w *workers) change(do func(*workers)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	do(w)
 }
 
 func (w *workers) set(label string, silent bool, unfit string) {

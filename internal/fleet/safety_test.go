@@ -70,7 +70,7 @@ func TestIncompleteListings(t *testing.T) {
 	for range 60 {
 		r.fake.ScriptList(providertest.ListStep{Incomplete: true, Hide: []string{row.Label}})
 	}
-	r.pass(5*time.Minute, 5*time.Second)
+	r.pass(unusedFor-time.Minute, 5*time.Second)
 	r.want(gpu.Ready, "")
 	r.calls(providertest.Create, 1)
 }
@@ -107,7 +107,7 @@ func TestStandby(t *testing.T) {
 	// The first wakes up in the middle of what it was about to do.
 	label := r.rows()[0].Label
 	for what, err := range map[string]error{
-		"rent":    first.rent(t.Context(), Action{Offers: []gpu.Offer{cheap}}),
+		"rent":    first.rent(t.Context(), Action{Offers: []Choice{{Offer: cheap}}}),
 		"destroy": first.destroy(t.Context(), Action{Label: label, Reason: "x"}),
 		"observe": first.observe(t.Context()),
 	} {

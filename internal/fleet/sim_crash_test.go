@@ -8,7 +8,7 @@ import (
 
 // crashScenarios are schedules in which a process dies at every point there is:
 // before and after each commit, each call of the provider and each of a worker.
-var crashScenarios = map[string][]event{
+var crashScenarios = map[string][]happening{
 	"one job": {{what: "submit", d: 5 * time.Second, after: 40 * time.Second, step: 2 * time.Second}},
 	"answer of create lost": {
 		{what: "create", n: 0}, {what: "submit", d: 5 * time.Second, after: 40 * time.Second, step: 4 * time.Second},

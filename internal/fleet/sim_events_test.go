@@ -16,9 +16,9 @@ import (
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
-// event is something that happens, and what follows it: a while in which the
+// happening is something that happens, and what follows it: a while in which the
 // processes look every step.
-type event struct {
+type happening struct {
 	what  string
 	n     int           // which, or how many; 0 to 9
 	d     time.Duration // how long
@@ -26,43 +26,43 @@ type event struct {
 	step  time.Duration
 }
 
-func (e event) String() string {
+func (e happening) String() string {
 	return fmt.Sprintf("%s n=%d d=%s after=%s step=%s", e.what, e.n, e.d, e.after, e.step)
 }
 
 // happenings are what a schedule is made of, by name.
-var happenings = map[string]func(w *world, e event){
-	"nothing": func(*world, event) {},
-	"submit":  func(w *world, e event) { w.submit(e.d) },
+var happenings = map[string]func(w *world, e happening){
+	"nothing": func(*world, happening) {},
+	"submit":  func(w *world, e happening) { w.submit(e.d) },
 	"cancel":  (*world).cancel,
 	"crash":   (*world).crash,
-	"away":    func(w *world, e event) { w.kill(0); w.kill(1); w.armed.restart[0] = w.clock.Elapsed() + e.d },
-	"restart": func(w *world, e event) { w.kill(e.n % 2); w.start(e.n % 2) },
-	"stop":    func(w *world, e event) { w.stop(e.n % 2); w.armed.restart[e.n%2] = w.clock.Elapsed() + e.d },
-	"second":  func(w *world, _ event) { w.second() },
+	"away":    func(w *world, e happening) { w.kill(0); w.kill(1); w.armed.restart[0] = w.clock.Elapsed() + e.d },
+	"restart": func(w *world, e happening) { w.kill(e.n % 2); w.start(e.n % 2) },
+	"stop":    func(w *world, e happening) { w.stop(e.n % 2); w.armed.restart[e.n%2] = w.clock.Elapsed() + e.d },
+	"second":  func(w *world, _ happening) { w.second() },
 	"suspend": (*world).suspendNext,
-	"backup":  func(w *world, _ event) { w.takeBackup() },
-	"restore": func(w *world, _ event) { w.restore() },
+	"backup":  func(w *world, _ happening) { w.takeBackup() },
+	"restore": func(w *world, _ happening) { w.restore() },
 	"clock":   (*world).setClock,
-	"full":    func(w *world, e event) { w.fill(true); w.live(e.d, max(e.step, e.d/10)); w.fill(false) },
+	"full":    func(w *world, e happening) { w.fill(true); w.live(e.d, max(e.step, e.d/10)); w.fill(false) },
 	"create":  (*world).armCreate,
-	"create down": func(w *world, e event) {
+	"create down": func(w *world, e happening) {
 		w.armed.createDown, w.armed.createDownEnd = downs[e.n%len(downs)], w.clock.Elapsed()+e.d
 	},
 	"destroy": (*world).armDestroy,
 	"list":    (*world).armList,
-	"list down": func(w *world, e event) {
+	"list down": func(w *world, e happening) {
 		w.armed.listDown, w.armed.listDownEnd = downs[e.n%len(downs)], w.clock.Elapsed()+4*e.d
 	},
 	"blip":   (*world).blink,
-	"outage": func(w *world, e event) { w.armed.outage, w.armed.outageEnd = downs[e.n%2], w.clock.Elapsed()+e.d },
-	"slow": func(w *world, e event) {
+	"outage": func(w *world, e happening) { w.armed.outage, w.armed.outageEnd = downs[e.n%2], w.clock.Elapsed()+e.d },
+	"slow": func(w *world, e happening) {
 		w.armed.slow = append(w.armed.slow, min(e.d, time.Duration(1+e.n)*10*time.Second))
 	},
 	"silent":          (*world).hush,
 	"unfit":           (*world).disable,
 	"host dies":       (*world).killHost,
-	"worker restarts": func(w *world, e event) { w.someBox(e.n, func(b *box) { clear(b.work) }) },
+	"worker restarts": func(w *world, e happening) { w.someBox(e.n, func(b *box) { clear(b.work) }) },
 	"poison":          (*world).poison,
 	"foreign":         (*world).addForeign,
 	"lost":            (*world).addLost,
@@ -82,8 +82,8 @@ var (
 )
 
 // drawEvent draws one.
-func drawEvent(t *rapid.T) event {
-	e := event{
+func drawEvent(t *rapid.T) happening {
+	e := happening{
 		what: rapid.SampledFrom(deck).Draw(t, "what"), n: rapid.IntRange(0, 9).Draw(t, "n"),
 		d: rapid.SampledFrom(spans).Draw(t, "d"), after: rapid.SampledFrom(pauses).Draw(t, "after"), step: rapid.SampledFrom(steps).Draw(t, "step"),
 	}
@@ -92,7 +92,7 @@ func drawEvent(t *rapid.T) event {
 }
 
 // happen lets an event happen, and a while pass.
-func (w *world) happen(e event) {
+func (w *world) happen(e happening) {
 	if w.broken != "" {
 		return
 	}
@@ -124,7 +124,7 @@ func (w *world) someProcess() *orchestrator {
 	return nil
 }
 
-func (w *world) cancel(e event) {
+func (w *world) cancel(e happening) {
 	var open []string
 	for id, j := range w.jobs {
 		if !j.status.Final() {
@@ -143,7 +143,7 @@ func (w *world) cancel(e event) {
 }
 
 // crash ends a process at one of its next points, and brings it back later.
-func (w *world) crash(e event) {
+func (w *world) crash(e happening) {
 	for slot, p := range w.procs {
 		if p != nil && (slot == e.n%2 || w.procs[1-slot] == nil) {
 			p.dieAt = p.points + 1 + e.n
@@ -164,7 +164,7 @@ func (w *world) second() {
 }
 
 // suspendNext suspends the first process that runs, at one of its next points.
-func (w *world) suspendNext(e event) {
+func (w *world) suspendNext(e happening) {
 	if p := w.someProcess(); p != nil {
 		p.stopAt, p.stopFor = p.points+1+e.n, e.d
 	}
@@ -234,7 +234,7 @@ func (w *world) forgetStates() {
 }
 
 // setClock sets the clock of the host by an hour.
-func (w *world) setClock(e event) {
+func (w *world) setClock(e happening) {
 	by := time.Hour
 	if e.n%2 == 1 {
 		by = -by
@@ -282,7 +282,7 @@ var createFaults = []providertest.CreateStep{
 	{Err: gpu.RateLimited{After: time.Second}},
 }
 
-func (w *world) armCreate(e event) {
+func (w *world) armCreate(e happening) {
 	n := e.n
 	if e.d >= time.Minute {
 		n += 4
@@ -290,7 +290,7 @@ func (w *world) armCreate(e event) {
 	w.armed.creates = append(w.armed.creates, createFaults[n%len(createFaults)])
 }
 
-func (w *world) armDestroy(e event) {
+func (w *world) armDestroy(e happening) {
 	some := []providertest.DestroyStep{
 		{Ignored: true}, {Err: errLost}, {Err: errLost, Took: true}, {Delay: 20 * time.Second}, {Err: gpu.RateLimited{After: time.Second}},
 	}
@@ -299,7 +299,7 @@ func (w *world) armDestroy(e event) {
 	}
 }
 
-func (w *world) armList(e event) {
+func (w *world) armList(e happening) {
 	some := []listFault{{incomplete: true}, {doubled: true}, {err: downs[0]}, {err: gpu.RateLimited{After: time.Second}}}
 	for range 1 + 3*(e.n/4) {
 		w.armed.lists = append(w.armed.lists, some[e.n%len(some)])
@@ -308,7 +308,7 @@ func (w *world) armList(e event) {
 
 // blink hides an instance from complete listings, for less than the gap that
 // the provider states.
-func (w *world) blink(e event) {
+func (w *world) blink(e happening) {
 	w.someBox(e.n, func(b *box) {
 		w.armed.blip, w.armed.blipEnd = b.id, w.clock.Elapsed()+simPolicy.Traits.AbsenceGap-time.Second
 	})
@@ -327,13 +327,13 @@ func (w *world) someBox(n int, do func(*box)) {
 	}
 }
 
-func (w *world) hush(e event) { w.someBox(e.n, func(b *box) { b.silent = w.now().Add(e.d) }) }
+func (w *world) hush(e happening) { w.someBox(e.n, func(b *box) { b.silent = w.now().Add(e.d) }) }
 
-func (w *world) disable(e event) { w.someBox(e.n, func(b *box) { b.unfit = w.now().Add(e.d) }) }
+func (w *world) disable(e happening) { w.someBox(e.n, func(b *box) { b.unfit = w.now().Add(e.d) }) }
 
 // killHost stops a worker whose instance stays listed and costs, or takes the
 // instance away.
-func (w *world) killHost(e event) {
+func (w *world) killHost(e happening) {
 	w.someBox(e.n, func(b *box) {
 		if e.n%2 == 0 {
 			w.fake.Stop(b.label)
@@ -343,19 +343,19 @@ func (w *world) killHost(e event) {
 	})
 }
 
-func (w *world) addForeign(e event) {
+func (w *world) addForeign(e happening) {
 	labels := []string{"", "ag1.us2.x", "ag1.us.a.b", "mine", "ag2.us.x"}
 	w.fake.Add(gpu.Instance{Label: labels[e.n%len(labels)], Running: true})
 }
 
 // addLost adds an instance of ours that a lost database forgot.
-func (w *world) addLost(e event) {
+func (w *world) addLost(e happening) {
 	w.fake.Add(gpu.Instance{Label: Label(w.fleet.ID, fmt.Sprintf("lost%d", len(w.truth))), Running: e.n%3 != 0})
 	w.newBoxes()
 }
 
 // poison makes a value of some row unreadable: it must hold up no other.
-func (w *world) poison(e event) {
+func (w *world) poison(e happening) {
 	w.someBox(e.n, func(b *box) {
 		if !w.full {
 			w.exec(`UPDATE instances SET worker = '{' WHERE label = $1`, b.label)

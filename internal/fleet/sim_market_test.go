@@ -39,21 +39,21 @@ type listFault struct {
 	doubled    bool
 }
 
-// market is the provider as one process sees it.
-type market struct {
+// liar is the provider as one process sees it.
+type liar struct {
 	w *world
 	p *orchestrator
 }
 
-var _ gpu.Provider = market{}
+var _ gpu.Provider = liar{}
 
-func (m market) Name() string { return "fake" }
+func (m liar) Name() string { return "fake" }
 
-func (m market) Traits() gpu.Traits { return m.w.traits() }
+func (m liar) Traits() gpu.Traits { return m.w.traits() }
 
 // call is the way of each call to the provider and back, on which the process
 // may die or be suspended: before it is sent, and before the answer is here.
-func (m market) call(down error, end time.Duration, do func() error) error {
+func (m liar) call(down error, end time.Duration, do func() error) error {
 	w, p := m.w, m.p
 	if err := p.point(); err != nil {
 		return err
@@ -89,7 +89,7 @@ func (w *world) outage() error {
 	return nil
 }
 
-func (m market) Offers(ctx context.Context) (offers []gpu.Offer, err error) {
+func (m liar) Offers(ctx context.Context) (offers []gpu.Offer, err error) {
 	a := &m.w.armed
 	err = m.call(a.createDown, a.createDownEnd, func() error {
 		offers, err = m.w.fake.Offers(ctx)
@@ -98,7 +98,7 @@ func (m market) Offers(ctx context.Context) (offers []gpu.Offer, err error) {
 	return offers, err
 }
 
-func (m market) Create(ctx context.Context, req gpu.Request) (id string, err error) {
+func (m liar) Create(ctx context.Context, req gpu.Request) (id string, err error) {
 	w := m.w
 	a := &w.armed
 	err = m.call(a.createDown, a.createDownEnd, func() error {
@@ -124,7 +124,7 @@ func (m market) Create(ctx context.Context, req gpu.Request) (id string, err err
 	return id, err
 }
 
-func (m market) Instances(ctx context.Context) (s gpu.Snapshot, err error) {
+func (m liar) Instances(ctx context.Context) (s gpu.Snapshot, err error) {
 	w := m.w
 	a := &w.armed
 	err = m.call(a.listDown, a.listDownEnd, func() error {
@@ -179,7 +179,7 @@ func without(list []gpu.Instance, id string) (out []gpu.Instance) {
 	return out
 }
 
-func (m market) Destroy(ctx context.Context, id string) (err error) {
+func (m liar) Destroy(ctx context.Context, id string) (err error) {
 	w := m.w
 	a := &w.armed
 	return m.call(nil, 0, func() error {

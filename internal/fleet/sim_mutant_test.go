@@ -52,21 +52,21 @@ func (w *world) exec(statement string, args ...any) {
 // mutants are the safeties, each with a schedule in which it is needed, and the
 // rule that is broken without it.
 var mutants = map[mutant]struct {
-	events []event
+	events []happening
 	rule   string
 }{
-	intent:         {[]event{{what: "submit", after: 20 * time.Second, step: time.Second}}, "1 intent"},
-	blindRetry:     {[]event{{what: "create", n: 1}, {what: "submit", after: 20 * time.Second, step: time.Second}}, "1 one create"},
-	completeRule:   {append(atWork(2*time.Minute), event{what: "list", n: 8}, event{what: "list", n: 8, after: time.Minute, step: 5 * time.Second}), "3 gone"},
-	listingLag:     {atWork(time.Minute), "3 gone"},
-	absenceGap:     {append(atWork(2*time.Minute), event{what: "blip", after: 20 * time.Second, step: time.Second}), "3 gone"},
-	deadMansSwitch: {append(atWork(2*time.Minute), event{what: "away", d: time.Hour, after: 10 * time.Minute, step: 30 * time.Second}), "5 lease"},
-	foreignRule:    {[]event{{what: "foreign", after: time.Minute, step: 5 * time.Second}}, "6 foreign"},
+	intent:         {[]happening{{what: "submit", after: 20 * time.Second, step: time.Second}}, "1 intent"},
+	blindRetry:     {[]happening{{what: "create", n: 1}, {what: "submit", after: 20 * time.Second, step: time.Second}}, "1 one create"},
+	completeRule:   {append(jobRuns(2*time.Minute), happening{what: "list", n: 8}, happening{what: "list", n: 8, after: time.Minute, step: 5 * time.Second}), "3 gone"},
+	listingLag:     {jobRuns(time.Minute), "3 gone"},
+	absenceGap:     {append(jobRuns(2*time.Minute), happening{what: "blip", after: 20 * time.Second, step: time.Second}), "3 gone"},
+	deadMansSwitch: {append(jobRuns(2*time.Minute), happening{what: "away", d: time.Hour, after: 10 * time.Minute, step: 30 * time.Second}), "5 lease"},
+	foreignRule:    {[]happening{{what: "foreign", after: time.Minute, step: 5 * time.Second}}, "6 foreign"},
 }
 
-// atWork is a schedule in which a job has run for some time.
-func atWork(d time.Duration) []event {
-	return []event{{what: "submit", d: 5 * time.Minute, after: d, step: 5 * time.Second}}
+// jobRuns is a schedule in which a job has run for some time.
+func jobRuns(d time.Duration) []happening {
+	return []happening{{what: "submit", d: 5 * time.Minute, after: d, step: 5 * time.Second}}
 }
 
 // TestMutants takes one safety away at a time, and wants the rule broken that
@@ -93,7 +93,7 @@ func TestMutantFence(t *testing.T) {
 	s := newStage(t, false)
 	bites := 0
 	for n := range 40 {
-		events := []event{{what: "submit"}, {what: "second"}, {what: "suspend", n: n, d: 2 * time.Minute, after: time.Minute, step: 5 * time.Second}}
+		events := []happening{{what: "submit"}, {what: "second"}, {what: "suspend", n: n, d: 2 * time.Minute, after: time.Minute, step: 5 * time.Second}}
 		if w := s.play(t, nothingLacks, events, nil); w.broken != "" {
 			t.Errorf("with the fence, suspended at point %d: %s", n, w.broken)
 		}

@@ -74,7 +74,7 @@ func (w *world) start(slot int) *orchestrator {
 	policy := simPolicy
 	policy.Traits = w.traits()
 	p.Fleet = New(Config{
-		DB: w.db, Queue: p.q, Provider: market{w, p}, Policy: policy, Identity: w.fleet, Log: quietLog,
+		DB: w.db, Queue: p.q, Provider: liar{w, p}, Policy: policy, Identity: w.fleet, Log: quietLog,
 		Clock: p.steady, Transport: http.RoundTripper(wire{w, p}),
 	})
 	p.spawn = func(contact func()) { p.contacts = append(p.contacts, contact) }

@@ -140,7 +140,7 @@ func check(t *testing.T, core, n int, property func(*rapid.T)) {
 }
 
 // play plays a schedule and returns the rule that it broke, or nothing.
-func (s *stage) play(t *testing.T, lack mutant, events []event, before func(*world)) *world {
+func (s *stage) play(t *testing.T, lack mutant, events []happening, before func(*world)) *world {
 	w := s.newWorld(func(format string, args ...any) {
 		if testing.Verbose() && s.traced {
 			t.Logf(format, args...)
@@ -159,7 +159,7 @@ func (s *stage) play(t *testing.T, lack mutant, events []event, before func(*wor
 
 // foundFaults are schedules that once broke a rule, shrunk by rapid: whoever mends a
 // fault that the simulation finds puts it here.
-var foundFaults = map[string][]event{
+var foundFaults = map[string][]happening{
 	// It went on with what it knew before, and called a worker silent that it
 	// had not spoken to meanwhile.
 	"suspended in the middle of a round": {

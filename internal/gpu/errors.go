@@ -23,6 +23,9 @@ var (
 	// ErrAuth is an ErrRefused: the key is wrong, expired, or may not do
 	// this. Every method may return it.
 	ErrAuth = fmt.Errorf("the key is not accepted: %w", ErrRefused)
+	// ErrNoImage: the registry of the workers' image says that it is not there,
+	// or that its login may not pull it. No machine will get it.
+	ErrNoImage = fmt.Errorf("the image is not there, or its login may not pull it: %w", ErrRefused)
 	// ErrNotSent: no part of the request left this machine. Every method may
 	// return it.
 	ErrNotSent = errors.New("the request was not sent")

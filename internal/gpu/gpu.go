@@ -18,6 +18,10 @@ const Dollar USD = 1e9
 // String prints dollars with six digits: enough for a thousandth of a cent.
 func (u USD) String() string { return fmt.Sprintf("$%.6f", float64(u)/float64(Dollar)) }
 
+// Dollars is the amount as a number, such as JSON has: exact to the nanodollar
+// below a million dollars.
+func (u USD) Dollars() float64 { return float64(u) / float64(Dollar) }
+
 // State is where an instance is in its life:
 //
 //	planned → creating → booting → ready → destroying → gone
@@ -42,6 +46,10 @@ type Request struct {
 	// in every listing. It is committed to the ledger before the call.
 	Label string
 	Offer Offer
+	// Image is the container image to run, as docker pull takes it; the one
+	// that the provider was configured with where it is empty. Providers that
+	// run no containers ignore it.
+	Image string
 	// Env is the environment of the worker.
 	Env map[string]string
 }
@@ -57,6 +65,9 @@ type Instance struct {
 	// Running is false for a machine that is listed and does not work:
 	// exited, crashed, stopped. It may cost money all the same.
 	Running bool
+	// Started tells that its container runs: from then on its GPU is paid for.
+	// Not that a worker answers in it.
+	Started bool
 	// Status is the provider's own word for its state, for people.
 	Status string
 	// Fault is why it does not work, where its provider says so.

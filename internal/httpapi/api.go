@@ -105,12 +105,16 @@ func (a *API) routes() {
 }
 
 // guardedOperation puts the guard before an operation.
-func (a *API) guardedOperation(op huma.Operation) huma.Operation {
+func (a *API) guardedOperation(op huma.Operation) huma.Operation { return a.Operation(op, a.cfg.Guard) }
+
+// Operation puts a guard of the caller's choice before a typed operation that
+// is added to Huma.
+func (a *API) Operation(op huma.Operation, guard func(http.Handler) http.Handler) huma.Operation {
 	op.Security = []map[string][]string{{"key": {}}, {"bearer": {}}}
 	op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound)
 	op.Middlewares = append(op.Middlewares, func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(ctx)
-		a.cfg.Guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			next(huma.WithContext(ctx, r.Context()))
 		})).ServeHTTP(w, r)
 	})

@@ -25,7 +25,7 @@ type listOut struct{ Body apigpu.JobPage }
 func (a *API) list(ctx context.Context, in *listIn) (*listOut, error) {
 	jobs, cursor, err := a.cfg.Jobs.List(ctx, CallerOf(ctx), Filter{Status: in.Status, Since: in.Since, Cursor: in.Cursor, Limit: in.Limit})
 	if err != nil {
-		return nil, a.humaFault(ctx, err)
+		return nil, a.Fault(ctx, err)
 	}
 	page := apigpu.JobPage{Object: "list", Data: make([]apigpu.Job, len(jobs)), NextCursor: cursor}
 	for i, j := range jobs {
@@ -43,23 +43,34 @@ type jobOut struct{ Body apigpu.Job }
 func (a *API) cancel(ctx context.Context, in *jobIn) (*jobOut, error) {
 	job, err := a.cfg.Jobs.Cancel(ctx, CallerOf(ctx), in.ID)
 	if err != nil {
-		return nil, a.humaFault(ctx, err)
+		return nil, a.Fault(ctx, err)
 	}
 	return &jobOut{a.decorate(ctx, job)}, nil
 }
 
 func (a *API) remove(ctx context.Context, in *jobIn) (*struct{}, error) {
 	if err := a.cfg.Jobs.Delete(ctx, CallerOf(ctx), in.ID); err != nil {
-		return nil, a.humaFault(ctx, err)
+		return nil, a.Fault(ctx, err)
 	}
 	return nil, nil
 }
 
-// Operation adds a typed operation behind a guard of the caller's choice.
-func (a *API) Operation(op huma.Operation) huma.Operation { return a.guardedOperation(op) }
+// Describe corrects the answers of operations that were added, as those of the
+// jobs API are: clients must bear members that come later, and a parameter that
+// is wrong is 400.
+func (a *API) Describe(ops ...*huma.Operation) {
+	doc := a.Huma.OpenAPI()
+	for _, s := range doc.Components.Schemas.Map() {
+		s.AdditionalProperties = nil
+	}
+	for _, op := range ops {
+		delete(op.Responses, "422") // huma adds it; ours are 400 (useProblems)
+	}
+}
 
-// humaFault is the error of an operation; its cause goes to the log.
-func (a *API) humaFault(ctx context.Context, err error) error {
+// Fault is the error of an operation, as it is answered; its cause goes to the
+// log.
+func (a *API) Fault(ctx context.Context, err error) error {
 	if Status(apigpu.CodeOf(err)) >= http.StatusInternalServerError && ctx.Err() == nil {
 		a.cfg.Log.ErrorContext(ctx, "request failed", "error", err)
 	}

@@ -25,6 +25,7 @@ var answers = map[apigpu.Code]struct {
 	apigpu.AddressNotAllowed:    {http.StatusForbidden, "Forbidden IP"},
 	apigpu.InvalidSession:       {http.StatusForbidden, "Invalid session"},
 	apigpu.JobNotFound:          {http.StatusNotFound, "Job not found"},
+	apigpu.GPUNotFound:          {http.StatusNotFound, "GPU not found"},
 	apigpu.NotFound:             {http.StatusNotFound, "Not found"},
 	apigpu.MethodNotAllowed:     {http.StatusMethodNotAllowed, "Method not allowed"},
 	apigpu.RangeNotSatisfiable:  {http.StatusRequestedRangeNotSatisfiable, "Range not satisfiable"},

@@ -92,6 +92,8 @@ type Draft struct {
 	RunFor   time.Duration // how long one run may take
 	KeepFor  time.Duration // how long its result is kept
 	Room     int64         // bytes promised to its result
+	Video    time.Duration // length of its video; 0 where it is not known
+	Size     int64         // bytes of its video; 0 where it is not known
 	MaxOpen  int           // jobs that its client may have open, this one included; 0 is any number
 
 	Base       string // address under which the client reached the server

@@ -125,6 +125,8 @@ func exercise(t *testing.T, e dbtest.Engine) {
 		{"list", list},
 		{"too many open", tooManyOpen},
 		{"next", next},
+		{"backlog", backlog},
+		{"speeds", speeds},
 		{"position", position},
 		{"noted", noted},
 		{"subtitle goes with its job", deletedSubtitle},

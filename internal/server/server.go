@@ -150,7 +150,7 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 		Client: who.Name, Spec: spec, Subtitle: subtitle, Upload: sub.Upload,
 		Captions: document.Captions(len(document.Cues)), Warnings: document.Warnings,
 		WaitFor: s.Policy.QueueTTL, RunFor: s.Policy.JobTimer.For(head), KeepFor: s.Policy.ResultTTL,
-		Room: room, MaxOpen: most, Base: sub.Base, WebhookURL: sub.WebhookURL,
+		Room: room, Video: head.Duration, Size: head.Size, MaxOpen: most, Base: sub.Base, WebhookURL: sub.WebhookURL,
 	}, once)
 	if err != nil {
 		return apigpu.Job{}, false, refusal(err)

@@ -28,6 +28,8 @@ type Status struct {
 	Began    time.Time
 	Now      func() time.Time
 	Warnings []string // settings that should be changed
+	// Found are faults that come and go. Optional.
+	Found func() []string
 	// Metrics of other parts, shown beside our own.
 	More []prometheus.Collector
 }
@@ -85,14 +87,37 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 		h.Status, status = "degraded", http.StatusServiceUnavailable
 		h.Warnings = append(h.Warnings, "the database does not answer")
 	}
+	if s.Found != nil {
+		h.Warnings = append(h.Warnings, s.Found()...)
+	}
 	refusals := s.Fleet.Refusals()
 	for _, label := range slices.Sorted(maps.Keys(refusals)) {
 		h.Warnings = append(h.Warnings, fmt.Sprintf("the worker %s refuses this server (%s): %s", label, refusals[label].Code, refusals[label].Message))
+	}
+	for _, stop := range s.Fleet.Stops() {
+		h.Warnings = append(h.Warnings, notRented(stop, h.Timestamp))
 	}
 	var warnings []string
 	h.Storage, warnings = s.storage(ctx)
 	h.Warnings = append(h.Warnings, warnings...)
 	httpapi.WriteJSON(w, status, h)
+}
+
+// notRented says in one line why nothing is rented, or was not until somebody
+// has shown that it is mended.
+func notRented(s fleet.Stop, now time.Time) string {
+	text := fmt.Sprintf("nothing is rented (%s): %s", s.Code, s.Reason)
+	if s.Detail != "" {
+		text += "; " + s.Detail
+	}
+	switch {
+	case s.Until.IsZero():
+	case s.Until.After(now):
+		text += "; tried again at " + s.Until.UTC().Format(time.RFC3339)
+	default:
+		text += "; the next job tries it again"
+	}
+	return text
 }
 
 func count(rows []fleet.Instance, state gpu.State) (n int) {

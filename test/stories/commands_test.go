@@ -30,6 +30,9 @@ const (
 // listening is the line that both programs log when they can be reached.
 var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
 
+// sold is what a marketplace prints when it can be reached.
+var sold = regexp.MustCompile(`VAST_API_URL=(\S+)\nVAST_API_KEY=(\S+)\n`)
+
 // serve NAME=VALUE… starts an orchestrator on a free port and sets $API. Its
 // settings are those, over defaults that suit a story.
 func serve(ts *testscript.TestScript, neg bool, settings []string) {
@@ -50,9 +53,27 @@ func work(ts *testscript.TestScript, neg bool, settings []string) {
 	start(ts, "worker", "WORKER", append([]string{"HOST=127.0.0.1", "PORT=0"}, settings...))
 }
 
-// start runs a program in the story's folder until the story ends, and puts
-// the address where it listens into the variable.
+// market starts a simulated Vast.ai on a free port, whose machines are workers,
+// and sets $VAST_API_URL and $VAST_API_KEY, as it prints them.
+func market(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: market")
+	}
+	bin, _, _ := strings.Cut(ts.Getenv("PATH"), string(os.PathListSeparator))
+	printed := spawn(ts, "vastsim", sold, []string{"VASTSIM_PORT=0", "VASTSIM_WORKER=" + filepath.Join(bin, "worker")})
+	ts.Setenv("VAST_API_URL", printed[1])
+	ts.Setenv("VAST_API_KEY", printed[2])
+}
+
+// start spawns a program and puts the address where it listens into the
+// variable.
 func start(ts *testscript.TestScript, name, variable string, settings []string) {
+	ts.Setenv(variable, "http://"+spawn(ts, name, listening, settings)[1])
+}
+
+// spawn runs a program in the story's folder until the story ends, and returns
+// what matches in its output as soon as something does.
+func spawn(ts *testscript.TestScript, name string, ready *regexp.Regexp, settings []string) []string {
 	dir := ts.MkAbs(".")
 	log := filepath.Join(dir, name+".log")
 	output, err := os.Create(log)
@@ -72,9 +93,8 @@ func start(ts *testscript.TestScript, name, variable string, settings []string) 
 
 	timeout := time.After(startTimeout)
 	for {
-		if m := listening.FindStringSubmatch(ts.ReadFile(log)); m != nil {
-			ts.Setenv(variable, "http://"+m[1])
-			return
+		if m := ready.FindStringSubmatch(ts.ReadFile(log)); m != nil {
+			return m
 		}
 		select {
 		case <-ended:

@@ -61,6 +61,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":  serve,
 			"work":   work,
+			"market": market,
 			"hook":   hook(),
 			"readme": document(documents["readme"], blocks(t, documents["readme"])),
 			"recipe": document(documents["recipe"], blocks(t, documents["recipe"])),

@@ -163,7 +163,7 @@ func (f folder) instance(ctx context.Context, slots int) (gpu.Instance, error) {
 		i.Running, i.Status = true, "unreadable"
 		return i, err
 	}
-	i.Running, i.Status = status != ended, string(status)
+	i.Running, i.Started, i.Status = status != ended, status == running, string(status)
 	return i, nil
 }
 

@@ -58,6 +58,12 @@ type CreateStep struct {
 	Boot time.Duration
 	// Dead makes an instance that is listed, costs money and never runs.
 	Dead bool
+	// HourlyUSD replaces the price of the offer where it is not zero.
+	HourlyUSD gpu.USD
+	// Fault and Message are what listings say of the instance. One with a fault
+	// never runs.
+	Fault   gpu.Fault
+	Message string
 	// Hang keeps the caller waiting until its context ends. The effect comes
 	// before the wait, and only with Took: the caller cannot know.
 	Hang bool
@@ -264,7 +270,15 @@ func (f *Fake) born(req gpu.Request, step CreateStep, now time.Time) *row {
 	r.Request, r.Created = req, now.Add(step.Delay)
 	r.Instance = gpu.Instance{
 		Label: req.Label, Address: f.cfg.Address(req.Label), Running: !step.Dead,
-		HourlyUSD: req.Offer.HourlyUSD, Slots: req.Offer.Slots,
+		HourlyUSD: req.Offer.HourlyUSD, Slots: req.Offer.Slots, DownUSD: req.Offer.DownUSD, UpUSD: req.Offer.UpUSD,
+		GPU: req.Offer.GPU, HostID: req.Offer.HostID, MachineID: req.Offer.MachineID, Country: req.Offer.Country,
+	}
+	if step.HourlyUSD != 0 {
+		r.HourlyUSD = step.HourlyUSD
+	}
+	r.Fault, r.Message = step.Fault, step.Message
+	if step.Fault != "" {
+		r.Running = false
 	}
 	return r
 }
@@ -325,7 +339,7 @@ func (r *row) seen(now time.Time) gpu.Instance {
 	case !i.Running:
 		i.Address, i.Status = "", "exited"
 	case booted:
-		i.Status = "running"
+		i.Status, i.Started = "running", true
 	default:
 		i.Address, i.Status = "", "loading"
 	}

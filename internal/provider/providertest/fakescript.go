@@ -71,6 +71,16 @@ func (f *Fake) Stop(label string) {
 	f.each(label, func(r *row, _ time.Time) { r.Running = false })
 }
 
+// Say sets what listings say of the instances under a label.
+func (f *Fake) Say(label, message string) {
+	f.each(label, func(r *row, _ time.Time) { r.Message = message })
+}
+
+// Price changes what the instances under a label cost from the beginning.
+func (f *Fake) Price(label string, hourly gpu.USD) {
+	f.each(label, func(r *row, _ time.Time) { r.HourlyUSD = hourly })
+}
+
 // Vanish ends the instances under a label without being asked to: the host
 // took them away, or they ended themselves.
 func (f *Fake) Vanish(label string) {

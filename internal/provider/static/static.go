@@ -50,7 +50,7 @@ func New(cfg Config) (*Provider, error) {
 		seen[label] = base.String()
 		p.instances = append(p.instances, gpu.Instance{
 			ID: label, Label: label, Address: base.String(),
-			Running: true, Status: "static", Slots: cfg.Slots,
+			Running: true, Started: true, Status: "static", Slots: cfg.Slots,
 		})
 	}
 	if len(p.instances) == 0 {

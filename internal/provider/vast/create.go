@@ -1,6 +1,7 @@
 package vast
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -75,11 +76,14 @@ func (p *Provider) createBody(req gpu.Request) (map[string]any, error) {
 	refuse := func(format string, args ...any) error {
 		return fmt.Errorf("vast: create: %w: %w", gpu.ErrRefused, fmt.Errorf(format, args...))
 	}
+	image := cmp.Or(req.Image, p.cfg.Image)
 	switch {
 	case req.Label == "" || len(req.Label) > maxLabel:
 		return nil, refuse("a label has 1 to %d bytes, this one has %d", maxLabel, len(req.Label))
 	case !validID(req.Offer.ID):
 		return nil, refuse("%q is no id of an offer", oneLine(req.Offer.ID))
+	case !validImage(image):
+		return nil, refuse("%q is no name of an image", oneLine(image))
 	}
 	env := map[string]string{
 		// Without "video" the driver's encoder is not put into the container.
@@ -100,7 +104,7 @@ func (p *Provider) createBody(req gpu.Request) (map[string]any, error) {
 	}
 	env["-p "+workerPort+":"+workerPort] = "1"
 	body := map[string]any{
-		"client_id": "me", "image": p.cfg.Image, "image_login": nil, "disk": p.cfg.DiskGB, "label": req.Label, "env": env,
+		"client_id": "me", "image": image, "image_login": nil, "disk": p.cfg.DiskGB, "label": req.Label, "env": env,
 		// The image's own entrypoint, without ssh and what it would install.
 		"runtype": "args", "args": p.cfg.Args,
 		// A machine that cannot start now is refused, not created stopped.

@@ -170,6 +170,20 @@ func TestCreateRequest(t *testing.T) {
 	}
 }
 
+// The image of the request goes before that of the configuration.
+func TestCreateImage(t *testing.T) {
+	t.Parallel()
+	api := script(t, step{status: 200, body: `{"success":true,"new_contract":7}`})
+	r := aRequest
+	r.Image = "ghcr.io/you/worker@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	if _, err := open(t, api.URL).Create(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if body := api.calls()[0].body; !strings.Contains(body, `"image":"`+r.Image+`"`) {
+		t.Errorf("asked with %s", body)
+	}
+}
+
 func TestCreateRefusesByItself(t *testing.T) {
 	t.Parallel()
 	api := script(t)
@@ -182,6 +196,7 @@ func TestCreateRefusesByItself(t *testing.T) {
 		"option":       func(r *gpu.Request) { r.Env = map[string]string{"-p 22:22": "1"} },
 		"assignment":   func(r *gpu.Request) { r.Env = map[string]string{"A=B": "1"} },
 		"empty name":   func(r *gpu.Request) { r.Env = map[string]string{"": "1"} },
+		"no image":     func(r *gpu.Request) { r.Image = "ghcr.io/you/worker 1.0" },
 		"far too much": func(r *gpu.Request) { r.Env = map[string]string{"A": strings.Repeat("x", maxEnv)} },
 	} {
 		r := aRequest

@@ -156,7 +156,7 @@ func (p *Provider) snapshot(ctx context.Context, l *listing) gpu.Snapshot {
 // instance translates a row whose id is known to be good.
 func (p *Provider) instance(row object) gpu.Instance {
 	i := gpu.Instance{
-		ID: row.id("id"), Label: row.text("label"), Address: address(row), Running: running(row),
+		ID: row.id("id"), Label: row.exact("label"), Address: address(row), Running: running(row), Started: started(row),
 		Status: row.text("actual_status"), Fault: faultOf(row), Message: oneLine(row.text("status_msg")),
 		HourlyUSD: hourly(row), Slots: p.cfg.Slots, GPU: row.text("gpu_name"),
 		HostID: row.id("host_id"), MachineID: row.id("machine_id"), Country: country(row),

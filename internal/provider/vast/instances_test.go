@@ -129,7 +129,7 @@ func TestInstance(t *testing.T) {
 	t.Parallel()
 	p := open(t, DefaultURL, func(c *Config) { c.Slots = 2 })
 	whole := gpu.Instance{
-		ID: "7", Label: "l", Address: "https://203.0.113.42:40713", Running: true, Status: "running",
+		ID: "7", Label: "l", Address: "https://203.0.113.42:40713", Running: true, Started: true, Status: "running",
 		Message: "success, running ghcr.io/me/worker:1.2/args", HourlyUSD: 53_100_000, Slots: 2,
 		DownUSD: 2_600_000, UpUSD: 3_900_000, GPU: "RTX 3060", HostID: "55555", MachineID: "18231", Country: "BG",
 	}
@@ -143,7 +143,7 @@ func TestInstance(t *testing.T) {
 		`{"id":7,"actual_status":"created","status_msg":"Error response from daemon: failed to create task for container\n"}`: {
 			ID: "7", Status: "created", Slots: 2, Fault: gpu.FaultMachine, Message: "Error response from daemon: failed to create task for container"},
 		`{"id":7,"actual_status":"running","status_msg":"Error response from daemon: an old one"}`: {
-			ID: "7", Running: true, Status: "running", Slots: 2, Message: "Error response from daemon: an old one"},
+			ID: "7", Running: true, Started: true, Status: "running", Slots: 2, Message: "Error response from daemon: an old one"},
 	} {
 		if diff := cmp.Diff(want, p.instance(parseObject([]byte(raw)))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", raw, diff)

@@ -27,6 +27,13 @@ func running(row object) bool {
 	return faultOf(row) == ""
 }
 
+// started tells whether the container runs, which is when its GPU is paid for.
+// A frozen one keeps its memory, and its price.
+func started(row object) bool {
+	status := row.text("actual_status")
+	return status == "running" || status == "frozen"
+}
+
 // faultOf is what is wrong with an instance whose container does not run yet.
 // Once it runs, the message is about something that is over.
 func faultOf(row object) gpu.Fault {

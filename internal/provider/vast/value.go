@@ -56,6 +56,13 @@ func (o object) text(name string) string {
 	return ""
 }
 
+// exact is a string member as it is, empty for anything else: what names an
+// instance must not become another name by a space less.
+func (o object) exact(name string) (s string) {
+	_ = json.Unmarshal(o[name], &s)
+	return s
+}
+
 // number is a finite number, also one that is written as a string.
 func (o object) number(name string) (float64, bool) {
 	n, err := strconv.ParseFloat(o.text(name), 64)

@@ -30,7 +30,8 @@ type Config struct {
 	// Key is the account's (VAST_API_KEY). It needs the scopes misc,
 	// user_read, instance_read, instance_write, and billing_read for Charges.
 	Key string
-	// Image is that of the worker, with a tag or a digest.
+	// Image is that of the worker, with a tag or a digest, where a Request
+	// names none.
 	Image string
 	// ImageLogin is "-u USER -p TOKEN registry.host", empty for a public
 	// image (VAST_IMAGE_LOGIN). The machine's owner can read it: let the
@@ -129,10 +130,9 @@ func (c Config) faults() (faults []error) {
 			faults = append(faults, fmt.Errorf(format, args...))
 		}
 	}
-	unprintable := func(r rune) bool { return r <= ' ' || r > '~' }
 	wrong(c.Key == "", "VAST_API_KEY is empty: make a key at https://cloud.vast.ai/manage-keys/")
 	wrong(strings.ContainsFunc(c.Key, unprintable), "VAST_API_KEY holds a space or another character that no key has")
-	wrong(c.Image == "" || len(c.Image) > 1024 || strings.ContainsFunc(c.Image, unprintable),
+	wrong(!validImage(c.Image),
 		"VAST_WORKER_IMAGE must name an image, such as ghcr.io/you/worker:1.0")
 	wrong(c.ImageLogin != "" && !strings.HasPrefix(c.ImageLogin, "-u "),
 		`VAST_IMAGE_LOGIN must read "-u USER -p TOKEN registry.host"`)
@@ -147,6 +147,13 @@ func (c Config) faults() (faults []error) {
 	}
 	return faults
 }
+
+// validImage tells whether the API would take it for the name of an image.
+func validImage(name string) bool {
+	return name != "" && len(name) <= 1024 && !strings.ContainsFunc(name, unprintable)
+}
+
+func unprintable(r rune) bool { return r <= ' ' || r > '~' }
 
 // parseBase reads the base URL. Its errors do not repeat it: it may hold a key.
 func parseBase(raw string) (string, error) {

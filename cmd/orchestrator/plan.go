@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/api-gpu/api-gpu/internal/db"
+	"github.com/api-gpu/api-gpu/internal/fleet"
+	"github.com/api-gpu/api-gpu/internal/program"
+	"github.com/api-gpu/api-gpu/internal/provider/vast"
+	"github.com/api-gpu/api-gpu/internal/queue"
+	"github.com/api-gpu/api-gpu/internal/server"
+	"github.com/api-gpu/api-gpu/internal/show"
+)
+
+// planCmd tells what the next round of a server with these settings would do.
+// It reads the database and asks the provider; it takes no lease, writes
+// nothing, and so may run beside the server.
+type planCmd struct {
+	serveCmd
+	JSON bool `name:"json" help:"Write JSON, as GET /gpus?plan=1 does."`
+}
+
+// Run tells the plan.
+func (c *planCmd) Run(ctx context.Context, out program.Output) (err error) {
+	c.defaults()
+	if err := c.check(); err != nil {
+		return err
+	}
+	log := program.Log(out.Stderr, "warn", c.production())
+	o := &orchestrator{cfg: &c.Config, log: log, noRent: c.noRent()}
+	defer o.close()
+	if o.db, err = db.Open(ctx, c.DatabaseURL, db.Options{Log: log, AsIs: true}); err != nil {
+		return err
+	}
+	o.queue = queue.New(o.db, nil)
+	identity, err := fleet.ReadIdentity(ctx, o.db, c.Fleet, c.GPUAPIKey)
+	if err != nil {
+		return err
+	}
+	provider, credentials, err := c.provider(log)
+	if err != nil {
+		return err
+	}
+	o.rental, _ = provider.(*vast.Provider) // o closes it
+	var roomy func() bool
+	if _, err := os.Stat(strings.TrimPrefix(c.StorageURL, "file:")); err == nil { // else nothing was ever stored
+		store, err := c.openStore(o.queue)
+		if err != nil {
+			return err
+		}
+		roomy = func() bool { return hasRoom(ctx, store) }
+	}
+	if o.fleet, err = o.newFleet(identity, provider, credentials, roomy); err != nil {
+		return err
+	}
+	preview, err := o.fleet.Preview(ctx)
+	if err != nil {
+		return err
+	}
+	return c.write(out.Stdout, preview)
+}
+
+func (c *planCmd) write(w io.Writer, p fleet.Preview) error {
+	g := server.ShowPlan(p)
+	if c.JSON {
+		text, err := json.MarshalIndent(g, "", "  ")
+		if err != nil {
+			return fmt.Errorf("write JSON: %w", err)
+		}
+		_, err = fmt.Fprintf(w, "%s\n", text)
+		return err
+	}
+	if err := show.GPUs(w, g); err != nil {
+		return err
+	}
+	show.Lines(w, "")
+	return show.Plan(w, *g.Plan)
+}

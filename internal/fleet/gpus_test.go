@@ -1,0 +1,170 @@
+package fleet
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/provider/providertest"
+)
+
+func TestSplitLabel(t *testing.T) {
+	t.Parallel()
+	for label, want := range map[string][2]string{
+		Label("us", "01kaqk3m00000000000000000z"): {"us", "01kaqk3m00000000000000000z"},
+		"ag1.a-b_C9.x": {"a-b_C9", "x"},
+		"":             {}, "us": {}, "ag1": {}, "ag1.": {}, "ag1.us": {}, "ag1.us.": {}, "ag1..x": {}, "ag1.us.a.b": {},
+		"ag2.us.x": {}, " ag1.us.x": {}, "AG1.us.x": {}, "ag1.u s.x": {}, "ag1.$(reboot).x": {}, "ag1." + strings.Repeat("x", 41) + ".y": {},
+	} {
+		of, name, ok := SplitLabel(label)
+		if ok != (want[0] != "") || ok && (of != want[0] || name != want[1]) {
+			t.Errorf("%q is %q, %q, %v", label, of, name, ok)
+		}
+		if ok && (!Ours(of, label) || Ours(of+"x", label)) {
+			t.Errorf("%q is not of %q alone", label, of)
+		}
+	}
+	born := time.Date(2026, 11, 25, 12, 0, 0, 5e6, time.UTC)
+	if got := Born(Label("us", newName(born))); !got.Equal(born) {
+		t.Errorf("born at %s, not %s", got, born)
+	}
+	for _, label := range []string{"ag1.us.x", "ag1.us." + strings.Repeat("!", 26), "elsewhere"} {
+		if got := Born(label); !got.IsZero() {
+			t.Errorf("%q was born at %s", label, got)
+		}
+	}
+	if got := SweepCommand("vast", "a b; reboot"); got != "" {
+		t.Errorf("a name that is none: %s", got)
+	}
+}
+
+// What an instance costs at most is what it costs until it ends by itself.
+func TestExposure(t *testing.T) {
+	t.Parallel()
+	const hour = gpu.Dollar * 36 / 100 // 0.01 a 100 s
+	p := Policy{BootTimeout: 10 * time.Minute, Lease: 5 * time.Minute}
+	at := func(minutes int) time.Time { return noon.Add(time.Duration(minutes) * time.Minute) }
+	usd := func(minutes int) gpu.USD { return hour * gpu.USD(minutes) / 60 }
+	rented := Instance{
+		Label: "ag1.us.x", State: gpu.Booting, HourlyUSD: hour, CreatedAt: noon,
+		Terms: Terms{GPUHourlyUSD: hour, DownUSD: gpu.Dollar / 100, UpUSD: gpu.Dollar / 50},
+	}
+	for name, c := range map[string]struct {
+		change func(*Instance)
+		want   Exposure
+	}{
+		"not started": {func(*Instance) {}, Exposure{Worst: usd(15), EndsBy: at(16), Unprotected: true}},
+		"a disk": {func(i *Instance) { i.HourlyUSD, i.Terms.DiskHourlyUSD = 2*hour, hour },
+			Exposure{Spent: usd(1), Worst: usd(1 + 15 + 15), EndsBy: at(16), Unprotected: true}},
+		"started": {func(i *Instance) { i.StartedAt = at(1) }, Exposure{Worst: usd(15), EndsBy: at(16), Unprotected: true}},
+		"asked, and not heard": {func(i *Instance) { i.StartedAt, i.LeaseUntil = noon, at(6) },
+			Exposure{Spent: usd(1), Worst: usd(15), EndsBy: at(15), Unprotected: true}},
+		"ready": {func(i *Instance) { i.StartedAt, i.ContactAt, i.LeaseUntil = noon, noon, at(6) },
+			Exposure{Spent: usd(1), Worst: usd(6), EndsBy: at(6)}},
+		"ready, and no lease noted": {func(i *Instance) { i.StartedAt, i.ContactAt = noon, noon }, Exposure{Spent: usd(1), Worst: usd(5), EndsBy: at(5)}},
+		"overdue": {func(i *Instance) { i.StartedAt, i.ContactAt, i.LeaseUntil = noon, noon, noon },
+			Exposure{Spent: usd(1), Worst: usd(1), EndsBy: at(1)}},
+		"reserved": {func(i *Instance) {
+			i.StartedAt, i.ContactAt, i.LeaseUntil, i.ReservedUntil, i.ReservedDown, i.ReservedUp = noon, noon, at(6), at(11), 1e9, 5e8
+		}, Exposure{Spent: usd(1), Reserved: usd(10) + gpu.Dollar/50, Worst: usd(6) + gpu.Dollar/50, EndsBy: at(6)}},
+		"configured": {func(i *Instance) { i.Permanent = true }, Exposure{}},
+	} {
+		in := rented
+		c.change(&in)
+		if got := exposed(p, in, at(1)); got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
+// Of what is gone, the ledger's cost counts; of two days, the part of each.
+func TestSpent(t *testing.T) {
+	t.Parallel()
+	in := Instance{State: gpu.Gone, HourlyUSD: gpu.Dollar, CreatedAt: noon, StartedAt: noon, StateSince: noon.Add(3 * time.Hour), EndedAt: noon.Add(2 * time.Hour)}
+	for until, want := range map[time.Duration]gpu.USD{-time.Hour: 0, time.Hour: gpu.Dollar, 5 * time.Hour: 2 * gpu.Dollar} {
+		if got := spent(in, noon.Add(until)); got != want {
+			t.Errorf("after %s: %s, want %s", until, got, want)
+		}
+	}
+	in.CostUSD, in.CostState = 7, Final
+	if got := spent(in, noon.Add(5*time.Hour)); got != 7 {
+		t.Errorf("the ledger says 7, not %d", got)
+	}
+}
+
+// Instances of other fleets are known to the one who leads, complete listings
+// forget them, and nothing touches them.
+func TestForeignInstancesAreReported(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.fake.Add(gpu.Instance{Label: "ag1.them.x", HourlyUSD: 5, Running: true})
+	r.fake.Add(gpu.Instance{Label: "ag1.usurper.x", Running: true})
+	r.fake.Add(gpu.Instance{Label: "notebook", Running: true})
+	labels := func() (out []string) {
+		report, err := r.Report(r.Context())
+		r.ok(err)
+		for _, x := range report.Foreign {
+			out = append(out, x.Label)
+		}
+		return out
+	}
+	r.pass(lag+2*time.Second, time.Second)
+	if got := labels(); !slices.Equal(got, []string{"ag1.them.x", "ag1.usurper.x"}) {
+		t.Errorf("foreign are %q", got)
+	}
+	r.fake.ScriptList(providertest.ListStep{Incomplete: true, Hide: []string{"ag1.them.x"}})
+	r.pass(time.Second, time.Second)
+	if got := labels(); len(got) != 2 {
+		t.Errorf("a listing with holes took one away: %q", got)
+	}
+	r.fake.Vanish("ag1.them.x")
+	r.pass(10*time.Second, time.Second)
+	if got := labels(); !slices.Equal(got, []string{"ag1.usurper.x"}) {
+		t.Errorf("foreign are %q", got)
+	}
+	r.pass(time.Minute, time.Second)
+	r.calls(providertest.Destroy, 0)
+}
+
+// An end that is asked for while the create call is under way is not lost, and
+// what comes to exist after all ends.
+func TestEndWhileItIsCreated(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.fake.OnCall(func(c providertest.Call) {
+		if c.Verb != providertest.Create || c.Err != nil {
+			return
+		}
+		r.fake.OnCall(nil)
+		other := r.start() // another process, which does not lead
+		ended, err := other.End(t.Context(), c.Label)
+		if err != nil || len(ended) != 1 || ended[0].State != gpu.Destroying {
+			t.Errorf("ended %+v, %v", ended, err)
+		}
+	})
+	j := r.submit()
+	r.until("created", func() bool { return len(r.fake.Calls(providertest.Create)) > 0 })
+	r.cancel(j)
+	first := r.rows()[0]
+	r.until("gone", func() bool { return r.row(first.Label).State == gpu.Gone })
+	r.exist(0)
+	if in := r.row(first.Label); in.Reason != wished {
+		t.Errorf("it went because %q", in.Reason)
+	}
+}
+
+// The intent is in the hands of who leads: who looks on asks again later.
+func TestEndOfAnIntent(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.tick() // it leads
+	in := Instance{Label: Label("us", "x"), State: gpu.Planned, Slots: 1, CreatedAt: r.clock.Now(), StateSince: r.clock.Now(), Deadline: r.clock.Now().Add(time.Hour)}
+	r.ok(r.save(r.Context(), in))
+	_, err := r.start().End(r.Context(), in.Label)
+	if e := apigpu.AsError(err); e == nil || e.Code != apigpu.Unavailable || e.RetryAfter == 0 || r.row(in.Label).State != gpu.Planned {
+		t.Errorf("error %v, row %+v", err, r.row(in.Label))
+	}
+}
