@@ -36,9 +36,10 @@ type orchestrator struct {
 	steady *db.Clock
 
 	dead   bool
-	inside bool // a round of it is under way, and perhaps suspended
-	points int  // passed so far: writes and calls
-	dieAt  int  // the point at which it dies; 0 is none
+	inside bool          // a round of it is under way, and perhaps suspended
+	began  time.Duration // of that round
+	points int           // passed so far: writes and calls
+	dieAt  int           // the point at which it dies; 0 is none
 	// stopAt is the point at which it is suspended, for stopFor.
 	stopAt  int
 	stopFor time.Duration
@@ -47,6 +48,7 @@ type orchestrator struct {
 	listFailed bool // its last listing
 	started    time.Duration
 	contacts   []func() // that have begun
+	late       int      // rounds in which they last until the next call of the provider
 	drives     []*drive
 	rests      map[string]rested
 }
@@ -181,14 +183,16 @@ func (p *orchestrator) waits(d time.Duration) {
 // round is what a process does when it wakes: a round of the fleet, its
 // contacts, and one of the driving.
 func (p *orchestrator) round() {
-	p.inside = true
+	p.inside, p.began = true, p.w.clock.Elapsed()
 	defer func() { p.inside = false }()
 	p.w.as(p, func() {
 		p.unfence()
 		if err := p.Tick(p.w.ctx); err != nil {
 			p.w.logf("%8s process %d: %v", p.w.clock.Elapsed(), p.slot, err)
 		}
-		p.speak()
+		if p.late--; p.late < 0 {
+			p.speak()
+		}
 		if !p.dead {
 			p.driveAll()
 		}
