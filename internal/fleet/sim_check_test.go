@@ -79,7 +79,7 @@ func (w *world) look() {
 		return // a transaction that wrote nothing
 	}
 	w.version = version
-	rows, err := query(w.ctx, w.eyes, `SELECT `+instanceColumns+` FROM instances ORDER BY created_at, label`)
+	rows, err := w.ledger()
 	if err != nil {
 		w.fault("database", "%v", err)
 		return
@@ -89,6 +89,26 @@ func (w *world) look() {
 	w.checkRows()
 	w.checkJobs()
 	w.checkMoney()
+}
+
+// ledger reads what the rules look at of each instance: a whole row takes long,
+// and this happens after each write.
+func (w *world) ledger() (out []Instance, err error) {
+	rows, err := w.eyes.QueryContext(w.ctx, `SELECT label, state, reason, provider_id, address, deadline FROM instances ORDER BY created_at, label`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var in Instance
+		var deadline int64
+		if err := rows.Scan(&in.Label, &in.State, &in.Reason, &in.ProviderID, &in.Address, &deadline); err != nil {
+			return nil, err
+		}
+		in.Deadline = at(deadline)
+		out = append(out, in)
+	}
+	return out, rows.Err()
 }
 
 // order of the states: an instance goes up only, but for a worker that can no

@@ -230,7 +230,7 @@ func (w *world) restore() {
 
 // forgetStates takes the rows as they are for the beginning.
 func (w *world) forgetStates() {
-	rows, err := query(w.ctx, w.db.Read(), `SELECT `+instanceColumns+` FROM instances`)
+	rows, err := w.ledger()
 	if err != nil {
 		w.fault("database", "%v", err)
 	}

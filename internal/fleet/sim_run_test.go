@@ -6,6 +6,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,7 +70,9 @@ func TestSimulation(t *testing.T) {
 	var all tally
 	var sums sync.Mutex
 	start := time.Now()
+	gc := debug.SetGCPercent(400) // many small things, of which nearly all die young
 	t.Cleanup(func() {
+		debug.SetGCPercent(gc)
 		n := played.Load()
 		t.Logf("counted: %d schedules, %.1f a second; in them %s", n, float64(n)/time.Since(start).Seconds(), all)
 		if n < int64(want) && !t.Failed() {
