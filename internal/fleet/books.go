@@ -30,7 +30,7 @@ type money struct {
 	// denied has the instances for which a budget allows no renewal, or no
 	// job, and since when.
 	denied map[string]denied
-	bills   bills
+	bills  bills
 }
 
 type denied struct {
