@@ -1,10 +1,12 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -171,10 +173,15 @@ func TestCostOfNoJob(t *testing.T) {
 	r, bill := moneyRig(t)
 	r.fake.ScriptCreate(providertest.CreateStep{Err: gpu.ErrNoCapacity}, providertest.CreateStep{Boot: 24 * time.Hour})
 	j := r.submit()
-	r.until("given up", func() bool { rows := r.rows(); return len(rows) == 2 && rows[1].State == gpu.Destroying })
+	pair := func() (rows []Instance) { // the refused one first: of one moment labels have no order
+		rows = r.rows()
+		slices.SortFunc(rows, func(a, b Instance) int { return cmp.Compare(a.ProviderID, b.ProviderID) })
+		return rows
+	}
+	r.until("given up", func() bool { rows := pair(); return len(rows) == 2 && rows[1].State == gpu.Destroying })
 	r.cancel(j)
-	r.until("settled", func() bool { return r.rows()[1].CostState != "" })
-	rows := r.rows()
+	r.until("settled", func() bool { return pair()[1].CostState != "" })
+	rows := pair()
 	if rows[0].CostState != Final || rows[0].CostUSD != 0 || rows[1].CostUSD == 0 {
 		t.Errorf("refused: %+v, never booted: %+v", rows[0], rows[1])
 	}
@@ -189,7 +196,7 @@ func TestCostOfNoJob(t *testing.T) {
 		r.tick()
 		r.ok(r.bill(t.Context()))
 	}
-	if got := r.rows()[1]; got.CostState != Final || got.CostUSD != r.fake.Cost()+gpu.Dollar || r.money.bills.off != 1 {
+	if got := pair()[1]; got.CostState != Final || got.CostUSD != r.fake.Cost()+gpu.Dollar || r.money.bills.off != 1 {
 		t.Errorf("booked %+v, %+v", got, r.money.bills)
 	}
 	r.balanced()

@@ -128,11 +128,14 @@ func startingNote(p Policy, w World, starts []Instance, now time.Time) note {
 
 // nothingThere is the note where nothing works or starts: what is in the way.
 func nothingThere(p Policy, w World, now time.Time) note {
-	if len(w.Instances)+w.Extra >= p.MaxGPUs && p.NoRent == "" {
+	if p.NoRent != "" {
+		return note{why: p.NoRent}
+	}
+	if len(w.Instances)+w.Extra >= p.MaxGPUs {
 		return note{why: "earlier workers are ending, and no further one is allowed beside them"}
 	}
 	why, due := full(p, w, now)
-	if w.FailedBoots > 0 && len(holding(w.Stops, now)) == 0 && p.NoRent == "" {
+	if w.FailedBoots > 0 && len(holding(w.Stops, now)) == 0 {
 		// The pauses are short at first, and the jobs are not told of each.
 		n := note{why: fmt.Sprintf("the last %d workers did not start", w.FailedBoots)}
 		if due.Sub(now) < time.Minute {
@@ -148,11 +151,15 @@ func nothingThere(p Policy, w World, now time.Time) note {
 	if w.Waiting == 0 || w.OffersAt.IsZero() {
 		return note{why: "a worker is being looked for"}
 	}
-	switch m := choose(w, w.backlog()[0], now); {
+	m := choose(w, w.backlog()[0], now)
+	switch {
 	case m.Found == 0:
 		return note{why: "no worker is on offer; looking again"}
 	case len(m.Ranked) == 0:
 		return note{why: fmt.Sprintf("none of the %d workers on offer will do; looking again", m.Found)}
+	}
+	if _, refusal := affordable(p, w, m.Ranked, now); refusal != nil {
+		return notRented(Stop{Reason: refusal.Error(), Until: refusal.Until})
 	}
 	return note{why: "a worker is being looked for"}
 }

@@ -44,7 +44,7 @@ func TestWaitingFor(t *testing.T) {
 		{p, World{Waiting: 1, FailedBoots: 7, LastFailure: noon}, "the last 7 workers did not start, tried again at 12:08 UTC"},
 		{p, World{Waiting: 1, Unused: 9, UnusedAt: noon}, "no worker is rented: the last machines stood idle while jobs waited, tried again at 12:15 UTC"},
 		{p, World{Waiting: 1, Blind: true}, "no worker is rented: the provider does not tell what is rented"},
-		{settled(func(p *Policy) { p.NoRent = "data/ is no volume" }), World{Waiting: 1}, "no worker is rented: data/ is no volume"},
+		{settled(func(p *Policy) { p.NoRent = "this server rents nothing" }), World{Waiting: 1}, "this server rents nothing"},
 		{p, World{Waiting: 1, Stops: []Stop{{Reason: "the account has no credit"}}}, "no worker is rented: the account has no credit"},
 		{p, World{Waiting: 1, FailedBoots: 2, Stops: []Stop{{Reason: "today's budget is spent", Until: in(12 * time.Hour)}}},
 			"no worker is rented: today's budget is spent, tried again at 00:00 UTC"},

@@ -234,23 +234,3 @@ func pauseUnused(n int) time.Duration {
 	}
 	return min(unusedMost, unusedPause<<min(n-1, 6))
 }
-
-// Explain says, line by line, what Plan makes of the world: what it would do
-// now and why, and why it rents nothing where it does not.
-func Explain(p Policy, w World, now time.Time) []string {
-	var lines []string
-	ends, staying, _ := shrink(p, w, now)
-	for _, a := range ends {
-		name := a.Label
-		if name == "" {
-			name = "stray " + a.ID
-		}
-		lines = append(lines, fmt.Sprintf("destroy %s: %s", name, a.Reason))
-	}
-	v := grow(p, w, staying, now)
-	verb := "rent nothing"
-	if len(v.actions) > 0 {
-		verb = string(v.actions[0].Kind)
-	}
-	return append(lines, verb+": "+v.why)
-}

@@ -260,6 +260,9 @@ func (w *world) checkDestroy(p *orchestrator, id string) {
 	if b == nil || !known || in.ProviderID != id || !b.runs(w) || w.now().Sub(b.silent) < simSlack || w.now().Sub(b.unfit) < simPolicy.BootTimeout {
 		return
 	}
+	if refused := w.armed.mismatch; refused > 0 && w.clock.Elapsed()-refused < simSlack {
+		return // nor does it answer us
+	}
 	for job, j := range w.jobs {
 		held := b.work[job]
 		if held != nil && j.status == apigpu.Running && j.instance == r.Label && held.attempt == j.attempt && !j.canceled && !w.history.unnoticed {
@@ -272,7 +275,7 @@ func (w *world) checkDestroy(p *orchestrator, id string) {
 // have come of it.
 func (w *world) checkTimes() {
 	awake := slices.ContainsFunc(w.procs[:], func(p *orchestrator) bool { return p != nil && !p.dead && !p.inside })
-	if !awake || w.full || w.outage() != nil || w.clock.Elapsed() < max(w.armed.listDownEnd, w.armed.blipEnd) ||
+	if !awake || w.full || w.outage() != nil || w.clock.Elapsed() < max(w.armed.listDownEnd, w.armed.blipEnd, w.armed.mismatch) ||
 		len(w.armed.lists)+len(w.armed.destroys)+len(w.armed.slow) > 0 {
 		w.disturbed()
 	}
