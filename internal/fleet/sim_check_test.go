@@ -52,6 +52,7 @@ type history struct {
 	creates   int
 	readies   int
 	restores  int
+	jumped    bool // the clock was set, and nobody has moved the deadlines yet
 	unnoticed bool // the clock was set, and nobody lived to tell
 }
 
