@@ -103,6 +103,9 @@ func (w *world) happen(e happening) {
 		return
 	}
 	w.logf("%8s * %s", w.clock.Elapsed(), e)
+	if w.happened++; w.happened%6 == 3 {
+		w.takeBackup() // as a good operator does
+	}
 	happenings[e.what](w, e)
 	w.live(e.after, max(e.step, 250*time.Millisecond))
 }
@@ -250,6 +253,7 @@ func (w *world) setClock(e happening) {
 		w.history.unnoticed = true // nobody can tell by how much
 	}
 	w.clock.Set(by)
+	w.history.jumped = true
 	w.disturbed()
 }
 

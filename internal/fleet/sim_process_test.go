@@ -109,7 +109,7 @@ func (p *orchestrator) die() {
 		if p.w.away > 0 {
 			p.w.armed.restart[p.slot] = p.w.clock.Elapsed() + p.w.away
 		}
-		p.w.history.unnoticed = p.w.history.unnoticed || p.steady.Jump() != 0
+		p.w.history.unnoticed = p.w.history.unnoticed || p.w.history.jumped
 		p.w.disturbed()
 		p.w.logf("%8s process %d dies at point %d", p.w.clock.Elapsed(), p.slot, p.points)
 	}
@@ -183,6 +183,9 @@ func (p *orchestrator) waits(d time.Duration) {
 // round is what a process does when it wakes: a round of the fleet, its
 // contacts, and one of the driving.
 func (p *orchestrator) round() {
+	if p.w.clock.Elapsed()-p.began >= leaseFor {
+		p.w.disturbed() // it was away, and judges nobody by that time
+	}
 	p.inside, p.began = true, p.w.clock.Elapsed()
 	defer func() { p.inside = false }()
 	p.w.as(p, func() {
@@ -201,6 +204,9 @@ func (p *orchestrator) round() {
 		}
 	})
 	p.woke = false
+	if !p.dead && p.Leading() && p.Steady() {
+		p.w.history.jumped = false // all deadlines are moved
+	}
 	if p.dead {
 		p.inside = false
 		p.w.bury(p.slot)

@@ -136,6 +136,7 @@ type world struct {
 	rows          []Instance
 	truth         []providertest.Record // by the provider, as of truthAt
 	history       history
+	happened      int
 	deaths        int
 	suspended     int
 	takenOver     int
