@@ -25,10 +25,6 @@ const (
 	day             = 24 * time.Hour
 	// maxEnd bounds a time that is believed, in seconds: the year 2286.
 	maxEnd = 1e10
-	// totalSlack is by how much a sum of dollars may differ from that of its
-	// parts. Of "total" the documents do not say whether it counts rows or
-	// dollars.
-	totalSlack = 1e-6
 )
 
 // Ping asks whether the API answers and takes the key, with the one call that
@@ -68,7 +64,7 @@ func (p *Provider) Charges(ctx context.Context, from, to time.Time) ([]gpu.Charg
 		return nil, nil
 	}
 	sums := map[string]gpu.Charge{}
-	seen, sum, token := 0, 0.0, ""
+	seen, token := 0, ""
 	for range maxChargesPages {
 		a, err := p.chargesPage(ctx, first, last, token)
 		if err != nil {
@@ -79,18 +75,15 @@ func (p *Provider) Charges(ctx context.Context, from, to time.Time) ([]gpu.Charg
 			return nil, err
 		}
 		for _, raw := range rows {
-			row := parseObject(raw)
-			if err := addCharge(sums, row); err != nil {
+			if err := addCharge(sums, parseObject(raw)); err != nil {
 				return nil, fmt.Errorf("vast: list charges: %w", err)
 			}
-			amount, _ := row.number("amount")
-			sum += amount
 		}
 		seen += len(rows)
 		next := a.object.text("next_token")
 		if next == "" {
-			if total, ok := a.object.number("total"); ok && total != float64(seen) && math.Abs(total-sum) > totalSlack {
-				return nil, fmt.Errorf("vast: list charges: %d rows of $%v came, and the total is %v", seen, sum, total)
+			if want := wantedRows(a.object, sums); want > float64(seen) {
+				return nil, fmt.Errorf("vast: list charges: %d of %v came", seen, want)
 			}
 			return sorted(sums), nil
 		}
@@ -100,6 +93,22 @@ func (p *Provider) Charges(ctx context.Context, from, to time.Time) ([]gpu.Charg
 		token = next
 	}
 	return nil, errors.New("vast: list charges: the pages do not end")
+}
+
+// wantedRows is how many rows the last page says there are, at least. Nobody
+// tells what "count" and "total" count: rows of this page, all rows, or
+// dollars. So neither is taken for more than it can mean.
+func wantedRows(page object, sums map[string]gpu.Charge) float64 {
+	count, _ := page.number("count")
+	total, ok := page.number("total")
+	var sum gpu.USD
+	for _, c := range sums {
+		sum += c.Total()
+	}
+	if isMoney := math.Abs(total-dollarsOf(sum)) < 0.01; !ok || isMoney || total != math.Trunc(total) {
+		return count
+	}
+	return max(count, total)
 }
 
 func (p *Provider) chargesPage(ctx context.Context, first, last int64, token string) (answer, error) {
