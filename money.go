@@ -3,7 +3,7 @@ package apigpu
 import "strconv"
 
 // Dollars is an amount of US dollars, a whole number of nanodollars (1e-9).
-// Below nine million dollars it is exact: its JSON is a decimal number that
+// Below eight million dollars it is exact: its JSON is a decimal number that
 // says each nanodollar, as 0.004321.
 type Dollars float64
 
