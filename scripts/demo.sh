@@ -220,7 +220,7 @@ tell() {
 	local why
 	why=$(logged renting why)
 	say "offers seen: $(logged offers seen)"
-	say "chosen: $(logged renting gpu) in $(logged renting country) for $(logged renting hourly) an hour, offer $(logged renting offer)${why:+: $why}"
+	say "chosen: offer $(logged renting offer), $(logged renting hourly) an hour: ${why:-the cheapest}"
 	say "rented $(since 'job queued' renting) s after the job came, because $(logged renting reason); ready after $(since renting 'worker is ready') s"
 }
 

@@ -20,6 +20,14 @@ type Stop struct {
 	Until time.Time
 }
 
+// Told is all that there is to say, for the operator.
+func (s Stop) Told() string {
+	if s.Detail == "" {
+		return s.Reason
+	}
+	return s.Reason + "; " + s.Detail
+}
+
 // Bounds of what is asked of the provider.
 const (
 	// createSpan and createsMost: no more instances are asked for in a span,

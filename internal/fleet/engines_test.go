@@ -31,8 +31,8 @@ func TestPostgres(t *testing.T) {
 		"Life": TestLife, "IdleLosesToClaim": TestIdleLosesToClaim, "ObserveKeepsAnswers": TestObserveKeepsAnswers, "Strays": TestStrays,
 		"Standby": TestStandby, "Epoch": TestEpochOutlivesTheDatabase, "LoadIdentity": TestLoadIdentity, "Run": TestRun,
 		"ClockIsSet": TestClockIsSet, "LostUpdates": TestLostUpdates, "LeaseIsKept": TestLeaseIsKeptWhileWriting, "GoodMachineIsRemembered": TestGoodMachineIsRemembered,
-		"MachineDiesAtWork": TestMachineDiesAtWork,
-		"CostOfAJob":        TestCostOfAJob, "ClaimsShareABudget": TestClaimsShareABudget,
+		"MachineDiesAtWork": TestMachineDiesAtWork, "EndWhileItIsCreated": TestEndWhileItIsCreated, "EndOfAnIntent": TestEndOfAnIntent,
+		"CostOfAJob": TestCostOfAJob, "ClaimsShareABudget": TestClaimsShareABudget,
 	} {
 		t.Run(name, test)
 	}

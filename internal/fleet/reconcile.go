@@ -99,9 +99,14 @@ func (f *Fleet) destroyRound(ctx context.Context) (left int, err error) {
 		if in.Permanent {
 			continue
 		}
+		if f.leaves(in) {
+			continue
+		}
 		left++
 		if in.State != gpu.Destroying || f.cfg.Now().Sub(in.EndAskedAt) >= retryDestroy {
-			err = errors.Join(err, f.destroy(ctx, Action{Label: in.Label, Reason: "the orchestrator stops", Unrecorded: holdErr != nil}))
+			endErr := f.destroy(ctx, Action{Label: in.Label, Reason: "the orchestrator stops", Unrecorded: holdErr != nil})
+			f.accepts(in, endErr)
+			err = errors.Join(err, endErr)
 		}
 	}
 	return left, err
@@ -300,7 +305,7 @@ func (f *Fleet) list(ctx context.Context) (*gpu.Snapshot, error) {
 	if now.Sub(f.listing.at) > settleIn {
 		f.listing.reachable = now
 	}
-	f.listing.at = now
+	f.listing.at, f.listing.labels = now, labelsOf(snapshot)
 	f.lookAround(ctx, snapshot)
 	// By the clock of the ledger, with whose times it is compared: that of the
 	// provider is this machine's, which another may be wrong by.

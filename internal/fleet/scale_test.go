@@ -171,3 +171,9 @@ func TestSearchesForNothingElse(t *testing.T) {
 		}
 	})
 }
+
+// whyNothing says why grow gets no instance.
+func whyNothing(p Policy, w World, now time.Time) string {
+	_, staying, _ := shrink(p, w, now)
+	return grow(p, w, staying, now).why
+}

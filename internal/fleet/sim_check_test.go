@@ -79,7 +79,7 @@ func (w *world) look() {
 		return // a transaction that wrote nothing
 	}
 	w.version = version
-	rows, err := query(w.ctx, w.eyes, `SELECT `+instanceColumns+` FROM instances ORDER BY created_at, label`)
+	rows, err := w.ledger()
 	if err != nil {
 		w.fault("database", "%v", err)
 		return
@@ -89,6 +89,26 @@ func (w *world) look() {
 	w.checkRows()
 	w.checkJobs()
 	w.checkMoney()
+}
+
+// ledger reads what the rules look at of each instance: a whole row takes long,
+// and this happens after each write.
+func (w *world) ledger() (out []Instance, err error) {
+	rows, err := w.eyes.QueryContext(w.ctx, `SELECT label, state, reason, provider_id, address, deadline FROM instances ORDER BY created_at, label`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var in Instance
+		var deadline int64
+		if err := rows.Scan(&in.Label, &in.State, &in.Reason, &in.ProviderID, &in.Address, &deadline); err != nil {
+			return nil, err
+		}
+		in.Deadline = at(deadline)
+		out = append(out, in)
+	}
+	return out, rows.Err()
 }
 
 // order of the states: an instance goes up only, but for a worker that can no
@@ -260,6 +280,9 @@ func (w *world) checkDestroy(p *orchestrator, id string) {
 	if b == nil || !known || in.ProviderID != id || !b.runs(w) || w.now().Sub(b.silent) < simSlack || w.now().Sub(b.unfit) < simPolicy.BootTimeout {
 		return
 	}
+	if refused := w.armed.mismatch; refused > 0 && w.clock.Elapsed()-refused < simSlack {
+		return // nor does it answer us
+	}
 	for job, j := range w.jobs {
 		held := b.work[job]
 		if held != nil && j.status == apigpu.Running && j.instance == r.Label && held.attempt == j.attempt && !j.canceled && !w.history.unnoticed {
@@ -272,7 +295,7 @@ func (w *world) checkDestroy(p *orchestrator, id string) {
 // have come of it.
 func (w *world) checkTimes() {
 	awake := slices.ContainsFunc(w.procs[:], func(p *orchestrator) bool { return p != nil && !p.dead && !p.inside })
-	if !awake || w.full || w.outage() != nil || w.clock.Elapsed() < max(w.armed.listDownEnd, w.armed.blipEnd) ||
+	if !awake || w.full || w.outage() != nil || w.clock.Elapsed() < max(w.armed.listDownEnd, w.armed.blipEnd, w.armed.mismatch) ||
 		len(w.armed.lists)+len(w.armed.destroys)+len(w.armed.slow) > 0 {
 		w.disturbed()
 	}

@@ -32,10 +32,6 @@ func (u USD) Exact() string {
 	return fmt.Sprintf("%s$%d.%s", sign, int64(u/Dollar), digits)
 }
 
-// Dollars is the amount as a number, such as JSON has: exact to the nanodollar
-// below a million dollars.
-func (u USD) Dollars() float64 { return float64(u) / float64(Dollar) }
-
 // State is where an instance is in its life:
 //
 //	planned → creating → booting → ready → destroying → gone

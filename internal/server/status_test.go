@@ -34,6 +34,21 @@ func newStatus(t *testing.T, b *bench) (*Status, func(context.Context) error) {
 	return &Status{Queue: b.Queue, Fleet: f, Jobs: b.Jobs, Provider: "static", Version: "v1", Began: b.now(), Now: b.now, Warnings: []string{"careful"}}, f.Run
 }
 
+// What stops renting is told with what to do, and when it is tried again.
+func TestNotRented(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	for want, s := range map[string]fleet.Stop{
+		"nothing is rented (funds): no money; add some; tried again at 2026-01-02T12:05:00Z": {Code: "funds", Reason: "no money", Detail: "add some", Until: now.Add(5 * time.Minute)},
+		"nothing is rented (funds): no money; the next job tries it again":                   {Code: "funds", Reason: "no money", Until: now},
+		"nothing is rented (settings): no volume":                                            {Code: "settings", Reason: "no volume"},
+	} {
+		if got := notRented(s, now); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestHealthAndMetrics(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

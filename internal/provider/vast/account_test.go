@@ -70,6 +70,21 @@ func TestChargesAreWholeOrNone(t *testing.T) {
 	}
 }
 
+// Nobody tells whether "total" is of rows or of dollars.
+func TestChargesWithATotalOfDollars(t *testing.T) {
+	t.Parallel()
+	for _, numbers := range []string{`"count":2,"total":0.75`, `"count":2,"total":3`, `"count":2`, `"total":2`, `"count":1,"total":2`} {
+		body := `{"success":true,` + numbers + `,"next_token":null,"results":[{"source":"instance-1","amount":0.5},{"source":"instance-2","amount":2.5}]}`
+		if numbers == `"count":2,"total":0.75` {
+			body = `{"success":true,` + numbers + `,"results":[{"source":"instance-1","amount":0.5},{"source":"instance-2","amount":0.25}]}`
+		}
+		got, err := open(t, script(t, step{status: 200, body: body}).URL).Charges(t.Context(), time.Now(), time.Now())
+		if err != nil || len(got) != 2 {
+			t.Errorf("%s: %+v, %v", numbers, got, err)
+		}
+	}
+}
+
 func TestCredit(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]gpu.USD{
