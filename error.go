@@ -51,6 +51,7 @@ const (
 	NoGPU                Code = "no_gpu_available"         // no machine is to be had now
 	QueueExpired         Code = "queue_expired"            // waited longer than QUEUE_TTL
 	JobTimeout           Code = "job_timeout"              // ran longer than its running deadline
+	BudgetExceeded       Code = "budget_exceeded"          // it may not cost that much
 	Canceled             Code = "canceled"                 // somebody asked for its end
 	StorageFull          Code = "storage_full"             // no room for the result
 	Unavailable          Code = "unavailable"              // starting, or shutting down

@@ -3,16 +3,17 @@ package apigpu
 import "time"
 
 // GPU is a machine as GET /gpus shows it: one that is rented, was asked for,
-// or is on its way out. Amounts are US dollars, exact to a billionth, and of
-// this server's own reckoning.
+// or is on its way out. Amounts are of this
+// server's own reckoning.
 type GPU struct {
 	// ID is its label: its name for ever.
 	ID         string `json:"id" doc:"Its label, which is its name for ever"`
 	Provider   string `json:"provider" doc:"Where it comes from" example:"vast"`
 	ProviderID string `json:"provider_id,omitempty" doc:"The provider's name for it; absent until it is known"`
 	State      string `json:"state" enum:"planned,creating,booting,ready,destroying" doc:"Where it is in its life"`
-	// Reason says why it is in this state, or why it was rented.
-	Reason string `json:"reason" doc:"Why it is in this state"`
+	Reason     string `json:"reason" doc:"Why it is in this state"`
+	// Why says why it was rented, and why it and no other.
+	Why string `json:"why,omitempty" doc:"Why it was rented, and why it and no other"`
 	// Message is the provider's last word about it.
 	Message string `json:"message,omitempty" doc:"The provider's last word about it"`
 	// Ambiguous means that the call which asked for it ended without an
@@ -38,13 +39,13 @@ type GPU struct {
 	// LeaseUntil is when its worker ends it if nobody renews its lease.
 	LeaseUntil *time.Time `json:"lease_until,omitempty" doc:"When its worker ends it if nobody renews its lease"`
 
-	HourlyUSD float64 `json:"hourly_usd" doc:"Price of an hour, GPU and disk"`
-	CostUSD   float64 `json:"cost_usd" doc:"What it cost so far, as estimated here"`
+	HourlyUSD Dollars `json:"hourly_usd" doc:"Price of an hour, GPU and disk"`
+	CostUSD   Dollars `json:"cost_usd" doc:"What it cost so far, as estimated here"`
 	// ReservedUSD is what is set aside for it beyond CostUSD.
-	ReservedUSD float64 `json:"reserved_usd" doc:"What is set aside for it, beyond cost_usd"`
+	ReservedUSD Dollars `json:"reserved_usd" doc:"What is set aside for it, beyond cost_usd"`
 	// WorstUSD is what it costs in the end, CostUSD included, if this server
 	// dies now: until EndsBy, with all the traffic that is allowed to it.
-	WorstUSD float64 `json:"worst_usd" doc:"What it will have cost at most, cost_usd included, if this server dies now"`
+	WorstUSD Dollars `json:"worst_usd" doc:"What it will have cost at most, cost_usd included, if this server dies now"`
 	// EndsBy is when it ends by itself in that case.
 	EndsBy *time.Time `json:"ends_by,omitempty" doc:"When it ends by itself if this server dies now"`
 	// Unprotected means that its worker has never answered. Only a worker that
@@ -62,8 +63,8 @@ type GPUs struct {
 	// Fleet is the name that is part of every id.
 	Fleet string `json:"fleet" doc:"The name that is part of every id"`
 	// Role is that of the process that answered: only the leader rents and
-	// destroys. Without a plan only the leader knows of Foreign. observer is
-	// the command orchestrator plan.
+	// destroys. Without a plan only the leader knows of Stops, Foreign and
+	// Strays. observer is the command orchestrator plan.
 	Role    string    `json:"role" enum:"leader,member,standby,observer" doc:"Of the process that answered: only the leader rents and destroys"`
 	At      time.Time `json:"at" doc:"When this was so"`
 	Data    []GPU     `json:"data" doc:"All that are not gone, the oldest first"`
@@ -73,15 +74,18 @@ type GPUs struct {
 	// Foreign are instances of the account that look like an api-gpu's and
 	// are of another fleet. They are never touched.
 	Foreign []ForeignGPU `json:"foreign" doc:"Instances of the account that belong to another fleet; never touched"`
-	Plan    *GPUPlan     `json:"plan,omitempty" doc:"With plan=1: what the next round would do"`
+	// Strays carry the label of this fleet and are not in its ledger, because a
+	// database was lost or put back: their ends are asked for.
+	Strays []ForeignGPU `json:"strays" doc:"Instances with a label of this fleet that its ledger does not know; they are ended"`
+	Plan   *GPUPlan     `json:"plan,omitempty" doc:"With plan=1: what the next round would do"`
 }
 
 // GPUTotals are the sums over all machines, and what waits for them.
 type GPUTotals struct {
-	HourlyUSD   float64 `json:"hourly_usd" doc:"Price of an hour of all of them"`
-	TodayUSD    float64 `json:"today_usd" doc:"What all machines cost since midnight (UTC), as estimated here"`
-	ReservedUSD float64 `json:"reserved_usd" doc:"What is set aside beyond what they cost so far"`
-	WorstUSD    float64 `json:"worst_usd" doc:"What they will have cost at most if this server dies now"`
+	HourlyUSD   Dollars `json:"hourly_usd" doc:"Price of an hour of all of them"`
+	TodayUSD    Dollars `json:"today_usd" doc:"What all machines cost since midnight (UTC), as estimated here"`
+	ReservedUSD Dollars `json:"reserved_usd" doc:"What is set aside beyond what they cost so far"`
+	WorstUSD    Dollars `json:"worst_usd" doc:"What they will have cost at most if this server dies now"`
 	Unprotected int     `json:"unprotected" doc:"How many may not end by themselves"`
 	WaitingJobs int     `json:"waiting_jobs" doc:"Jobs that wait for a machine"`
 }
@@ -90,16 +94,17 @@ type GPUTotals struct {
 type GPUStop struct {
 	Code   string     `json:"code" doc:"Stable name of the reason" example:"budget"`
 	Reason string     `json:"reason"`
+	Detail string     `json:"detail,omitempty" doc:"What was seen, and what to do"`
 	Until  *time.Time `json:"until,omitempty" doc:"When it is tried again; absent where somebody must act"`
 }
 
-// ForeignGPU is an instance of another fleet on the same account.
+// ForeignGPU is an instance of the account that is not in the ledger.
 type ForeignGPU struct {
 	ProviderID string     `json:"provider_id"`
 	Label      string     `json:"label"`
 	Fleet      string     `json:"fleet" doc:"The fleet that its label names"`
 	CreatedAt  *time.Time `json:"created_at,omitempty" doc:"By its label"`
-	HourlyUSD  float64    `json:"hourly_usd"`
+	HourlyUSD  Dollars    `json:"hourly_usd,omitempty" doc:"Absent where it is not known"`
 	Sweep      string     `json:"sweep,omitempty" doc:"Command that would end all of its fleet"`
 }
 
@@ -133,8 +138,8 @@ type GPUOffer struct {
 	GPU       string  `json:"gpu,omitempty"`
 	Country   string  `json:"country,omitempty"`
 	MachineID string  `json:"machine_id,omitempty"`
-	HourlyUSD float64 `json:"hourly_usd"`
-	JobUSD    float64 `json:"job_usd,omitempty" doc:"What the job is expected to cost there"`
+	HourlyUSD Dollars `json:"hourly_usd"`
+	JobUSD    Dollars `json:"job_usd,omitempty" doc:"What the job is expected to cost there"`
 	Why       string  `json:"why,omitempty" doc:"Why it stands where it stands"`
 }
 

@@ -139,7 +139,22 @@ type Stats struct {
 	Encoder    string `json:"encoder,omitempty" doc:"Encoder that really ran" example:"libx264"`
 	// RealtimeFactor is seconds of video rendered per second.
 	RealtimeFactor float64 `json:"realtime_factor,omitempty" doc:"Seconds of video rendered per second"`
+	// CostUSD is what the job cost: its work, and its shares of the boot and
+	// the idle time of the machines that it ran on.
+	CostUSD Dollars `json:"cost_usd,omitempty" doc:"US dollars that the job cost, its share of the machine's boot and idle time included; absent where nothing is paid" example:"0.004321"`
+	// CostState tells how sure that is. An estimate may still grow while the
+	// machine is there.
+	CostState CostState `json:"cost_state,omitempty" enum:"estimated,final" doc:"estimated by our own measure, until the provider's bill is there: final"`
 }
+
+// CostState tells how sure a cost is.
+type CostState string
+
+// The states of a cost; empty where there is none.
+const (
+	CostEstimated CostState = "estimated" // by our own measure
+	CostFinal     CostState = "final"     // what the provider charged
+)
 
 // Links are the addresses that belong to a job.
 type Links struct {

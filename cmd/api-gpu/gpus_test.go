@@ -45,7 +45,7 @@ func steered(t *testing.T) (server string, ended func() []string) {
 func TestGPUs(t *testing.T) {
 	t.Parallel()
 	server, _ := steered(t)
-	table := `ID        STATE  SINCE  GPU       JOBS  PRICE      COST       AT MOST    WHY
+	table := `ID        STATE  SINCE  GPU       JOBS  PRICE      COST       AT MOST    REASON
 ag1.us.a  ready  0 s    RTX 4090  0     $0.3700/h  $0.018500  $0.050000  proved
 
 Fleet us: $0.0000/h now, $0.000000 today, $0.000000 reserved. If its server dies now: $0.000000 at most, for all of them.

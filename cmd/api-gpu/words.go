@@ -106,7 +106,21 @@ func summary(job apigpu.Job, where string) []string {
 		lines = append(lines, "Saved "+where)
 	}
 	lines = append(lines, "Video "+what, fmt.Sprintf("Link  %s (until %s)", job.VideoURL, dateWords(job.ExpiresAt)), "Time  "+timing(job))
+	if cost := costWords(job.Stats); cost != "" {
+		lines = append(lines, "Cost  "+cost)
+	}
 	return append(lines, warningLines(job)...)
+}
+
+// costWords says what a job cost; empty where nothing is paid.
+func costWords(s apigpu.Stats) string {
+	switch s.CostState {
+	case apigpu.CostEstimated:
+		return s.CostUSD.String() + " so far, as measured by the server"
+	case apigpu.CostFinal:
+		return s.CostUSD.String() + ", as charged by the provider"
+	}
+	return ""
 }
 
 // timing says where the time went.

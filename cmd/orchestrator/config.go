@@ -215,15 +215,6 @@ func (c *Config) requireGPU() bool {
 	return c.rented()
 }
 
-// maxPrice is the most that an hour of a machine may cost; 0 where they cost
-// nothing.
-func (c *Config) maxPrice() gpu.USD {
-	if !c.rented() {
-		return 0
-	}
-	return gpu.USD(c.VastMaxPrice)
-}
-
 // budget is the most that may be spent.
 func (c *Config) budget() fleet.Budget {
 	var day gpu.USD

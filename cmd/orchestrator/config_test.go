@@ -79,8 +79,11 @@ func TestVastDefaults(t *testing.T) {
 		c.budget() != (fleet.Budget{Job: 100_000_000, Month: 30 * gpu.Dollar}) || err != nil || allowed != "203.0.113.7,198.51.100.0/24,2001:db8::1" {
 		t.Errorf("%+v; budget %+v, idle %s, allowed %q, %v", c.Config, c.budget(), idle, allowed, err)
 	}
+	if c.maxPrice() != 350_000_000 {
+		t.Errorf("an hour may cost %s", c.maxPrice())
+	}
 	// Another provider that is named goes before the key.
-	if c := parse(t, "--vast-api-key=k", "--provider=local"); c.Provider != "local" || c.requireGPU() {
+	if c := parse(t, "--vast-api-key=k", "--provider=local"); c.Provider != "local" || c.requireGPU() || c.maxPrice() != 0 {
 		t.Errorf("%q", c.Provider)
 	}
 }

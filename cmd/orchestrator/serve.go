@@ -127,6 +127,7 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 			QueueTTL: c.QueueTTL, ResultTTL: c.ResultTTL, MaxUpload: int64(c.MaxUpload), MaxJobsPerKey: c.MaxJobsPerKey,
 			JobTimer: server.Timer{Fixed: c.JobTimeout, Max: maxRun},
 			Limits:   server.Limits{MaxDuration: maxDuration, MaxPixels: maxPixels},
+			Afford:   o.fleet.Affordable,
 		},
 	}
 	return o, o.listen(ctx, identity, provider)
@@ -148,7 +149,8 @@ func (o *orchestrator) newFleet(identity fleet.Identity, provider gpu.Provider, 
 		DB: o.db, Queue: o.queue, Provider: provider, Identity: identity, Credentials: credentials,
 		Policy: fleet.Policy{
 			MaxGPUs: c.MaxGPUs, MaxBoots: c.maxBoots(), MaxWait: c.MaxWait, IdleTimeout: idle, BootTimeout: c.BootTimeout,
-			MaxPrice: c.maxPrice(), RequireGPU: c.requireGPU(), Lease: c.Lease, Silence: silence, NoRent: forClients(o.noRent), Budget: c.budget(), Traits: provider.Traits(),
+			MaxPrice: c.maxPrice(), RequireGPU: c.requireGPU(), Lease: c.Lease, Silence: silence, NoRent: forClients(o.noRent),
+			Budget: c.budget(), MaxUpload: int64(c.MaxUpload), Traits: provider.Traits(),
 		},
 		Env: env, Image: image, CheckImage: check, HasRoom: hasRoom, DestroyAtEnd: c.Shutdown != "keep", Log: o.log,
 	}), nil
@@ -271,7 +273,7 @@ func (o *orchestrator) listen(ctx context.Context, identity fleet.Identity, prov
 	o.webhooks = webhook.New(webhook.Config{Queue: o.queue, Fetch: o.fetch, Secrets: secrets, Show: o.api.Show, May: o.fleet.MayDrive, Log: o.log, Now: o.db.Now})
 	o.status = &server.Status{
 		Queue: o.queue, Fleet: o.fleet, Jobs: o.jobs, Provider: provider.Name(), Version: apigpu.Version(), Began: time.Now(), Now: time.Now,
-		Warnings: o.warnings(), Found: o.found, More: []prometheus.Collector{o.webhooks.Metrics()},
+		Warnings: o.warnings(), Found: o.found, More: []prometheus.Collector{o.webhooks.Metrics(), o.fleet.Metrics()},
 	}
 	o.api.Mux.HandleFunc("GET /health", o.status.Health)
 	(&server.GPUs{Fleet: o.fleet}).Register(o.api, gate.RequireAdmin)

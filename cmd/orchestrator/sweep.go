@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/fleet"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 	"github.com/api-gpu/api-gpu/internal/program"
@@ -92,7 +93,7 @@ func (s *sweeper) run(ctx context.Context) error {
 		return s.listed(snapshot, targets, named)
 	case s.cmd.DryRun:
 		for _, in := range targets {
-			s.say("Would end %s (%s, %s).", in.ID, in.Label, show.Hourly(in.HourlyUSD.Dollars()))
+			s.say("Would end %s (%s, %s).", in.ID, in.Label, hourly(in.HourlyUSD))
 		}
 		return left(len(targets), snapshot.Complete)
 	}
@@ -175,12 +176,12 @@ func (s *sweeper) tell(snapshot gpu.Snapshot) error {
 	}
 	for _, of := range slices.Sorted(maps.Keys(fleets)) {
 		rows := [][]string{{"ID", "LABEL", "AGE", "STATUS", "GPU", "PRICE"}}
-		var hourly gpu.USD
+		var sum gpu.USD
 		for _, in := range fleets[of] {
-			hourly += in.HourlyUSD
-			rows = append(rows, []string{in.ID, in.Label, s.age(in), in.Status, in.GPU, show.Hourly(in.HourlyUSD.Dollars())})
+			sum += in.HourlyUSD
+			rows = append(rows, []string{in.ID, in.Label, s.age(in), in.Status, in.GPU, hourly(in.HourlyUSD)})
 		}
-		s.say("Fleet %s, %s in all; to end it: orchestrator sweep --fleet=%s", of, show.Hourly(hourly.Dollars()), of)
+		s.say("Fleet %s, %s in all; to end it: orchestrator sweep --fleet=%s", of, hourly(sum), of)
 		if err := show.Table(s.out, rows); err != nil {
 			return err
 		}
@@ -193,6 +194,8 @@ func (s *sweeper) tell(snapshot gpu.Snapshot) error {
 	}
 	return nil
 }
+
+func hourly(u gpu.USD) string { return show.Hourly(apigpu.Nanodollars(int64(u))) }
 
 // age is how long ago an instance was asked for, by its label.
 func (s *sweeper) age(in gpu.Instance) string {
@@ -274,7 +277,7 @@ func (s *sweeper) end(ctx context.Context, targets []gpu.Instance) {
 			continue
 		}
 		s.asked[in.ID] = s.now()
-		s.say("Ending %s (%s, %s).", in.ID, in.Label, show.Hourly(in.HourlyUSD.Dollars()))
+		s.say("Ending %s (%s, %s).", in.ID, in.Label, hourly(in.HourlyUSD))
 	}
 }
 

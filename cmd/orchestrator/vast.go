@@ -36,6 +36,15 @@ type VastConfig struct {
 // vastDayUSD is BUDGET_DAY_USD=auto where time costs money.
 const vastDayUSD = 5 * gpu.Dollar
 
+// maxPrice is the most that an hour of a machine may cost, for those that turn
+// out dearer than their offer said; 0 where none is paid for.
+func (c *Config) maxPrice() gpu.USD {
+	if !c.rented() {
+		return 0
+	}
+	return gpu.USD(c.VastMaxPrice)
+}
+
 // vastProvider checks the settings and calls nobody.
 func (c *Config) vastProvider(log *slog.Logger) (*vast.Provider, error) {
 	return vast.New(vast.Config{

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -131,17 +132,28 @@ func (d *Dispatcher) fill(ctx context.Context) error {
 		err = errors.Join(err, smallErr, condemnErr)
 		next, release = d.haveRoom(ctx, small, len(free))
 	}
-	for _, a := range fleet.Assign(next, free, d.cfg.Now()) {
-		j, claimErr := d.claim(ctx, a)
-		switch {
-		case apigpu.CodeOf(claimErr) == apigpu.Conflict: // somebody was faster
-		case claimErr != nil:
-			err = errors.Join(err, claimErr)
-		default:
-			d.start(ctx, j, fresh)
+	for {
+		assignments := fleet.Assign(next, free, d.cfg.Now())
+		if len(assignments) == 0 {
+			return err
+		}
+		for _, a := range assignments {
+			next = slices.DeleteFunc(next, func(j queue.Job) bool { return j.ID == a.JobID })
+			j, claimErr := d.claim(ctx, a)
+			if apigpu.CodeOf(claimErr) == apigpu.BudgetExceeded {
+				d.cfg.Log.DebugContext(ctx, "no budget for a job", "job", a.JobID, "error", claimErr)
+				continue // the slot is free for one that may cost less
+			}
+			free = slices.DeleteFunc(free, func(s fleet.Slot) bool { return s == a.Slot })
+			switch {
+			case apigpu.CodeOf(claimErr) == apigpu.Conflict: // somebody was faster
+			case claimErr != nil:
+				err = errors.Join(err, claimErr)
+			default:
+				d.start(ctx, j, fresh)
+			}
 		}
 	}
-	return err
 }
 
 // condemn ends the jobs whose rows nobody can read, and returns the others.
@@ -162,7 +174,7 @@ func (d *Dispatcher) condemn(ctx context.Context, jobs []queue.Job) (sound []que
 func (d *Dispatcher) claim(ctx context.Context, a fleet.Assignment) (queue.Job, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	return d.cfg.Queue.Claim(ctx, a.JobID, a.Slot.Instance, a.Slot.Number)
+	return d.cfg.Fleet.Claim(ctx, a)
 }
 
 // takeOver goes on with a job whose driver fell silent. Like claim, it is not

@@ -39,6 +39,7 @@ const (
 var (
 	errCancel   = errors.New("cancel was asked for")
 	errDeadline = errors.New("the running deadline has passed")
+	errBudget   = errors.New("the time that the job's budget pays for has passed")
 	errStale    = errors.New("another drives this attempt")
 	// errOurs marks a fault of this process or its database: nothing about
 	// the job is wrong, and no machine.
@@ -55,6 +56,7 @@ type driver struct {
 	report reporter
 	rests  *rests
 	size   int64 // of the result, in bytes; 0 until the worker has told
+	pushed int64 // bytes of the video that went through us
 }
 
 func newDriver(cfg Config, j queue.Job, r *rests) *driver {
@@ -179,12 +181,16 @@ func (d *driver) follow(ctx context.Context, worker *client.Client) (done apigpu
 // watch keeps the lease and stops the run when it must: cancel, deadline, a
 // lease that is no longer ours, or a machine that is gone.
 func (d *driver) watch(ctx context.Context, stop context.CancelCauseFunc, worker *client.Client, how beginning) {
-	left := d.job.RunFor
+	left := d.runFor()
 	if how == attached {
 		// It may have ended well while nobody was here to see.
 		left = max(d.job.RunningUntil.Sub(d.cfg.Now()), settleIn)
 	}
-	deadline := time.AfterFunc(left, func() { stop(errDeadline) })
+	over := errDeadline
+	if d.cut() {
+		over = errBudget
+	}
+	deadline := time.AfterFunc(left, func() { stop(over) })
 	defer deadline.Stop()
 	var row sync.WaitGroup
 	row.Go(func() { d.watchRow(ctx, stop) })
@@ -215,6 +221,18 @@ func (d *driver) watch(ctx context.Context, stop context.CancelCauseFunc, worker
 		}
 	}
 }
+
+// runFor is how long this run may take.
+func (d *driver) runFor() time.Duration {
+	if d.job.StartedAt == nil {
+		return d.job.RunFor
+	}
+	return d.job.RunningUntil.Sub(*d.job.StartedAt)
+}
+
+// cut reports whether that is less than was promised to the job: its budget
+// pays for no more.
+func (d *driver) cut() bool { return d.runFor() < d.job.RunFor }
 
 // ask gets one authenticated answer: event streams prove nothing.
 func (d *driver) ask(ctx context.Context, worker *client.Client) {

@@ -32,6 +32,7 @@ func TestJudge(t *testing.T) {
 		{e(apigpu.StaleAttempt), false, Leave, false, false, ""},
 		{errCancel, false, Cancel, false, false, ""},
 		{errDeadline, false, Fail, false, false, apigpu.JobTimeout},
+		{errBudget, false, Fail, false, false, apigpu.BudgetExceeded},
 		{context.Canceled, false, Release, false, false, ""},
 		{fmt.Errorf("call: %w", context.Canceled), false, Release, false, false, ""},
 

@@ -38,6 +38,8 @@ func Judge(err error, pushed bool) (Verdict, queue.Setback) {
 	case errors.Is(err, errDeadline):
 		return Fail, queue.Setback{Why: apigpu.E(apigpu.JobTimeout, err, "The job ran longer than it may.").
 			WithHint("Send a shorter video, or raise JOB_TIMEOUT.")}
+	case errors.Is(err, errBudget):
+		return Fail, queue.Setback{Why: overBudget(err)}
 	case errors.Is(err, context.Canceled): // the process is told to stop
 		return Release, queue.Setback{}
 	case errors.Is(err, client.ErrForeign): // its message names the address of the machine
@@ -67,9 +69,18 @@ func Judge(err error, pushed bool) (Verdict, queue.Setback) {
 	return Fail, queue.Setback{Why: e}
 }
 
+// overBudget is why a job fails that ran for as long as its budget pays.
+func overBudget(cause error) *apigpu.Error {
+	return apigpu.E(apigpu.BudgetExceeded, cause, "The job ran for as long as the budget of one job pays for.").
+		WithHint("Send a shorter video. Its operator can raise BUDGET_JOB_USD.")
+}
+
 // settle records what became of the attempt, then frees the worker of it.
 func (d *driver) settle(ctx context.Context, worker *client.Client, outcome queue.Outcome, runErr error) error {
 	verdict, setback := Judge(runErr, d.push())
+	if verdict == Fail && setback.Why.Code == apigpu.JobTimeout && d.cut() { // the worker was faster than our own clock
+		setback.Why = overBudget(runErr)
+	}
 	d.log.InfoContext(ctx, "attempt ended", "verdict", string(verdict), "error", runErr)
 	crash.Point("dispatch.settle")
 	if verdict == Cancel || verdict == Fail {
@@ -80,6 +91,7 @@ func (d *driver) settle(ctx context.Context, worker *client.Client, outcome queu
 	switch verdict {
 	case Complete:
 		d.rests.work(d.job.Instance)
+		outcome.Down, outcome.Cost = d.pushed, d.cost(ctx)
 		err = d.cfg.Queue.Complete(ctx, d.lease, outcome)
 	case Cancel:
 		err = d.cfg.Queue.Cancelled(ctx, d.lease)
@@ -98,9 +110,25 @@ func (d *driver) settle(ctx context.Context, worker *client.Client, outcome queu
 		// another has taken over already, and uses it.
 		return err
 	}
+	if verdict != Complete {
+		if err := d.cfg.Fleet.ShowCost(ctx, d.job.ID); err != nil { // it is written again when its machine is gone
+			d.log.WarnContext(ctx, "cost not shown yet", "error", err)
+		}
+	}
 	d.forgetOnWorker(ctx, worker)
 	crash.Point("dispatch.settle.forgotten")
 	return d.cfg.Blob.DeletePartials(ctx, d.partialKey())
+}
+
+// cost is what the job cost so far. A job does not fail for want of it: it is
+// written again when its machine is gone.
+func (d *driver) cost(ctx context.Context) queue.Cost {
+	cost, err := d.cfg.Fleet.CostOf(ctx, d.job, d.size)
+	if err != nil {
+		d.log.WarnContext(ctx, "cost not known yet", "error", err)
+		return queue.Cost{}
+	}
+	return cost
 }
 
 // requeue frees the worker first: the next attempt may reach the same worker

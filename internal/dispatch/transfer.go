@@ -82,6 +82,7 @@ func (d *driver) pushOnce(ctx context.Context, worker *client.Client, version *f
 	counted := &watchedReader{r: source}
 	crash.Point("dispatch.push")
 	_, err = worker.PushInput(ctx, d.job.ID, d.job.Attempt, state.Received, size, counted)
+	d.pushed = max(d.pushed, state.Received) + counted.n // what it had may be of a driver before us
 	crash.Point("dispatch.pushed")
 	if counted.err != nil { // the source's fault, whatever the call says
 		return from, counted.err
@@ -119,11 +120,13 @@ func (d *driver) openVideo(ctx context.Context, offset int64, version *fetch.Inf
 // watchedReader keeps an error that is not the end.
 type watchedReader struct {
 	r   io.Reader
+	n   int64 // bytes so far
 	err error
 }
 
 func (w *watchedReader) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
+	w.n += int64(n)
 	crash.Point("dispatch.push.read")
 	if err != nil && !errors.Is(err, io.EOF) {
 		w.err = err

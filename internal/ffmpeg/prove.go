@@ -6,6 +6,7 @@ import (
 	"math"
 	"regexp"
 	"strings"
+	"sync"
 
 	apigpu "github.com/api-gpu/api-gpu"
 )
@@ -13,18 +14,28 @@ import (
 // Prove finds out what this machine can do, by doing it: FFmpeg lists
 // encoders that fail on first use. The error has the code NoEncoder when it
 // cannot encode at all or cannot draw captions.
+//
+// Its programs run at the same time: starting them is what takes the time, and
+// the machine is paid for.
 func (t Tools) Prove(ctx context.Context) (Abilities, error) {
-	version, err := output(ctx, proveTimeout, t.FFmpeg, "-version")
-	if err != nil {
-		return Abilities{}, fmt.Errorf("ask ffmpeg for its version: %w", err)
-	}
+	var version, list []byte
+	var versionErr, lookErr, listErr, nvencErr error
+	var all sync.WaitGroup
+	all.Go(func() { version, versionErr = output(ctx, proveTimeout, t.FFmpeg, "-version") })
 	// Within the bounds of a job: where they cannot be set, no job would run.
-	if _, err := t.look(ctx, proveTimeout, "-version"); err != nil {
-		return Abilities{}, fmt.Errorf("start ffprobe within bounds: %w", err)
-	}
-	list, err := output(ctx, proveTimeout, t.FFmpeg, "-hide_banner", "-v", "error", "-filters")
-	if err != nil {
-		return Abilities{}, fmt.Errorf("ask ffmpeg for its filters: %w", err)
+	all.Go(func() { _, lookErr = t.look(ctx, proveTimeout, "-version") })
+	all.Go(func() {
+		list, listErr = output(ctx, proveTimeout, t.FFmpeg, "-hide_banner", "-v", "error", "-filters")
+	})
+	all.Go(func() { nvencErr = t.encodeOne(ctx, NVENC) })
+	all.Wait()
+	switch {
+	case versionErr != nil:
+		return Abilities{}, fmt.Errorf("ask ffmpeg for its version: %w", versionErr)
+	case lookErr != nil:
+		return Abilities{}, fmt.Errorf("start ffprobe within bounds: %w", lookErr)
+	case listErr != nil:
+		return Abilities{}, fmt.Errorf("ask ffmpeg for its filters: %w", listErr)
 	}
 	has := filterNames(string(list))
 	a := Abilities{
@@ -35,7 +46,6 @@ func (t Tools) Prove(ctx context.Context) (Abilities, error) {
 	if !has["ass"] {
 		return a, apigpu.E(apigpu.NoEncoder, nil, "This FFmpeg cannot draw captions: it was built without libass.")
 	}
-	nvencErr := t.encodeOne(ctx, NVENC)
 	if nvencErr == nil {
 		a.Encoder, a.GPU = NVENC, gpuName(ctx)
 		return a, nil

@@ -61,6 +61,7 @@ func (f *Fleet) search(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.offers = offers{list, f.cfg.Now()}
+	f.priced(list, f.offers.at)
 	poke(f.wake)
 	return nil
 }
@@ -100,8 +101,13 @@ func (f *Fleet) create(ctx context.Context, offer Choice, image, reason string) 
 	if err != nil {
 		return err
 	}
-	if err := f.save(ctx, in); err != nil {
+	if err := f.intend(ctx, &in, offer.Reserve); err != nil {
 		return fmt.Errorf("record intent: %w", err)
+	}
+	if stood := f.cfg.Now().Sub(now); stood >= plannedFor {
+		// What was decided is old, and the deadline with it. The row goes as one
+		// that was never asked for.
+		return fmt.Errorf("%s passed between the intent and the create call of %s", stood, in.Label)
 	}
 	in.State, in.AskedAt = gpu.Creating, f.cfg.Now()
 	if err := f.save(ctx, in); err != nil {

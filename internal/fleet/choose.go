@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
 // Choice is an offer, and why it stands where it stands.
@@ -17,6 +18,9 @@ type Choice struct {
 	// Cost is what the job is expected to cost there.
 	Cost gpu.USD
 	Why  string
+	// Reserve is the job that the budgets allow to be run there; see
+	// affordable.
+	Reserve queue.Ask
 }
 
 // imageBytes is what a machine downloads of our image before it starts: about

@@ -101,6 +101,9 @@ func (f *Fleet) moveDeadlines(ctx context.Context, epoch int64, by time.Duration
 		if err := f.cfg.Queue.Shift(ctx, tx, by); err != nil {
 			return err
 		}
+		if err := f.moveAttempts(ctx, tx, by, now); err != nil {
+			return err
+		}
 		return shiftInstances(ctx, tx, by, now)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -108,6 +111,14 @@ func (f *Fleet) moveDeadlines(ctx context.Context, epoch int64, by time.Duration
 	}
 	return err
 }
+
+// shifted is the condition of the rows that are moved, of those that are gone
+// such as are so since shiftedSince.
+func shifted(since string) string {
+	return `(state <> '` + string(gpu.Gone) + `' OR state_since > ` + since + `)`
+}
+
+func shiftedSince(by time.Duration, now time.Time) time.Time { return now.Add(-by - 10*breakMost) }
 
 // shiftInstances moves the times of all rows that are live, or that a pause
 // after a failed boot is still counted from.
@@ -117,8 +128,7 @@ func shiftInstances(ctx context.Context, tx *sql.Tx, by time.Duration, now time.
 		"started_at", "message_at", "lease_until", "ended_at", "reserved_until", "address_at", "heard_at"} {
 		set += fmt.Sprintf(`, %[1]s = CASE WHEN %[1]s = 0 THEN 0 ELSE %[1]s + $1 END`, column)
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE instances SET `+set+` WHERE state <> '`+string(gpu.Gone)+`' OR state_since > $2`,
-		by.Milliseconds(), millis(now.Add(-by-10*breakMost)))
+	_, err := tx.ExecContext(ctx, `UPDATE instances SET `+set+` WHERE `+shifted("$2"), by.Milliseconds(), millis(shiftedSince(by, now)))
 	if err != nil {
 		return fmt.Errorf("move deadlines of instances: %w", err)
 	}

@@ -67,6 +67,9 @@ func (f *Fleet) contact(ctx context.Context, in Instance) {
 	f.mu.Lock()
 	epoch := f.epoch
 	f.mu.Unlock()
+	if !f.mayRenew(ctx, in) {
+		return
+	}
 	reply, err := lease(ctx, c, apigpu.LeaseRequest{Epoch: epoch, TTLSeconds: f.cfg.Policy.Lease.Seconds()})
 	crash.Point("fleet.contact")
 	if err != nil {

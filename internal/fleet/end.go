@@ -61,7 +61,10 @@ func (f *Fleet) destroy(ctx context.Context, a Action) error {
 	if e.id == "" { // the listing that finds it tells its id
 		return unrecorded
 	}
-	return errors.Join(unrecorded, f.callDestroy(ctx, e.id))
+	if err := f.callDestroy(ctx, e.id); err != nil || unrecorded != nil {
+		return errors.Join(unrecorded, err)
+	}
+	return f.noteEnd(ctx, a.Label)
 }
 
 // ending decides whether an instance goes, and notes it in the row.

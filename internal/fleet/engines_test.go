@@ -31,7 +31,8 @@ func TestPostgres(t *testing.T) {
 		"Life": TestLife, "IdleLosesToClaim": TestIdleLosesToClaim, "ObserveKeepsAnswers": TestObserveKeepsAnswers, "Strays": TestStrays,
 		"Standby": TestStandby, "Epoch": TestEpochOutlivesTheDatabase, "LoadIdentity": TestLoadIdentity, "Run": TestRun,
 		"ClockIsSet": TestClockIsSet, "LostUpdates": TestLostUpdates, "LeaseIsKept": TestLeaseIsKeptWhileWriting, "GoodMachineIsRemembered": TestGoodMachineIsRemembered,
-		"MachineDiesAtWork": TestMachineDiesAtWork,
+		"MachineDiesAtWork": TestMachineDiesAtWork, "EndWhileItIsCreated": TestEndWhileItIsCreated, "EndOfAnIntent": TestEndOfAnIntent,
+		"CostOfAJob": TestCostOfAJob, "ClaimsShareABudget": TestClaimsShareABudget,
 	} {
 		t.Run(name, test)
 	}
@@ -44,6 +45,8 @@ func TestPostgres(t *testing.T) {
 		"BadMachines": TestBadMachines, "BootAcrossRestart": TestBootAcrossRestart, "EgressMismatch": TestEgressMismatch, "ImageErrors": TestImageErrors,
 		"FailedBootsInARow": TestFailedBootsInARow, "NoRunaway": TestNoRunaway, "AmbiguousIsCapacity": TestAmbiguousIsCapacity,
 		"Away": TestAway, "AwayBeyondLease": TestAwayBeyondLease, "Restored": TestRestored,
+		"CostOfNoJob": TestCostOfNoJob, "CostOfTwoAttempts": TestCostOfTwoAttempts, "DayBudget": TestDayBudget, "Midnight": TestMidnight,
+		"BudgetEndsIdle": TestBudgetEndsIdle, "JobBudget": TestJobBudget, "Free": TestFree, "CrashWithMoney": TestCrashWithMoney,
 	} {
 		t.Run(name, func(t *testing.T) { need.Long(t); test(t) })
 	}

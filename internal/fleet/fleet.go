@@ -78,6 +78,7 @@ type Fleet struct {
 	heldUntil time.Time // the lease is good until then, unless renewed
 	other     lastLease // as it was last written by whoever held it
 	listing   listing
+	accepted  map[string]time.Time // ends that were accepted during a stop, by label
 	offers    offers
 	exited    map[string]bool           // label → listed but not running
 	strays    map[string]stray          // provider id → our label without a live row
@@ -88,8 +89,9 @@ type Fleet struct {
 	clients   map[string]*client.Client // address and label → client
 	// unrecorded is what the ledger could not be told, by label.
 	unrecorded map[string]unrecorded
+	money      money
 	speedsKept speedsKept
-	told       note               // what the waiting jobs were told last
+	told       told               // what the waiting jobs were told last
 	stops      map[string]stopped // by code
 	pause      creates            // of asking for machines
 
@@ -104,6 +106,8 @@ type Fleet struct {
 	// spawn begins a contact, which ends by itself: contacts.Go. The simulation
 	// says when.
 	spawn func(contact func())
+
+	ungated bool // for tests: no budget refuses anything
 }
 
 type offers struct {
@@ -116,6 +120,8 @@ type listing struct {
 	at        time.Time // the last good one
 	reachable time.Time // since when they are good
 	failed    bool      // the last one failed
+	// labels are those of the last good one; nil where it was not complete.
+	labels map[string]bool
 }
 
 // stray is an instance that carries our label and is in no live row.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
 // Report is the fleet as its operator looks at it.
@@ -22,6 +23,8 @@ type Report struct {
 	// Stops are why nothing is rented, whatever waits.
 	Stops   []Stop
 	Foreign []Foreign
+	// Strays carry our label and are in no live row: their ends are asked for.
+	Strays []Foreign
 	// Hourly, Reserved and Worst are sums over the machines. Today is what all
 	// machines cost since midnight (UTC), those that are gone included.
 	Hourly, Today, Reserved, Worst gpu.USD
@@ -61,6 +64,7 @@ func (f *Fleet) report(ctx context.Context, w World) (Report, error) {
 	r := Report{
 		Fleet: f.cfg.Identity.ID, Provider: f.cfg.Provider.Name(), Leading: f.Leading(), At: now,
 		Waiting: w.Waiting, Stops: stops(f.cfg.Policy, w), Foreign: f.foreigners(),
+		Strays: f.lost(),
 	}
 	running, err := f.cfg.Queue.Running(ctx)
 	if err != nil {
@@ -71,7 +75,11 @@ func (f *Fleet) report(ctx context.Context, w World) (Report, error) {
 		jobs[j.Instance] = append(jobs[j.Instance], j.ID)
 	}
 	for _, in := range w.Instances {
-		m := Reported{Instance: in, Jobs: jobs[in.Label], Exposure: exposed(f.cfg.Policy, in, now)}
+		attempts, err := f.cfg.Queue.AttemptsOn(ctx, f.cfg.DB.Read(), in.Label)
+		if err != nil {
+			return Report{}, err
+		}
+		m := Reported{Instance: in, Jobs: jobs[in.Label], Exposure: exposed(f.cfg.Policy, in, attempts, now)}
 		r.Machines = append(r.Machines, m)
 		r.Reserved += m.Reserved
 		r.Worst += m.Worst
@@ -79,7 +87,7 @@ func (f *Fleet) report(ctx context.Context, w World) (Report, error) {
 			r.Hourly += in.HourlyUSD
 		}
 	}
-	r.Today, err = f.spentSince(ctx, now.UTC().Truncate(24*time.Hour), now)
+	r.Today, err = f.spentSince(ctx, dayAt(now).from, now)
 	return r, err
 }
 
@@ -98,15 +106,46 @@ func stops(p Policy, w World) []Stop {
 	return out
 }
 
-// spentSince is what all instances cost between two times, as estimated: of
-// what was spread over a longer life, the part that fell in between.
+// spentSince is what all instances cost between two times: of one that was
+// there before, the part that fell in between.
 func (f *Fleet) spentSince(ctx context.Context, from, now time.Time) (sum gpu.USD, err error) {
 	rows, err := query(ctx, f.cfg.DB.Read(), `SELECT `+instanceColumns+` FROM instances
 		WHERE permanent = 0 AND (state <> 'gone' OR state_since >= $1)`, db.Millis(from))
-	for _, in := range rows {
-		sum += spent(in, now) - spent(in, from)
+	if err != nil {
+		return 0, err
 	}
-	return sum, err
+	for _, in := range rows {
+		attempts, err := f.attempts(ctx, in, from)
+		if err != nil {
+			return 0, err
+		}
+		sum += spentIn(in, attempts, from, now)
+	}
+	return sum, nil
+}
+
+// attempts are those that ran on an instance; none are read of one whose cost
+// the ledger has, and that was not there before.
+func (f *Fleet) attempts(ctx context.Context, in Instance, from time.Time) ([]queue.Attempt, error) {
+	if in.CostState != "" && !in.CreatedAt.Before(from) {
+		return nil, nil
+	}
+	return f.cfg.Queue.AttemptsOn(ctx, f.cfg.DB.Read(), in.Label)
+}
+
+// spentIn is what an instance cost from one time to another. Traffic counts
+// when its attempt began.
+func spentIn(in Instance, attempts []queue.Attempt, from, now time.Time) gpu.USD {
+	all := in.CostUSD
+	if in.CostState == "" {
+		all, _ = Cost(in, attempts, now)
+	}
+	earlier := slices.DeleteFunc(slices.Clone(attempts), func(a queue.Attempt) bool { return !a.StartedAt.Before(from) })
+	before, _ := Cost(in, earlier, from)
+	if !in.CreatedAt.Before(from) {
+		before = 0
+	}
+	return max(0, all-before)
 }
 
 // foreigners are the instances of other fleets that the last listings had.
@@ -114,6 +153,17 @@ func (f *Fleet) foreigners() []Foreign {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.foreign)
+}
+
+// lost are the instances of ours that no live row knows, as listed last.
+func (f *Fleet) lost() (out []Foreign) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, s := range f.strays {
+		out = append(out, Foreign{ID: id, Label: s.label, Fleet: f.cfg.Identity.ID})
+	}
+	slices.SortFunc(out, func(a, b Foreign) int { return strings.Compare(a.Label+" "+a.ID, b.Label+" "+b.ID) })
+	return out
 }
 
 // lookAround keeps what a listing says of other fleets, and tells the log of
@@ -166,77 +216,46 @@ type Exposure struct {
 	Unprotected bool
 }
 
-// exposed is the exposure of an instance.
-func exposed(p Policy, in Instance, now time.Time) Exposure {
+// exposed is the exposure of an instance, on which these attempts ran.
+func exposed(p Policy, in Instance, attempts []queue.Attempt, now time.Time) Exposure {
 	if in.Permanent {
 		return Exposure{}
 	}
-	e := Exposure{Spent: spent(in, now), EndsBy: endsBy(p, in, now), Unprotected: in.ContactAt.IsZero()}
-	traffic := in.offer().Cost(gpu.Work{Down: in.ReservedDown, Up: in.ReservedUp})
-	if !in.ReservedUntil.IsZero() {
-		e.Reserved = max(0, atMost(in, in.ReservedUntil, now)+traffic-e.Spent)
-	}
-	e.Worst = atMost(in, e.EndsBy, now) + traffic
+	e := Exposure{EndsBy: endsBy(p, in, now), Unprotected: in.ContactAt.IsZero()}
+	e.Spent, _ = Cost(in, attempts, now)
+	all := in.account(now)
+	e.Reserved = max(0, all.spread+all.traffic-e.Spent)
+	e.Worst = max(e.Spent, atMost(in, e.EndsBy, now)+ceil(traffic(in.Terms, in.ReservedDown, in.ReservedUp)))
 	return e
 }
 
-// endsBy is when an instance ends by itself if nobody speaks to it again. A
-// worker that was never spoken to allows, from its start, the time to boot and
-// a lease; one that has not started yet, as far as is known, starts now.
+// endsBy is when an instance has ended by itself if nobody speaks to it again.
+// A worker that was never spoken to allows, from its start, the time to boot
+// and a lease; one that has not started yet, as far as is known, starts now.
 func endsBy(p Policy, in Instance, now time.Time) time.Time {
-	until := in.LeaseUntil
+	until := in.leaseEnd()
 	if in.ContactAt.IsZero() {
 		start := in.StartedAt
 		if start.IsZero() {
 			start = now
 		}
-		until = latest(until, start.Add(p.BootTimeout+p.Lease))
-	} else if until.IsZero() {
-		until = in.ContactAt.Add(p.Lease)
+		until = latest(until, start.Add(p.BootTimeout+p.Lease+overtime))
+	} else if until.IsZero() { // its lease was never noted
+		until = in.ContactAt.Add(p.Lease + overtime)
 	}
 	return latest(until, now)
 }
 
-// spent is what the time of an instance has cost until then: its GPU from its
-// start, its disk from its creation, both to its end. A cost that the ledger
-// has is taken from there.
-func spent(in Instance, until time.Time) gpu.USD {
-	if in.State == gpu.Gone || !in.EndedAt.IsZero() {
-		end := in.EndedAt
-		if end.IsZero() {
-			end = in.StateSince
-		}
-		if !until.Before(end) {
-			if in.CostState != "" {
-				return in.CostUSD
-			}
-			until = end
-		}
-	}
-	perGPU, disk := in.prices()
-	cost := gpu.Offer{HourlyUSD: disk}.Cost(gpu.Work{Paid: until.Sub(in.CreatedAt)})
-	if !in.StartedAt.IsZero() {
-		cost += gpu.Offer{HourlyUSD: perGPU}.Cost(gpu.Work{Paid: until.Sub(in.StartedAt)})
-	}
-	return cost
-}
-
-// atMost is what the time of an instance costs until then if it works from now
-// on at the latest.
+// atMost is what the time of an instance costs until then, if it exists and
+// works from now on at the latest.
 func atMost(in Instance, until, now time.Time) gpu.USD {
-	if in.StartedAt.IsZero() {
+	if in.StartedAt.IsZero() && in.ReadyAt.IsZero() {
 		in.StartedAt = now
 	}
-	return spent(in, until)
-}
-
-// prices are what an hour of its GPU and of its disk cost. What is not told
-// apart is the GPU's.
-func (in Instance) prices() (perGPU, disk gpu.USD) {
-	return max(in.Terms.GPUHourlyUSD, in.HourlyUSD-in.Terms.DiskHourlyUSD), in.Terms.DiskHourlyUSD
-}
-
-// offer is what the instance was rented by, as far as money goes.
-func (in Instance) offer() gpu.Offer {
-	return gpu.Offer{DownUSD: in.Terms.DownUSD, UpUSD: in.Terms.UpUSD}
+	if !in.existed() {
+		in.ProviderID = "?"
+	}
+	in.EndedAt = time.Time{}
+	usd, _ := Cost(in, nil, until)
+	return usd
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 	"github.com/api-gpu/api-gpu/internal/provider/providertest"
+	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
 func TestSplitLabel(t *testing.T) {
@@ -41,56 +42,71 @@ func TestSplitLabel(t *testing.T) {
 	}
 }
 
-// What an instance costs at most is what it costs until it ends by itself.
+// What an instance costs at most is what it costs until it ends by itself: a
+// minute is allowed for that.
 func TestExposure(t *testing.T) {
 	t.Parallel()
-	const hour = gpu.Dollar * 36 / 100 // 0.01 a 100 s
+	const hour = gpu.Dollar * 36 / 100
 	p := Policy{BootTimeout: 10 * time.Minute, Lease: 5 * time.Minute}
 	at := func(minutes int) time.Time { return noon.Add(time.Duration(minutes) * time.Minute) }
 	usd := func(minutes int) gpu.USD { return hour * gpu.USD(minutes) / 60 }
 	rented := Instance{
-		Label: "ag1.us.x", State: gpu.Booting, HourlyUSD: hour, CreatedAt: noon,
+		Label: "ag1.us.x", ProviderID: "1", State: gpu.Booting, HourlyUSD: hour, CreatedAt: noon,
 		Terms: Terms{GPUHourlyUSD: hour, DownUSD: gpu.Dollar / 100, UpUSD: gpu.Dollar / 50},
 	}
+	ran := []queue.Attempt{{JobID: "job_1", Number: 1, StartedAt: noon, EndedAt: at(1), Down: 1e8}}
 	for name, c := range map[string]struct {
-		change func(*Instance)
-		want   Exposure
+		change   func(*Instance)
+		attempts []queue.Attempt
+		want     Exposure
 	}{
-		"not started": {func(*Instance) {}, Exposure{Worst: usd(15), EndsBy: at(16), Unprotected: true}},
-		"a disk": {func(i *Instance) { i.HourlyUSD, i.Terms.DiskHourlyUSD = 2*hour, hour },
-			Exposure{Spent: usd(1), Worst: usd(1 + 15 + 15), EndsBy: at(16), Unprotected: true}},
-		"started": {func(i *Instance) { i.StartedAt = at(1) }, Exposure{Worst: usd(15), EndsBy: at(16), Unprotected: true}},
-		"asked, and not heard": {func(i *Instance) { i.StartedAt, i.LeaseUntil = noon, at(6) },
-			Exposure{Spent: usd(1), Worst: usd(15), EndsBy: at(15), Unprotected: true}},
-		"ready": {func(i *Instance) { i.StartedAt, i.ContactAt, i.LeaseUntil = noon, noon, at(6) },
-			Exposure{Spent: usd(1), Worst: usd(6), EndsBy: at(6)}},
-		"ready, and no lease noted": {func(i *Instance) { i.StartedAt, i.ContactAt = noon, noon }, Exposure{Spent: usd(1), Worst: usd(5), EndsBy: at(5)}},
-		"overdue": {func(i *Instance) { i.StartedAt, i.ContactAt, i.LeaseUntil = noon, noon, noon },
-			Exposure{Spent: usd(1), Worst: usd(1), EndsBy: at(1)}},
+		"not started":  {func(*Instance) {}, nil, Exposure{Reserved: usd(1), Worst: usd(16), EndsBy: at(17), Unprotected: true}},
+		"nobody knows": {func(i *Instance) { i.ProviderID = "" }, nil, Exposure{Reserved: usd(1), Worst: usd(16), EndsBy: at(17), Unprotected: true}},
+		"a disk": {func(i *Instance) { i.HourlyUSD, i.Terms.DiskHourlyUSD = 2*hour, hour }, nil,
+			Exposure{Spent: usd(1), Reserved: usd(1), Worst: usd(17 + 16), EndsBy: at(17), Unprotected: true}},
+		"started": {func(i *Instance) { i.StartedAt = at(1) }, nil, Exposure{Reserved: usd(1), Worst: usd(16), EndsBy: at(17), Unprotected: true}},
+		"started at once": {func(i *Instance) { i.StartedAt, i.LeaseUntil = noon, at(15) }, nil,
+			Exposure{Spent: usd(1), Worst: usd(16), EndsBy: at(16), Unprotected: true}},
+		"ready":                     {func(i *Instance) { i.StartedAt, i.ContactAt, i.LeaseUntil = noon, noon, at(6) }, nil, Exposure{Spent: usd(1), Worst: usd(7), EndsBy: at(7)}},
+		"ready, and no lease noted": {func(i *Instance) { i.StartedAt, i.ContactAt = noon, noon }, nil, Exposure{Spent: usd(1), Worst: usd(6), EndsBy: at(6)}},
+		"overdue":                   {func(i *Instance) { i.StartedAt, i.ContactAt, i.LeaseUntil = noon, noon, at(-9) }, nil, Exposure{Spent: usd(1), Worst: usd(1), EndsBy: at(1)}},
 		"reserved": {func(i *Instance) {
 			i.StartedAt, i.ContactAt, i.LeaseUntil, i.ReservedUntil, i.ReservedDown, i.ReservedUp = noon, noon, at(6), at(11), 1e9, 5e8
-		}, Exposure{Spent: usd(1), Reserved: usd(10) + gpu.Dollar/50, Worst: usd(6) + gpu.Dollar/50, EndsBy: at(6)}},
-		"configured": {func(i *Instance) { i.Permanent = true }, Exposure{}},
+		}, nil, Exposure{Spent: usd(1), Reserved: usd(10) + gpu.Dollar/50, Worst: usd(7) + gpu.Dollar/50, EndsBy: at(7)}},
+		"a job ran": {func(i *Instance) {
+			i.StartedAt, i.ContactAt, i.LeaseUntil, i.ReservedUntil, i.ReservedDown = noon, noon, at(6), at(11), 1e8
+		}, ran, Exposure{Spent: usd(1) + gpu.Dollar/1000, Reserved: usd(10), Worst: usd(7) + gpu.Dollar/1000, EndsBy: at(7)}},
+		"configured": {func(i *Instance) { i.Permanent = true }, nil, Exposure{}},
 	} {
 		in := rented
 		c.change(&in)
-		if got := exposed(p, in, at(1)); got != c.want {
+		if got := exposed(p, in, c.attempts, at(1)); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}
 }
 
 // Of what is gone, the ledger's cost counts; of two days, the part of each.
-func TestSpent(t *testing.T) {
+func TestSpentIn(t *testing.T) {
 	t.Parallel()
-	in := Instance{State: gpu.Gone, HourlyUSD: gpu.Dollar, CreatedAt: noon, StartedAt: noon, StateSince: noon.Add(3 * time.Hour), EndedAt: noon.Add(2 * time.Hour)}
-	for until, want := range map[time.Duration]gpu.USD{-time.Hour: 0, time.Hour: gpu.Dollar, 5 * time.Hour: 2 * gpu.Dollar} {
-		if got := spent(in, noon.Add(until)); got != want {
-			t.Errorf("after %s: %s, want %s", until, got, want)
+	at := func(hours int) time.Time { return noon.Add(time.Duration(hours) * time.Hour) }
+	in := Instance{
+		State: gpu.Gone, ProviderID: "1", HourlyUSD: gpu.Dollar, Terms: Terms{GPUHourlyUSD: gpu.Dollar, DownUSD: gpu.Dollar},
+		CreatedAt: noon, StartedAt: noon, ReadyAt: noon, StateSince: at(3), EndedAt: at(2),
+	}
+	ran := []queue.Attempt{{JobID: "job_1", Number: 1, StartedAt: at(1), EndedAt: at(2), Down: 1e9}}
+	for name, c := range map[string]struct {
+		from, now int
+		want      gpu.USD
+	}{
+		"all of it": {-1, 5, 3 * gpu.Dollar}, "its first half": {-1, 1, 2 * gpu.Dollar}, "its second": {1, 5, 2 * gpu.Dollar}, "after": {3, 5, 0},
+	} {
+		if got := spentIn(in, ran, at(c.from), at(c.now)); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
 	in.CostUSD, in.CostState = 7, Final
-	if got := spent(in, noon.Add(5*time.Hour)); got != 7 {
+	if got := spentIn(in, nil, at(-1), at(5)); got != 7 {
 		t.Errorf("the ledger says 7, not %d", got)
 	}
 }

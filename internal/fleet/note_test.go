@@ -44,7 +44,7 @@ func TestWaitingFor(t *testing.T) {
 		{p, World{Waiting: 1, FailedBoots: 7, LastFailure: noon}, "the last 7 workers did not start, tried again at 12:08 UTC"},
 		{p, World{Waiting: 1, Unused: 9, UnusedAt: noon}, "no worker is rented: the last machines stood idle while jobs waited, tried again at 12:15 UTC"},
 		{p, World{Waiting: 1, Blind: true}, "no worker is rented: the provider does not tell what is rented"},
-		{settled(func(p *Policy) { p.NoRent = "data/ is no volume" }), World{Waiting: 1}, "no worker is rented: data/ is no volume"},
+		{settled(func(p *Policy) { p.NoRent = "this server rents nothing" }), World{Waiting: 1}, "this server rents nothing"},
 		{p, World{Waiting: 1, Stops: []Stop{{Reason: "the account has no credit"}}}, "no worker is rented: the account has no credit"},
 		{p, World{Waiting: 1, FailedBoots: 2, Stops: []Stop{{Reason: "today's budget is spent", Until: in(12 * time.Hour)}}},
 			"no worker is rented: today's budget is spent, tried again at 00:00 UTC"},
@@ -81,20 +81,23 @@ func TestWaitingFor(t *testing.T) {
 // every tick.
 func TestNotesAreSteady(t *testing.T) {
 	t.Parallel()
-	one := note{"a worker boots", noon, "expected at"}
+	one := told{note{"a worker boots", ": so far", noon, "expected at"}, noon}
 	for _, c := range []struct {
 		name string
 		next note
+		now  time.Time
 		same bool
 	}{
-		{"the same", one, true},
-		{"about the same time", note{one.why, in(time.Minute), one.lead}, true},
-		{"earlier by a little", note{one.why, ago(time.Minute), one.lead}, true},
-		{"another time", note{one.why, in(2 * time.Minute), one.lead}, false},
-		{"no time", note{why: one.why, lead: one.lead}, false},
-		{"another reason", note{"it is busy", noon, one.lead}, false},
+		{"the same", one.note, in(time.Hour), true},
+		{"about the same time", note{one.why, one.more, in(time.Minute), one.lead}, noon, true},
+		{"earlier by a little", note{one.why, one.more, ago(time.Minute), one.lead}, noon, true},
+		{"another time", note{one.why, one.more, in(2 * time.Minute), one.lead}, noon, false},
+		{"no time", note{why: one.why, more: one.more, lead: one.lead}, noon, false},
+		{"another reason", note{"it is busy", one.more, noon, one.lead}, noon, false},
+		{"more, soon", note{one.why, ": so much more", noon, one.lead}, in(time.Minute), true},
+		{"more, later", note{one.why, ": so much more", noon, one.lead}, in(2 * time.Minute), false},
 	} {
-		if got := c.next.after(one) == one; got != c.same {
+		if got := one.next(c.next, c.now) == one; got != c.same {
 			t.Errorf("%s: kept %v", c.name, got)
 		}
 	}

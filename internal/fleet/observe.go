@@ -39,9 +39,9 @@ func Observe(fleetID string, t gpu.Traits, rows []Instance, s gpu.Snapshot, boot
 		next := row
 		switch {
 		case ok:
-			next = found(row, seen, bootTimeout, now)
+			next = seenAt(found(row, seen, bootTimeout, now), seen, s.Began)
 		case s.Complete, row.State == gpu.Planned:
-			next = missing(row, t, s.Began, now)
+			next = missedAt(missing(row, t, s.Began, now))
 		}
 		if next != row {
 			out.Changed = append(out.Changed, next)

@@ -56,7 +56,18 @@ func TestObserve(t *testing.T) {
 		{"an incomplete listing proves nothing", with(creating(a), func(i *Instance) { old(i); i.AbsentSince = ago(time.Hour) }), partial(), nil, false, nil},
 		{"answered lately: the lag begins there", with(known, func(i *Instance) { i.AskedAt = ago(89 * time.Second) }), complete(), nil, false, nil},
 		{"ended right after a long create", with(ending, func(i *Instance) { i.AskedAt = ago(89 * time.Second) }), complete(), nil, false, nil},
-		{"an end is proven, and its reason kept", with(ending, func(i *Instance) { i.AbsentSince = ago(time.Minute) }), complete(), gone("idle"), false, nil},
+		{"an end is proven, and its reason kept", with(ending, func(i *Instance) { i.AbsentSince, i.EndedAt = ago(time.Minute), ago(time.Hour) }),
+			complete(), gone("idle"), false, nil},
+		{"an end that nobody saw is as late as it can be", with(ending, func(i *Instance) { i.AbsentSince = ago(time.Minute) }), complete(), func(i *Instance) {
+			gone("idle")(i)
+			i.EndedAt = ago(time.Minute)
+		}, false, nil},
+		{"an end that was accepted and did not come", with(ending, func(i *Instance) { i.EndedAt = ago(time.Minute) }), partial(listed("1", a, true)),
+			func(i *Instance) { i.EndedAt = time.Time{} }, false, nil},
+		{"one that came, and is listed for a while", with(ending, func(i *Instance) { i.EndedAt = ago(time.Minute) }), partial(gpu.Instance{ID: "1", Label: a}), nil, true, nil},
+		{"its container starts", known, partial(gpu.Instance{ID: "1", Label: a, Running: true, Started: true}), func(i *Instance) { i.StartedAt = noon }, false, nil},
+		{"it started before", with(known, func(i *Instance) { i.StartedAt = ago(time.Minute) }),
+			partial(gpu.Instance{ID: "1", Label: a, Running: true, Started: true}), nil, false, nil},
 		{"back again", with(ending, func(i *Instance) { i.AbsentSince = ago(time.Minute) }), complete(listed("1", a, true)),
 			func(i *Instance) { i.AbsentSince = time.Time{} }, false, nil},
 		{"exited", known, complete(gpu.Instance{ID: "1", Label: a}), nil, true, nil},

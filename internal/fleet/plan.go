@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
 // Policy is what the operator decided.
@@ -27,6 +28,8 @@ type Policy struct {
 	// NoRent says why nothing is rented, whatever waits; empty for no reason.
 	NoRent string
 	Budget Budget
+	// MaxUpload bounds the video of a job, in bytes; 0 is 2 GiB.
+	MaxUpload int64
 	// Silence is how long a ready worker may give no authenticated answer.
 	Silence time.Duration
 	// Traits are those of the provider.
@@ -62,6 +65,13 @@ type World struct {
 	Hosts Hosts
 	// Stops are reasons to rent nothing now.
 	Stops []Stop
+	// Books are what all machines cost and may still cost, and Asks what the
+	// oldest queued jobs may take: where there are budgets, and jobs wait.
+	Books Books
+	Asks  []queue.Ask
+	// Unpaid has the labels for which a budget allows no renewal or no job,
+	// and why.
+	Unpaid map[string]string
 	// NoRoom says that no result could be kept: then waiting jobs are no
 	// reason to have an instance.
 	NoRoom bool
@@ -200,6 +210,9 @@ func endReady(p Policy, w World, in Instance, now time.Time) (a Action, due time
 			a.Blame = BlameMachine
 		}
 		return a, due
+	}
+	if why := w.Unpaid[in.Label]; why != "" && w.Busy[in.Label] == 0 {
+		return Action{Reason: why, IfIdle: true}, due
 	}
 	heard := latest(in.ContactAt, latest(w.Since, w.Reachable))
 	if silent := now.Sub(heard); silent >= p.Silence && !w.Blind {

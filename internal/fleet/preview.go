@@ -58,7 +58,8 @@ func (f *Fleet) Preview(ctx context.Context) (Preview, error) {
 	p := Preview{Report: report, Actions: actions, Next: next}
 	p.Kept = kept(f.cfg.Policy, w, report.Machines, actions, now)
 	if !slices.ContainsFunc(actions, func(a Action) bool { return a.Kind == Rent }) {
-		p.Nothing = whyNothing(f.cfg.Policy, w, now)
+		_, staying, _ := shrink(f.cfg.Policy, w, now)
+		p.Nothing = grow(f.cfg.Policy, w, staying, now).why
 	}
 	return p, nil
 }
@@ -90,14 +91,17 @@ func (f *Fleet) worldUnwritten(ctx context.Context) (World, error) {
 		}
 		seen, rows = &s, withNew(overlay(rows, s.Changed), s.Changed)
 		f.mu.Lock()
-		f.foreign = around
+		f.foreign, f.strays = around, map[string]stray{}
+		for id, label := range seen.Strays {
+			f.strays[id] = stray{label: label, listings: 1}
+		}
 		f.mu.Unlock()
 	}
 	w, err := f.world(ctx, rows)
 	if err != nil {
 		return World{}, err
 	}
-	if seen != nil {
+	if seen != nil { // a second listing will say the same
 		w.Exited, w.Blind = seen.Exited, false
 		w.Strays = slices.Sorted(maps.Keys(seen.Strays))
 		w.Extra = len(w.Strays)
@@ -162,7 +166,7 @@ func kept(p Policy, w World, machines []Reported, actions []Action, now time.Tim
 		}
 		k := Kept{Label: m.Label, Reason: whyKept(p, w, m)}
 		// Of one that has work only silence would change anything.
-		if works := m.State == gpu.Ready && (len(m.Jobs) > 0 || w.Waiting > 0); !m.Permanent && !works {
+		if works := m.State == gpu.Ready && (len(m.Jobs) > 0 || w.Waiting > 0 && !w.NoRoom); !m.Permanent && !works {
 			_, k.Until = end(p, w, m.Instance, now)
 		}
 		out = append(out, k)
@@ -184,35 +188,8 @@ func whyKept(p Policy, w World, m Reported) string {
 		return "it is being created"
 	case len(m.Jobs) > 0:
 		return "it runs " + strings.Join(m.Jobs, ", ")
-	case w.Waiting > 0:
+	case w.Waiting > 0 && !w.NoRoom:
 		return "it is ready, and a job waits"
 	}
 	return fmt.Sprintf("it is idle, and kept for %s", p.IdleTimeout)
-}
-
-// whyNothing says why scaleUp gets no instance.
-func whyNothing(p Policy, w World, now time.Time) string {
-	all := len(w.Instances) + w.Extra
-	next := w.LastFailure.Add(backoff(w.FailedBoots))
-	capacity := slices.IndexFunc(w.Instances, func(in Instance) bool { return in.capacity(now) })
-	stopped := stops(p, w)
-	switch {
-	case w.NoRoom:
-		return "no result could be kept: the storage is full"
-	case w.Waiting == 0:
-		return "no job waits"
-	case p.Traits.Permanent:
-		return "workers are configured here, not rented"
-	case len(stopped) > 0:
-		return stopped[0].Reason
-	case capacity >= 0:
-		return fmt.Sprintf("%s is %s, and takes the job", w.Instances[capacity].Label, w.Instances[capacity].State)
-	case all >= p.MaxGPUs:
-		return fmt.Sprintf("%d instances exist, and no more than %d may (MAX_GPUS)", all, p.MaxGPUs)
-	case now.Before(next):
-		return fmt.Sprintf("the last %d did not start: tried again at %s", w.FailedBoots, next.UTC().Format(time.RFC3339))
-	case len(w.Offers) == 0:
-		return "nothing is on offer"
-	}
-	return "a machine is on its way"
 }

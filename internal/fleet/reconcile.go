@@ -36,6 +36,7 @@ const (
 // to, and gives the fleet lease back. A create call under way is waited for.
 func (f *Fleet) Run(ctx context.Context) error {
 	f.contacts.Go(func() { f.tend(ctx) })
+	f.contacts.Go(func() { f.tendBills(ctx) })
 	f.reconcile(ctx)
 	f.contacts.Wait()
 	ctx = context.WithoutCancel(ctx)
@@ -98,9 +99,14 @@ func (f *Fleet) destroyRound(ctx context.Context) (left int, err error) {
 		if in.Permanent {
 			continue
 		}
+		if f.leaves(in) {
+			continue
+		}
 		left++
 		if in.State != gpu.Destroying || f.cfg.Now().Sub(in.EndAskedAt) >= retryDestroy {
-			err = errors.Join(err, f.destroy(ctx, Action{Label: in.Label, Reason: "the orchestrator stops", Unrecorded: holdErr != nil}))
+			endErr := f.destroy(ctx, Action{Label: in.Label, Reason: "the orchestrator stops", Unrecorded: holdErr != nil})
+			f.accepts(in, endErr)
+			err = errors.Join(err, endErr)
 		}
 	}
 	return left, err
@@ -165,7 +171,7 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 		}
 		return now.Add(tickLive), err
 	}
-	err = f.observe(ctx)
+	err = errors.Join(f.observe(ctx), f.settle(ctx))
 	rows, readErr := f.live(ctx)
 	if readErr != nil {
 		return now.Add(tickLive), errors.Join(err, readErr)
@@ -299,7 +305,7 @@ func (f *Fleet) list(ctx context.Context) (*gpu.Snapshot, error) {
 	if now.Sub(f.listing.at) > settleIn {
 		f.listing.reachable = now
 	}
-	f.listing.at = now
+	f.listing.at, f.listing.labels = now, labelsOf(snapshot)
 	f.lookAround(ctx, snapshot)
 	// By the clock of the ledger, with whose times it is compared: that of the
 	// provider is this machine's, which another may be wrong by.
@@ -332,6 +338,9 @@ func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error)
 	}
 	w.NoRoom = w.Waiting > 0 && f.cfg.HasRoom != nil && !f.cfg.HasRoom()
 	if w.FailedBoots, w.LastFailure, err = f.failedBoots(ctx); err != nil {
+		return World{}, err
+	}
+	if err := f.budgets(ctx, &w); err != nil {
 		return World{}, err
 	}
 	if err := f.demand(ctx, &w); err != nil {
@@ -380,7 +389,10 @@ func (f *Fleet) noteIdle(ctx context.Context, rows []Instance, busy map[string]i
 			continue
 		}
 		rows[i].IdleSince = next
-		_, updateErr := f.update(ctx, in.Label, func(row *Instance) bool { row.IdleSince = next; return true })
+		_, updateErr := f.updateIf(ctx, in.Label, func(tx *sql.Tx, row *Instance) (bool, error) {
+			row.IdleSince = next
+			return true, f.unload(ctx, tx, row)
+		})
 		f.keepIdle(in.Label, next, updateErr != nil)
 		err = errors.Join(err, updateErr)
 	}

@@ -134,6 +134,7 @@ type rig struct {
 	db      *db.DB
 	queue   *queue.Queue
 	config  Config
+	big     string // a job that costs too much
 	*process
 }
 

@@ -413,6 +413,27 @@ func TestDestroyAtEnd(t *testing.T) {
 	r.calls(providertest.Create, 1) // the job that waits gets no other
 }
 
+// Where the proof that an instance is gone would take minutes, a stop is content
+// with its provider's word and a listing without it. The row stays.
+func TestDestroyAtEndOfAProviderThatLags(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(c *Config, m *providertest.FakeConfig) {
+		m.Traits = gpu.Traits{ListingLag: 90 * time.Second, AbsenceGap: 10 * time.Second}
+		m.Lag, m.Linger, m.Boot, m.Now = 0, 0, 0, time.Now
+		c.Policy.Traits, c.DestroyAtEnd = m.Traits, true
+	})
+	end := r.runs()
+	r.submit()
+	quiet(t, "ready", r.has(gpu.Ready))
+	r.fake.ScriptDestroy(providertest.DestroyStep{Err: errors.New("EOF")}, providertest.DestroyStep{Ignored: true})
+	r.ok(end())
+	r.exist(0)
+	r.want(gpu.Destroying, "the orchestrator stops")
+	if n := len(r.fake.Calls(providertest.Destroy)); n != 3 {
+		t.Errorf("%d destroy calls, want 3", n)
+	}
+}
+
 // While the provider does not answer, the workers' leases are renewed and the
 // fleet lease is kept.
 func TestRunTends(t *testing.T) {

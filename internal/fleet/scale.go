@@ -61,6 +61,10 @@ func grow(p Policy, w World, staying []Instance, now time.Time) verdict {
 		why := fmt.Sprintf("%s, but none of %d offers will do%s", want.why, m.Found, m.without())
 		return verdict{why: why, due: w.OffersAt.Add(offersFresh)}
 	}
+	var refusal *OverBudget
+	if m.Ranked, refusal = affordable(p, w, m.Ranked, now); refusal != nil {
+		return verdict{why: want.why + ", but " + refusal.Error(), due: refusal.Until}
+	}
 	return verdict{
 		actions: []Action{{Kind: Rent, Offers: m.Ranked, Reason: want.why}},
 		why:     want.why + ": " + m.Ranked[0].Why,
@@ -229,24 +233,4 @@ func pauseUnused(n int) time.Duration {
 		return 0
 	}
 	return min(unusedMost, unusedPause<<min(n-1, 6))
-}
-
-// Explain says, line by line, what Plan makes of the world: what it would do
-// now and why, and why it rents nothing where it does not.
-func Explain(p Policy, w World, now time.Time) []string {
-	var lines []string
-	ends, staying, _ := shrink(p, w, now)
-	for _, a := range ends {
-		name := a.Label
-		if name == "" {
-			name = "stray " + a.ID
-		}
-		lines = append(lines, fmt.Sprintf("destroy %s: %s", name, a.Reason))
-	}
-	v := grow(p, w, staying, now)
-	verb := "rent nothing"
-	if len(v.actions) > 0 {
-		verb = string(v.actions[0].Kind)
-	}
-	return append(lines, verb+": "+v.why)
 }

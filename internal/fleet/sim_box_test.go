@@ -161,6 +161,8 @@ func (b *box) lease(w *world, req *http.Request, body []byte) (status int, reply
 	case req.Header.Get("X-Session-Token") != b.creds.Token || req.Header.Get("X-API-Key") != b.creds.Key:
 		w.fault("17 link", "%s was sent the keys of another", b.label)
 		return refuse(http.StatusForbidden, apigpu.Forbidden)
+	case w.clock.Elapsed() < w.armed.mismatch:
+		return refuse(http.StatusForbidden, apigpu.AddressNotAllowed)
 	case ask.Epoch < b.epoch:
 		return refuse(http.StatusConflict, apigpu.StaleEpoch)
 	case !w.now().Before(b.until): // this machine ends

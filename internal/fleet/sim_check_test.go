@@ -52,6 +52,7 @@ type history struct {
 	creates   int
 	readies   int
 	restores  int
+	jumped    bool // the clock was set, and nobody has moved the deadlines yet
 	unnoticed bool // the clock was set, and nobody lived to tell
 }
 
@@ -79,7 +80,7 @@ func (w *world) look() {
 		return // a transaction that wrote nothing
 	}
 	w.version = version
-	rows, err := query(w.ctx, w.eyes, `SELECT `+instanceColumns+` FROM instances ORDER BY created_at, label`)
+	rows, err := w.ledger()
 	if err != nil {
 		w.fault("database", "%v", err)
 		return
@@ -89,6 +90,26 @@ func (w *world) look() {
 	w.checkRows()
 	w.checkJobs()
 	w.checkMoney()
+}
+
+// ledger reads what the rules look at of each instance: a whole row takes long,
+// and this happens after each write.
+func (w *world) ledger() (out []Instance, err error) {
+	rows, err := w.eyes.QueryContext(w.ctx, `SELECT label, state, reason, provider_id, address, deadline FROM instances ORDER BY created_at, label`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var in Instance
+		var deadline int64
+		if err := rows.Scan(&in.Label, &in.State, &in.Reason, &in.ProviderID, &in.Address, &deadline); err != nil {
+			return nil, err
+		}
+		in.Deadline = at(deadline)
+		out = append(out, in)
+	}
+	return out, rows.Err()
 }
 
 // order of the states: an instance goes up only, but for a worker that can no
@@ -116,8 +137,10 @@ func (w *world) checkRows() {
 		case gpu.Gone:
 			for _, r := range w.truth {
 				// One that starts later than the provider says it may
-				// is not there yet, and will be a stray.
-				if r.Label == in.Label && r.Exists(w.now()) && h.delays[in.Label] < time.Minute {
+				// is not there yet; and where the clock was set forward
+				// while nobody ran, nobody can know how short the time
+				// was. Both will be strays.
+				if r.Label == in.Label && r.Exists(w.now()) && h.delays[in.Label] < time.Minute && !h.unnoticed {
 					w.fault("3 gone", "%s is called gone (%s), and %s exists", in.Label, in.Reason, r.ID)
 				}
 			}
@@ -260,6 +283,9 @@ func (w *world) checkDestroy(p *orchestrator, id string) {
 	if b == nil || !known || in.ProviderID != id || !b.runs(w) || w.now().Sub(b.silent) < simSlack || w.now().Sub(b.unfit) < simPolicy.BootTimeout {
 		return
 	}
+	if refused := w.armed.mismatch; refused > 0 && w.clock.Elapsed()-refused < simSlack {
+		return // nor does it answer us
+	}
 	for job, j := range w.jobs {
 		held := b.work[job]
 		if held != nil && j.status == apigpu.Running && j.instance == r.Label && held.attempt == j.attempt && !j.canceled && !w.history.unnoticed {
@@ -272,7 +298,7 @@ func (w *world) checkDestroy(p *orchestrator, id string) {
 // have come of it.
 func (w *world) checkTimes() {
 	awake := slices.ContainsFunc(w.procs[:], func(p *orchestrator) bool { return p != nil && !p.dead && !p.inside })
-	if !awake || w.full || w.outage() != nil || w.clock.Elapsed() < max(w.armed.listDownEnd, w.armed.blipEnd) ||
+	if !awake || w.full || w.outage() != nil || w.clock.Elapsed() < max(w.armed.listDownEnd, w.armed.blipEnd, w.armed.mismatch) ||
 		len(w.armed.lists)+len(w.armed.destroys)+len(w.armed.slow) > 0 {
 		w.disturbed()
 	}

@@ -57,9 +57,15 @@ var happenings = map[string]func(w *world, e happening){
 	"blip":   (*world).blink,
 	"outage": func(w *world, e happening) { w.armed.outage, w.armed.outageEnd = downs[e.n%2], w.clock.Elapsed()+e.d },
 	"slow": func(w *world, e happening) {
-		w.armed.slow = append(w.armed.slow, min(e.d, time.Duration(1+e.n)*10*time.Second))
+		w.armed.slow = append(w.armed.slow, min(e.d, time.Duration(1+e.n)*3*time.Second))
 	},
-	"silent":          (*world).hush,
+	"silent": (*world).hush,
+	"slow workers": func(w *world, e happening) {
+		if p := w.someProcess(); p != nil {
+			p.late = 1 + e.n
+		}
+	},
+	"mismatch":        func(w *world, e happening) { w.armed.mismatch = w.clock.Elapsed() + e.d },
 	"unfit":           (*world).disable,
 	"host dies":       (*world).killHost,
 	"worker restarts": func(w *world, e happening) { w.someBox(e.n, func(b *box) { clear(b.work) }) },
@@ -72,7 +78,7 @@ var happenings = map[string]func(w *world, e happening){
 // first is what a shrunk schedule tends to.
 var deck = strings.Split("nothing,nothing,submit,submit,submit,submit,cancel,crash,crash,crash,restart,stop,second,second,suspend,suspend,backup,restore,"+
 	"clock,full,create,create,create,create,create down,destroy,destroy,list,list,list down,blip,outage,slow,silent,silent,unfit,host dies,worker restarts,"+
-	"foreign,lost,poison", ",")
+	"foreign,lost,poison,slow workers,mismatch", ",")
 
 var (
 	spans  = []time.Duration{0, time.Second, 5 * time.Second, 20 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute}
@@ -97,6 +103,9 @@ func (w *world) happen(e happening) {
 		return
 	}
 	w.logf("%8s * %s", w.clock.Elapsed(), e)
+	if w.happened++; w.happened%6 == 3 {
+		w.takeBackup() // as a good operator does
+	}
 	happenings[e.what](w, e)
 	w.live(e.after, max(e.step, 250*time.Millisecond))
 }
@@ -224,7 +233,7 @@ func (w *world) restore() {
 
 // forgetStates takes the rows as they are for the beginning.
 func (w *world) forgetStates() {
-	rows, err := query(w.ctx, w.db.Read(), `SELECT `+instanceColumns+` FROM instances`)
+	rows, err := w.ledger()
 	if err != nil {
 		w.fault("database", "%v", err)
 	}
@@ -244,6 +253,7 @@ func (w *world) setClock(e happening) {
 		w.history.unnoticed = true // nobody can tell by how much
 	}
 	w.clock.Set(by)
+	w.history.jumped = true
 	w.disturbed()
 }
 
@@ -366,7 +376,8 @@ func (w *world) poison(e happening) {
 // heal ends all faults, those to come too.
 func (w *world) heal() {
 	w.fill(false)
-	w.armed = armed{}
+	mismatch := min(w.armed.mismatch, w.clock.Elapsed())
+	w.armed = armed{mismatch: mismatch}
 	for slot, p := range w.procs {
 		if p != nil {
 			p.dieAt, p.stopAt = 0, 0

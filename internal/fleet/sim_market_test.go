@@ -27,9 +27,11 @@ type armed struct {
 	outageEnd, listDownEnd, createDownEnd time.Duration
 	// blind hides one instance from complete listings, for less than the gap
 	// between two that are believed.
-	blip    string
-	blipEnd time.Duration
-	restart [2]time.Duration // when a dead process comes back; 0 is not
+	blip string
+	// mismatch: workers see another address than ours until then.
+	mismatch time.Duration
+	blipEnd  time.Duration
+	restart  [2]time.Duration // when a dead process comes back; 0 is not
 }
 
 // listFault is what is wrong with one listing.
@@ -58,12 +60,11 @@ func (m liar) call(down error, end time.Duration, do func() error) error {
 	if err := p.point(); err != nil {
 		return err
 	}
-	latency := simLatency
-	if len(w.armed.slow) > 0 {
-		latency = w.armed.slow[0]
-		w.armed.slow = w.armed.slow[1:]
+	p.waits(w.latency())
+	if calm := w.clock.Elapsed() - p.began; calm > driveBeat {
+		w.disturbed() // nothing was decided meanwhile
 	}
-	p.waits(latency)
+	p.speak() // what takes long ends while something else is under way
 	if p.dead {
 		return errDead
 	}
@@ -79,6 +80,17 @@ func (m liar) call(down error, end time.Duration, do func() error) error {
 		return died
 	}
 	return err
+}
+
+// latency is how long the next call takes. The fleet gives up after half a
+// minute, but for a create.
+func (w *world) latency() time.Duration {
+	if len(w.armed.slow) == 0 {
+		return simLatency
+	}
+	latency := w.armed.slow[0]
+	w.armed.slow = w.armed.slow[1:]
+	return latency
 }
 
 // outage is why no call gets through now, if none does.

@@ -36,9 +36,10 @@ type orchestrator struct {
 	steady *db.Clock
 
 	dead   bool
-	inside bool // a round of it is under way, and perhaps suspended
-	points int  // passed so far: writes and calls
-	dieAt  int  // the point at which it dies; 0 is none
+	inside bool          // a round of it is under way, and perhaps suspended
+	began  time.Duration // of that round
+	points int           // passed so far: writes and calls
+	dieAt  int           // the point at which it dies; 0 is none
 	// stopAt is the point at which it is suspended, for stopFor.
 	stopAt  int
 	stopFor time.Duration
@@ -47,6 +48,7 @@ type orchestrator struct {
 	listFailed bool // its last listing
 	started    time.Duration
 	contacts   []func() // that have begun
+	late       int      // rounds in which they last until the next call of the provider
 	drives     []*drive
 	rests      map[string]rested
 }
@@ -107,7 +109,7 @@ func (p *orchestrator) die() {
 		if p.w.away > 0 {
 			p.w.armed.restart[p.slot] = p.w.clock.Elapsed() + p.w.away
 		}
-		p.w.history.unnoticed = p.w.history.unnoticed || p.steady.Jump() != 0
+		p.w.history.unnoticed = p.w.history.unnoticed || p.w.history.jumped
 		p.w.disturbed()
 		p.w.logf("%8s process %d dies at point %d", p.w.clock.Elapsed(), p.slot, p.points)
 	}
@@ -135,6 +137,7 @@ func (p *orchestrator) point() error {
 // something.
 func (p *orchestrator) suspend() {
 	w := p.w
+	w.suspended++
 	w.logf("%8s process %d is suspended", w.clock.Elapsed(), p.slot)
 	w.disturbed()
 	w.as(nil, func() { w.live(p.stopFor, 5*time.Second) })
@@ -180,14 +183,19 @@ func (p *orchestrator) waits(d time.Duration) {
 // round is what a process does when it wakes: a round of the fleet, its
 // contacts, and one of the driving.
 func (p *orchestrator) round() {
-	p.inside = true
+	if p.w.clock.Elapsed()-p.began >= leaseFor {
+		p.w.disturbed() // it was away, and judges nobody by that time
+	}
+	p.inside, p.began = true, p.w.clock.Elapsed()
 	defer func() { p.inside = false }()
 	p.w.as(p, func() {
 		p.unfence()
 		if err := p.Tick(p.w.ctx); err != nil {
 			p.w.logf("%8s process %d: %v", p.w.clock.Elapsed(), p.slot, err)
 		}
-		p.speak()
+		if p.late--; p.late < 0 {
+			p.speak()
+		}
 		if !p.dead {
 			p.driveAll()
 		}
@@ -196,6 +204,9 @@ func (p *orchestrator) round() {
 		}
 	})
 	p.woke = false
+	if !p.dead && p.Leading() && p.Steady() {
+		p.w.history.jumped = false // all deadlines are moved
+	}
 	if p.dead {
 		p.inside = false
 		p.w.bury(p.slot)
@@ -240,7 +251,9 @@ func (p *orchestrator) dispatch() {
 		if j.LeaseUntil.After(p.steady.Now()) || p.dead {
 			continue
 		}
-		if taken, err := p.q.TakeOver(ctx, j.ID); err == nil {
+		taken, err := p.q.TakeOver(ctx, j.ID)
+		if err == nil {
+			w.takenOver++
 			p.begin(taken, true)
 		}
 	}

@@ -44,8 +44,18 @@ import (
 // simPolicy has the provider's times as they are, and ours shorter, so that a
 // schedule need not be long.
 var simPolicy = Policy{
-	MaxGPUs: 2, IdleTimeout: 30 * time.Second, BootTimeout: 3 * time.Minute, Lease: 4 * time.Minute, Silence: 90 * time.Second,
+	MaxGPUs: 3, MaxWait: 2 * time.Minute, IdleTimeout: 30 * time.Second, BootTimeout: 3 * time.Minute, Lease: 4 * time.Minute, Silence: 90 * time.Second,
 	Traits: gpu.Traits{ListingLag: 90 * time.Second, AbsenceGap: 10 * time.Second, Pinned: true},
+}
+
+// simOffers are machines of several owners: one that fails is to be avoided.
+var simOffers = []gpu.Offer{
+	{ID: "a", HourlyUSD: gpu.Dollar / 10, Slots: 1, MachineID: "m1", HostID: "h1"},
+	{ID: "b", HourlyUSD: gpu.Dollar / 9, Slots: 1, MachineID: "m2", HostID: "h1"},
+	{ID: "c", HourlyUSD: gpu.Dollar / 8, Slots: 1, MachineID: "m3", HostID: "h2"},
+	{ID: "d", HourlyUSD: gpu.Dollar / 5, Slots: 1, MachineID: "m4", HostID: "h3"},
+	{ID: "e", HourlyUSD: gpu.Dollar, Slots: 2, MachineID: "m5", HostID: "h4"},
+	{ID: "f", HourlyUSD: gpu.Dollar, Slots: 1},
 }
 
 const (
@@ -126,7 +136,10 @@ type world struct {
 	rows          []Instance
 	truth         []providertest.Record // by the provider, as of truthAt
 	history       history
+	happened      int
 	deaths        int
+	suspended     int
+	takenOver     int
 	peak          int           // most points that a process passed
 	away          time.Duration // how long a process that died stays away, where nothing else is said
 }
@@ -147,7 +160,7 @@ func (s *stage) newWorld(logf func(string, ...any), lack mutant) *world {
 	}
 	w.commits = 1
 	w.fake = providertest.NewFake(providertest.FakeConfig{
-		Now: w.now, Traits: simPolicy.Traits, Lag: 20 * time.Second, Linger: 5 * time.Second, Boot: boot, Offers: []gpu.Offer{dear, cheap},
+		Now: w.now, Traits: simPolicy.Traits, Lag: 20 * time.Second, Linger: 5 * time.Second, Boot: boot, Offers: simOffers,
 	})
 	w.start(0)
 	return w

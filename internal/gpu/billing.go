@@ -13,6 +13,9 @@ type Charge struct {
 	// GPU, Disk, Down and Up are the parts; Other is what is none of them.
 	// They sum to the whole.
 	GPU, Disk, Down, Up, Other USD
+	// Until is the end of the last time that is charged; zero where the
+	// provider does not say. What comes after it may still be added.
+	Until time.Time
 }
 
 // Total is the whole of a charge.

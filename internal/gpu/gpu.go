@@ -5,6 +5,7 @@ package gpu
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -18,9 +19,18 @@ const Dollar USD = 1e9
 // String prints dollars with six digits: enough for a thousandth of a cent.
 func (u USD) String() string { return fmt.Sprintf("$%.6f", float64(u)/float64(Dollar)) }
 
-// Dollars is the amount as a number, such as JSON has: exact to the nanodollar
-// below a million dollars.
-func (u USD) Dollars() float64 { return float64(u) / float64(Dollar) }
+// Exact prints dollars with as many digits as they have, and at least two.
+func (u USD) Exact() string {
+	sign := ""
+	if u < 0 {
+		sign, u = "-", -u
+	}
+	digits := strings.TrimRight(fmt.Sprintf("%09d", int64(u%Dollar)), "0")
+	for len(digits) < 2 {
+		digits += "0"
+	}
+	return fmt.Sprintf("%s$%d.%s", sign, int64(u/Dollar), digits)
+}
 
 // State is where an instance is in its life:
 //

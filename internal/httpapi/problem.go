@@ -47,6 +47,7 @@ var answers = map[apigpu.Code]struct {
 	apigpu.MediaUndecodable:     {http.StatusUnprocessableEntity, "Not a readable video"},
 	apigpu.MediaTooLong:         {http.StatusUnprocessableEntity, "Video too long"},
 	apigpu.MediaTooBig:          {http.StatusUnprocessableEntity, "Picture too big"},
+	apigpu.BudgetExceeded:       {http.StatusUnprocessableEntity, "Budget exceeded"},
 	apigpu.IdempotencyMismatch:  {http.StatusUnprocessableEntity, "Another request"},
 	apigpu.SourceUnreachable:    {http.StatusFailedDependency, "Source unreachable"},
 	apigpu.RateLimited:          {http.StatusTooManyRequests, "Too many requests"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,41 +19,48 @@ const LeaseFor = 30 * time.Second
 // run a job. Conflict means that the job or the slot is taken, or that the
 // job's waiting is over.
 func (q *Queue) Claim(ctx context.Context, id, instance string, slot int) (Job, error) {
-	now, owner := q.now(), q.newOwner()
-	ids, err := q.changeOn(ctx, instance, `
-		UPDATE jobs SET status = 'running', phase = $1, phase_note = '', progress = 0, attempt = attempt + 1, owner = $2, lease_until = $3,
-			instance = $4, slot = $5, started_at = $6, running_until = $6 + run_for, revision = revision + 1
-		WHERE id = $7 AND status = 'queued' AND cancel_requested = 0 AND waiting_until > $6
-		RETURNING id`,
-		apigpu.Downloading, owner, db.Millis(now.Add(LeaseFor)), instance, slot, db.Millis(now), id)
-	if db.IsUnique(err) {
-		return Job{}, apigpu.E(apigpu.Conflict, err, "Slot %d of %s is taken.", slot, instance)
-	}
-	if err != nil {
-		return Job{}, fmt.Errorf("claim job: %w", err)
-	}
-	if len(ids) == 0 {
-		return Job{}, apigpu.E(apigpu.Conflict, nil, "Job %s is not waiting.", id)
-	}
-	return q.driven(ctx, id, owner)
+	return q.ClaimIf(ctx, id, instance, slot, func(context.Context, *sql.Tx) (time.Duration, error) { return 0, nil })
 }
 
-// changeOn is change that lets nobody decide meanwhile that an instance is
-// idle: see Busy.
-func (q *Queue) changeOn(ctx context.Context, instance, statement string, args ...any) ([]string, error) {
-	var ids []string
-	err := q.db.Tx(ctx, func(tx *sql.Tx) (err error) {
-		if err := q.db.Lock(ctx, tx, instance); err != nil {
+// ClaimIf is Claim on a condition. may runs first, within the transaction of
+// the claim: what it writes counts only if the job is claimed. Its error ends
+// the claim and comes back as it is. It returns how long the run may take,
+// where that is less than was promised to the job; else 0.
+func (q *Queue) ClaimIf(ctx context.Context, id, instance string, slot int, may func(context.Context, *sql.Tx) (most time.Duration, err error)) (Job, error) {
+	now, owner := q.now(), q.newOwner()
+	err := q.db.Tx(ctx, func(tx *sql.Tx) error {
+		most, err := may(ctx, tx)
+		if err != nil {
 			return err
 		}
-		ids, err = q.writeIn(ctx, tx, spread, statement, args...)
-		return err
+		if err := q.db.Lock(ctx, tx, instance); err != nil { // see Busy
+			return err
+		}
+		ids, err := q.writeIn(ctx, tx, spread, `
+			UPDATE jobs SET status = 'running', phase = $1, phase_note = '', progress = 0, attempt = attempt + 1, owner = $2, lease_until = $3,
+				instance = $4, slot = $5, started_at = $6, running_until = $6 + CASE WHEN $8 > 0 AND $8 < run_for THEN $8 ELSE run_for END,
+				revision = revision + 1
+			WHERE id = $7 AND status = 'queued' AND cancel_requested = 0 AND waiting_until > $6
+			RETURNING id`,
+			apigpu.Downloading, owner, db.Millis(now.Add(LeaseFor)), instance, slot, db.Millis(now), id, most.Milliseconds())
+		if err != nil {
+			return err
+		}
+		if len(ids) == 0 {
+			return notWaiting(id)
+		}
+		return q.beginAttempt(ctx, tx, id)
 	})
-	if err != nil {
-		return nil, err
+	switch _, ours := errors.AsType[*apigpu.Error](err); {
+	case db.IsUnique(err):
+		return Job{}, apigpu.E(apigpu.Conflict, err, "Slot %d of %s is taken.", slot, instance)
+	case ours:
+		return Job{}, err
+	case err != nil:
+		return Job{}, fmt.Errorf("claim job: %w", err)
 	}
-	q.news.spread(ids...)
-	return ids, nil
+	q.news.spread(id)
+	return q.driven(ctx, id, owner)
 }
 
 // driven reads a job that owner has just begun to drive. Conflict when this
@@ -183,9 +191,30 @@ func (q *Queue) fenced(ctx context.Context, l Lease, what, sets string, args ...
 }
 
 func (q *Queue) fencedTelling(ctx context.Context, how reach, l Lease, what, sets string, args ...any) error {
-	ids, err := q.write(ctx, how, `UPDATE jobs SET `+sets+`
-		WHERE id = $1 AND attempt = $2 AND owner = $3 AND status = 'running' RETURNING id`,
-		append([]any{l.JobID, l.Attempt, l.Owner}, args...)...)
+	ids, err := q.write(ctx, how, fencedUpdate(sets), append([]any{l.JobID, l.Attempt, l.Owner}, args...)...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if len(ids) == 0 {
+		return stale(l)
+	}
+	return nil
+}
+
+func fencedUpdate(sets string) string {
+	return `UPDATE jobs SET ` + sets + ` WHERE id = $1 AND attempt = $2 AND owner = $3 AND status = 'running' RETURNING id`
+}
+
+// fencedEnd is fenced for an update that ends the attempt: its row is closed in
+// the same transaction.
+func (q *Queue) fencedEnd(ctx context.Context, l Lease, used Traffic, what, sets string, args ...any) error {
+	var ids []string
+	err := q.db.Tx(ctx, func(tx *sql.Tx) (err error) {
+		if ids, err = q.writeIn(ctx, tx, spread, fencedUpdate(sets), append([]any{l.JobID, l.Attempt, l.Owner}, args...)...); err != nil || len(ids) == 0 {
+			return err
+		}
+		return q.endAttempts(ctx, tx, l.JobID, used)
+	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}

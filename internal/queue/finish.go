@@ -21,6 +21,10 @@ type Outcome struct {
 	Stats    apigpu.Stats     // QueueMS is filled in here
 	Warnings []apigpu.Warning // those found while rendering
 	Result   string           // blob key, committed before
+	// Down is how many bytes of the video went to the worker; 0 where only it
+	// knows.
+	Down int64
+	Cost Cost // of the job, this attempt included
 }
 
 // Complete ends a job well: it alone decides that a job is finished. The
@@ -37,15 +41,18 @@ func (q *Queue) Complete(ctx context.Context, l Lease, o Outcome) error {
 	if o.Captions == nil {
 		o.Captions = j.Captions
 	}
-	return q.announced(l, q.fenced(ctx, l, "complete job", `status = 'succeeded', phase = $4, phase_note = '', progress = 100, video = $5, stats = $6, warnings = $7,
-		captions = $8, result = $9, finished_at = $10, expires_at = $10 + keep_for, room = $11, `+idle,
-		apigpu.Done, encode(o.Video), encode(o.Stats), encode(append(j.Warnings, o.Warnings...)), encode(o.Captions), o.Result, db.Millis(now), o.Video.Bytes))
+	used := Traffic{Down: o.Down, Up: o.Video.Bytes}
+	return q.announced(l, q.fencedEnd(ctx, l, used, "complete job", `status = 'succeeded', phase = $4, phase_note = '', progress = 100, video = $5, stats = $6, warnings = $7,
+		captions = $8, result = $9, finished_at = $10, expires_at = $10 + keep_for, room = $11,
+		cost_usd = CASE WHEN $13 = '' THEN cost_usd ELSE $12 END, cost_state = CASE WHEN $13 = '' THEN cost_state ELSE $13 END, `+idle,
+		apigpu.Done, encode(o.Video), encode(o.Stats), encode(append(j.Warnings, o.Warnings...)), encode(o.Captions), o.Result, db.Millis(now), o.Video.Bytes,
+		int64(o.Cost.USD), string(o.Cost.State)))
 }
 
 // Fail ends a job badly.
 func (q *Queue) Fail(ctx context.Context, l Lease, why *apigpu.Error) error {
 	now := q.now()
-	return q.announced(l, q.fenced(ctx, l, "fail job", `status = 'failed', phase = $4, phase_note = '', error = $5, finished_at = $6, expires_at = $6 + keep_for, `+idle,
+	return q.announced(l, q.fencedEnd(ctx, l, Traffic{}, "fail job", `status = 'failed', phase = $4, phase_note = '', error = $5, finished_at = $6, expires_at = $6 + keep_for, `+idle,
 		apigpu.Done, encode(why), db.Millis(now)))
 }
 
@@ -55,18 +62,26 @@ func (q *Queue) Fail(ctx context.Context, l Lease, why *apigpu.Error) error {
 func (q *Queue) Condemn(ctx context.Context, id string) error {
 	now := q.now()
 	why := apigpu.E(apigpu.Internal, nil, "The record of this job cannot be read.")
-	_, err := q.change(ctx, `UPDATE jobs SET status = 'failed', phase = $1, phase_note = '', error = $2, finished_at = $3, expires_at = $3 + keep_for, `+idle+`
-		WHERE id = $4 AND status IN ('queued', 'running') RETURNING id`, apigpu.Done, encode(why), db.Millis(now), id)
+	var ids []string
+	err := q.db.Tx(ctx, func(tx *sql.Tx) (err error) {
+		ids, err = q.writeIn(ctx, tx, spread, `UPDATE jobs SET status = 'failed', phase = $1, phase_note = '', error = $2, finished_at = $3, expires_at = $3 + keep_for, `+idle+`
+			WHERE id = $4 AND status IN ('queued', 'running') RETURNING id`, apigpu.Done, encode(why), db.Millis(now), id)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		return q.endAttempts(ctx, tx, id, Traffic{})
+	})
 	if err != nil {
 		return fmt.Errorf("condemn job: %w", err)
 	}
+	q.news.spread(ids...)
 	return nil
 }
 
 // Cancelled ends a running job whose cancel reached the worker.
 func (q *Queue) Cancelled(ctx context.Context, l Lease) error {
 	now := q.now()
-	return q.announced(l, q.fenced(ctx, l, "cancel job", `status = 'canceled', phase = $4, phase_note = '', error = $5, finished_at = $6, expires_at = $6 + keep_for, `+idle,
+	return q.announced(l, q.fencedEnd(ctx, l, Traffic{}, "cancel job", `status = 'canceled', phase = $4, phase_note = '', error = $5, finished_at = $6, expires_at = $6 + keep_for, `+idle,
 		apigpu.Done, encode(canceled()), db.Millis(now)))
 }
 
@@ -108,7 +123,7 @@ func (q *Queue) Requeue(ctx context.Context, l Lease, s Setback) (Job, error) {
 // may come at any moment, and a queued job that was asked to end would be
 // claimed by nobody.
 func (q *Queue) requeue(ctx context.Context, l Lease, s Setback) error {
-	err := q.fenced(ctx, l, "requeue job", `
+	err := q.fencedEnd(ctx, l, Traffic{Up: s.Room}, "requeue job", `
 		status = CASE WHEN cancel_requested = 1 THEN 'canceled' ELSE 'queued' END,
 		phase = CASE WHEN cancel_requested = 1 THEN $4 ELSE $5 END,
 		phase_note = CASE WHEN cancel_requested = 1 THEN '' ELSE $6 END,
@@ -238,7 +253,7 @@ func (q *Queue) Prune(ctx context.Context) (keys []string, err error) {
 	if _, err = q.change(ctx, `DELETE FROM jobs WHERE finished_at < $1 AND result = '' RETURNING id`, db.Millis(now.Add(-historyFor))); err != nil {
 		err = fmt.Errorf("prune jobs: %w", err)
 	}
-	return keys, err
+	return keys, errors.Join(err, q.pruneAttempts(ctx, now))
 }
 
 // oneOf is the condition that a column is in a list, which is a parameter in

@@ -29,6 +29,7 @@ type modelJob struct {
 type model struct {
 	q      *queue.Queue
 	clock  *providertest.Clock
+	read   queue.Reader
 	box    string
 	jobs   map[string]*modelJob
 	ids    []string
@@ -43,11 +44,12 @@ func TestModel(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			clock := providertest.NewClock(noon)
-			q := queue.New(e(t)(), clock.Now)
+			d := e(t)()
+			q := queue.New(d, clock.Now)
 			run := 0
 			rapid.Check(t, func(t *rapid.T) {
 				run++
-				m := &model{q: q, clock: clock, box: fmt.Sprintf("box-%d", run), jobs: map[string]*modelJob{}}
+				m := &model{q: q, read: d.Read(), clock: clock, box: fmt.Sprintf("box-%d", run), jobs: map[string]*modelJob{}}
 				t.Repeat(map[string]func(*rapid.T){
 					"submit": m.submit, "claim": m.claim, "take over": m.takeOver, "cancel": m.cancel, "expire": m.expire,
 					"heartbeat": m.heartbeat, "report": m.report, "complete": m.complete, "fail": m.fail,
@@ -223,6 +225,7 @@ func (m *model) check(t *rapid.T) {
 			t.Fatalf("job is %s, attempt %d, waits until %s; want %s, %d, %s",
 				got.Status, got.Attempt, got.WaitingUntil, want.status, want.lease.Attempt, want.waitingUntil)
 		}
+		m.checkAttempts(t, id, got)
 		if got.Status == apigpu.Running && got.Lease() != want.lease {
 			t.Fatalf("driven under %v, want %v", got.Lease(), want.lease)
 		}

@@ -168,6 +168,11 @@ func exercise(t *testing.T, e dbtest.Engine) {
 		{"webhook is due", webhookIsDue},
 		{"webhook lease", webhookLease},
 		{"webhook order", webhookOrder},
+		{"attempts are closed", attemptsAreClosed},
+		{"attempts move with the clock", attemptsMove},
+		{"claim on a condition", claimIf},
+		{"cost", cost},
+		{"asks", asks},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -15,7 +15,7 @@ import (
 const columns = `id, client, operation, status, phase, phase_note, progress, revision, spec, upload, push, captions, warnings, stats,
 	video, error, result, created_at, started_at, finished_at, waiting_until, run_for, keep_for, running_until, expires_at, link_until,
 	attempt, blamed, owner, lease_until, instance, slot, cancel_requested,
-	base, webhook_url, webhook_status, webhook_tries, webhook_error, webhook_due, room, evicted`
+	base, webhook_url, webhook_status, webhook_tries, webhook_error, webhook_due, room, evicted, cost_usd, cost_state`
 
 type scanner interface{ Scan(dest ...any) error }
 
@@ -31,11 +31,13 @@ func (q *Queue) scan(row scanner) (Job, error) {
 		push, cancel, evicted                     int
 		webhook                                   apigpu.Webhook
 		webhookDue                                sql.NullInt64
+		cost                                      int64
+		costState                                 apigpu.CostState
 	)
 	err := row.Scan(&j.ID, &j.Client, &j.Operation, &j.Status, &j.Phase, &j.PhaseNote, &j.Progress, &j.Revision, &spec, &j.Upload, &push,
 		&captions, &warnings, &stats, &video, &failure, &j.Result, &created, &started, &finished, &waiting, &runFor, &keepFor,
 		&runningUntil, &expires, &link, &j.Attempt, &j.Blamed, &owner, &leaseEnd, &instance, &slot, &cancel,
-		&j.Base, &j.WebhookURL, &webhook.Status, &webhook.Tries, &webhook.LastError, &webhookDue, &j.Room, &evicted)
+		&j.Base, &j.WebhookURL, &webhook.Status, &webhook.Tries, &webhook.LastError, &webhookDue, &j.Room, &evicted, &cost, &costState)
 	if err != nil {
 		return Job{}, err
 	}
@@ -52,6 +54,9 @@ func (q *Queue) scan(row scanner) (Job, error) {
 		if err := json.Unmarshal([]byte(field.raw), field.into); err != nil {
 			j.Damaged = errors.Join(j.Damaged, fmt.Errorf("read row: %w", err))
 		}
+	}
+	if j.Stats.CostUSD, j.Stats.CostState = 0, costState; costState != "" {
+		j.Stats.CostUSD = apigpu.Nanodollars(cost)
 	}
 	j.Object, j.Filename = "job", j.Spec.Output.Filename
 	j.Push, j.CancelRequested, j.Evicted = push != 0, cancel != 0, evicted != 0

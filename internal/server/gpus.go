@@ -139,9 +139,9 @@ func role(f *fleet.Fleet) string {
 // ShowGPUs is a report as the API tells it.
 func ShowGPUs(r fleet.Report) apigpu.GPUs {
 	out := apigpu.GPUs{
-		Object: "list", Fleet: r.Fleet, Role: "observer", At: r.At.UTC(), Data: []apigpu.GPU{}, Stops: []apigpu.GPUStop{}, Foreign: []apigpu.ForeignGPU{},
+		Object: "list", Fleet: r.Fleet, Role: "observer", At: r.At.UTC(), Data: []apigpu.GPU{}, Stops: []apigpu.GPUStop{},
 		Summary: apigpu.GPUTotals{
-			HourlyUSD: r.Hourly.Dollars(), TodayUSD: r.Today.Dollars(), ReservedUSD: r.Reserved.Dollars(), WorstUSD: r.Worst.Dollars(), WaitingJobs: r.Waiting,
+			HourlyUSD: dollars(r.Hourly), TodayUSD: dollars(r.Today), ReservedUSD: dollars(r.Reserved), WorstUSD: dollars(r.Worst), WaitingJobs: r.Waiting,
 		},
 	}
 	for _, m := range r.Machines {
@@ -151,12 +151,18 @@ func ShowGPUs(r fleet.Report) apigpu.GPUs {
 		}
 	}
 	for _, s := range r.Stops {
-		out.Stops = append(out.Stops, apigpu.GPUStop{Code: s.Code, Reason: s.Told(), Until: moment(s.Until)})
+		out.Stops = append(out.Stops, apigpu.GPUStop{Code: s.Code, Reason: s.Reason, Detail: s.Detail, Until: moment(s.Until)})
 	}
-	for _, x := range r.Foreign {
-		out.Foreign = append(out.Foreign, apigpu.ForeignGPU{
-			ProviderID: x.ID, Label: x.Label, Fleet: x.Fleet, CreatedAt: moment(fleet.Born(x.Label)), HourlyUSD: x.HourlyUSD.Dollars(),
-			Sweep: fleet.SweepCommand(r.Provider, x.Fleet),
+	out.Foreign, out.Strays = showForeign(r.Provider, r.Foreign), showForeign(r.Provider, r.Strays)
+	return out
+}
+
+func showForeign(provider string, list []fleet.Foreign) []apigpu.ForeignGPU {
+	out := []apigpu.ForeignGPU{}
+	for _, x := range list {
+		out = append(out, apigpu.ForeignGPU{
+			ProviderID: x.ID, Label: x.Label, Fleet: x.Fleet, CreatedAt: moment(fleet.Born(x.Label)), HourlyUSD: dollars(x.HourlyUSD),
+			Sweep: fleet.SweepCommand(provider, x.Fleet),
 		})
 	}
 	return out
@@ -164,12 +170,12 @@ func ShowGPUs(r fleet.Report) apigpu.GPUs {
 
 func showGPU(r fleet.Report, m fleet.Reported) apigpu.GPU {
 	out := apigpu.GPU{
-		ID: m.Label, Provider: m.Provider, ProviderID: m.ProviderID, State: string(m.State), Reason: m.Reason, Message: m.Message,
+		ID: m.Label, Provider: m.Provider, ProviderID: m.ProviderID, State: string(m.State), Reason: m.Reason, Why: m.Terms.Why, Message: m.Message,
 		Ambiguous: m.Ambiguous, Permanent: m.Permanent,
 		GPU: m.Terms.GPU, Country: m.Terms.Country, MachineID: m.Terms.MachineID, HostID: m.Terms.HostID, Slots: m.Slots, Jobs: m.Jobs,
 		CreatedAt: m.CreatedAt, Since: m.StateSince, StartedAt: moment(m.StartedAt), ReadyAt: moment(m.ReadyAt),
-		LeaseUntil: moment(m.LeaseUntil), HourlyUSD: m.HourlyUSD.Dollars(), CostUSD: m.Spent.Dollars(), ReservedUSD: m.Reserved.Dollars(),
-		WorstUSD: m.Worst.Dollars(), EndsBy: moment(m.EndsBy), Unprotected: m.Unprotected,
+		LeaseUntil: moment(m.LeaseUntil), HourlyUSD: dollars(m.HourlyUSD), CostUSD: dollars(m.Spent), ReservedUSD: dollars(m.Reserved),
+		WorstUSD: dollars(m.Worst), EndsBy: moment(m.EndsBy), Unprotected: m.Unprotected,
 	}
 	if out.GPU == "" {
 		out.GPU = m.Worker.GPU
@@ -185,6 +191,8 @@ func showGPU(r fleet.Report, m fleet.Reported) apigpu.GPU {
 	}
 	return out
 }
+
+func dollars(u gpu.USD) apigpu.Dollars { return apigpu.Nanodollars(int64(u)) }
 
 // moment is nil for never.
 func moment(t time.Time) *time.Time {
@@ -211,7 +219,7 @@ func ShowPlan(p fleet.Preview) apigpu.GPUs {
 		for _, o := range a.Offers[:min(len(a.Offers), maxOffers)] {
 			shown.Offers = append(shown.Offers, apigpu.GPUOffer{
 				ID: o.ID, GPU: o.GPU, Country: o.Country, MachineID: o.MachineID,
-				HourlyUSD: o.HourlyUSD.Dollars(), JobUSD: o.Cost.Dollars(), Why: o.Why,
+				HourlyUSD: dollars(o.HourlyUSD), JobUSD: dollars(o.Cost), Why: o.Why,
 			})
 		}
 		plan.Actions = append(plan.Actions, shown)

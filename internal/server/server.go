@@ -35,6 +35,9 @@ type Policy struct {
 	// for the admin's; 0 is any number.
 	MaxJobsPerKey int
 	Limits        Limits
+	// Afford says BudgetExceeded of a job that no budget could ever pay for;
+	// nil is no budget.
+	Afford func(context.Context, queue.Ask) error
 }
 
 // Jobs implements httpapi.Jobs on the VPS.
@@ -135,6 +138,12 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	room := resultRoom(head, sub.Spec.Output.Quality)
+	run := s.Policy.JobTimer.For(head)
+	if s.Policy.Afford != nil {
+		if err := s.Policy.Afford(ctx, queue.Ask{Run: run, Size: head.Size, Room: room}); err != nil {
+			return apigpu.Job{}, false, err
+		}
+	}
 	hold, err := s.Blob.Reserve(ctx, room)
 	if err != nil {
 		return apigpu.Job{}, false, refusal(err)
@@ -149,7 +158,7 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	j, replayed, err := s.Queue.SubmitOnce(ctx, queue.Draft{
 		Client: who.Name, Spec: spec, Subtitle: subtitle, Upload: sub.Upload,
 		Captions: document.Captions(len(document.Cues)), Warnings: document.Warnings,
-		WaitFor: s.Policy.QueueTTL, RunFor: s.Policy.JobTimer.For(head), KeepFor: s.Policy.ResultTTL,
+		WaitFor: s.Policy.QueueTTL, RunFor: run, KeepFor: s.Policy.ResultTTL,
 		Room: room, Video: head.Duration, Size: head.Size, MaxOpen: most, Base: sub.Base, WebhookURL: sub.WebhookURL,
 	}, once)
 	if err != nil {

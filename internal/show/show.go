@@ -48,10 +48,10 @@ func Table(w io.Writer, rows [][]string) error {
 }
 
 // Dollars is an amount, to a ten thousandth of a cent.
-func Dollars(amount float64) string { return fmt.Sprintf("$%.6f", amount) }
+func Dollars(amount apigpu.Dollars) string { return fmt.Sprintf("$%.6f", float64(amount)) }
 
 // Hourly is a price of an hour.
-func Hourly(amount float64) string { return fmt.Sprintf("$%.4f/h", amount) }
+func Hourly(amount apigpu.Dollars) string { return fmt.Sprintf("$%.4f/h", float64(amount)) }
 
 // Age is for how long something has been so: in its largest unit, and the one
 // below.
@@ -76,7 +76,7 @@ func GPUs(w io.Writer, g apigpu.GPUs) error {
 	if len(g.Data) == 0 {
 		Lines(w, "No machines.")
 	} else {
-		rows := [][]string{{"ID", "STATE", "SINCE", "GPU", "JOBS", "PRICE", "COST", "AT MOST", "WHY"}}
+		rows := [][]string{{"ID", "STATE", "SINCE", "GPU", "JOBS", "PRICE", "COST", "AT MOST", "REASON"}}
 		for _, m := range g.Data {
 			rows = append(rows, []string{
 				m.ID, state(m), Age(g.At.Sub(m.Since)), place(m.GPU, m.Country), fmt.Sprint(len(m.Jobs)),
@@ -90,8 +90,13 @@ func GPUs(w io.Writer, g apigpu.GPUs) error {
 	s := g.Summary
 	Lines(w, "", fmt.Sprintf("Fleet %s: %s now, %s today, %s reserved. If its server dies now: %s at most, for all of them.",
 		g.Fleet, Hourly(s.HourlyUSD), Dollars(s.TodayUSD), Dollars(s.ReservedUSD), Dollars(s.WorstUSD)))
+	for _, m := range g.Data {
+		if m.Why != "" {
+			Lines(w, fmt.Sprintf("%s was rented because %s.", m.ID, strings.TrimSuffix(m.Why, ".")))
+		}
+	}
 	if g.Role != "leader" && g.Plan == nil {
-		Lines(w, "This was answered by a process that does not lead: it knows of no instances beside the ledger's.")
+		Lines(w, "This was answered by a process that does not lead: it knows the ledger, and neither what stops renting nor what else is on the account.")
 	}
 	Lines(w, attention(g)...)
 	return nil
@@ -114,10 +119,16 @@ func attention(g apigpu.GPUs) (lines []string) {
 	}
 	for _, s := range g.Stops {
 		line := fmt.Sprintf("Nothing is rented (%s): %s.", s.Code, strings.TrimSuffix(s.Reason, "."))
+		if s.Detail != "" {
+			line += " " + strings.TrimSuffix(s.Detail, ".") + "."
+		}
 		if s.Until != nil {
 			line += " Tried again at " + clock(*s.Until) + "."
 		}
 		lines = append(lines, line)
+	}
+	for _, x := range g.Strays {
+		lines = append(lines, fmt.Sprintf("Not in the ledger, and therefore ended: %s (%s).", x.ProviderID, x.Label))
 	}
 	for _, f := range g.Foreign {
 		line := fmt.Sprintf("Not of this fleet, and not touched: %s (%s, %s).", f.ProviderID, f.Label, Hourly(f.HourlyUSD))

@@ -132,6 +132,18 @@ func (s *Sim) charges(c *request) reply {
 	return ok(row{"success": true, "count": count, "total": dollars(total), "results": rows, "next_token": next})
 }
 
+// invoices answers GET /v1/invoices/: payments, of which there was none.
+func (s *Sim) invoices(c *request) reply {
+	filters, err := readObject([]byte(c.http.URL.Query().Get("select_filters")))
+	if err != nil {
+		return invalidArgs(err.Error())
+	}
+	if when, isObject := filters["when"].(row); len(filters) > 0 && (!isObject || when["gte"] == nil || when["lte"] == nil) {
+		return invalidArgs("when filter with gte and lte is required")
+	}
+	return ok(row{"success": true, "count": 0, "total": 0, "results": []row{}, "next_token": nil})
+}
+
 // charge is a row of charges.
 type charge struct {
 	day    time.Time

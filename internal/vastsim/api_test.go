@@ -337,6 +337,7 @@ func TestStrayCalls(t *testing.T) {
 	r := newRig(t, Scenario{})
 	for path, rule := range map[string]string{
 		"/api/v1/instances": NoTrailingSlash, "/api/v0/instances/1": NoTrailingSlash, "/api/v9/instances/": UnknownCall, "/": UnknownCall,
+		"/api/v1/instances/1/": WrongVersion,
 	} {
 		a := r.call(http.MethodDelete, path, nil)
 		if a.status != 404 || a.json != nil {

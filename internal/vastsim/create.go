@@ -1,10 +1,13 @@
 package vastsim
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
@@ -62,6 +65,7 @@ func (s *Sim) readOrder(c *request) (o order, refusal *reply) {
 	if !applied {
 		s.breach(EnvIgnored, c.note, "env must be a JSON object here")
 	}
+	s.judge(c, o)
 	if o.Disk == nil {
 		o.Disk = new(float64)
 		*o.Disk = minDisk
@@ -92,6 +96,36 @@ func (s *Sim) readOrder(c *request) (o order, refusal *reply) {
 		return refuse(invalidArgs("Invalid target state"))
 	}
 	return o, nil
+}
+
+// orderFields are the fields that a create may have.
+var orderFields = []string{
+	"client_id", "image", "template_hash_id", "template_id", "label", "disk", "env", "runtype", "use_ssh", "onstart", "args", "args_str",
+	"image_login", "price", "cancel_unavail", "target_state", "vm", "user", "python_utf8", "lang_utf8", "use_jupyter_lab", "jupyter_dir",
+	"force", "extra", "create_from", "volume_info", "id", "ids",
+}
+
+// judge notes what a create does that the API lets pass, and a careful client
+// does not do.
+func (s *Sim) judge(c *request, o order) {
+	var fields map[string]json.RawMessage
+	_ = json.Unmarshal(c.body, &fields)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if !slices.Contains(orderFields, name) {
+			s.breach(UnknownField, c.note, name)
+		}
+	}
+	if o.CancelUnavail == nil || !*o.CancelUnavail {
+		s.breach(MayBeStopped, c.note, "without cancel_unavail a GPU that is taken is paid for as a stopped instance")
+	}
+	if bytes.Contains(c.body, []byte(s.cfg.Key)) {
+		s.breach(KeyInInstance, c.note, "the account's key must not be on a rented machine")
+	}
+	for _, p := range o.env {
+		if strings.HasPrefix(p[0], "-p") && (!portOption.MatchString(p[0]) || p[1] != "1") {
+			s.breach(EnvIgnored, c.note, fmt.Sprintf("%q: %q opens no port", p[0], p[1]))
+		}
+	}
 }
 
 // has tells whether the body names a field.

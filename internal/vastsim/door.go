@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // loopback is where everything listens, and nowhere else.
@@ -25,6 +26,7 @@ type door struct {
 	mu     sync.Mutex
 	closed bool
 	cut    bool
+	passed time.Time // when the first connection passed
 	open   map[net.Conn]bool
 }
 
@@ -106,7 +108,17 @@ func (d *door) enter(conns ...net.Conn) bool {
 	for _, c := range conns {
 		d.open[c] = true
 	}
+	if d.passed.IsZero() {
+		d.passed = time.Now()
+	}
 	return true
+}
+
+// first is when the first connection passed; zero before.
+func (d *door) first() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.passed
 }
 
 func (d *door) leave(conns ...net.Conn) {

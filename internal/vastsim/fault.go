@@ -66,6 +66,8 @@ const (
 
 	// ShowNull shows null for an instance that lives.
 	ShowNull = "show_null"
+	// ShowBare shows nothing but the id, as just after a create.
+	ShowBare = "show_bare"
 
 	// DestroyIgnored answers success and does nothing.
 	DestroyIgnored = "destroy_ignored"
@@ -83,9 +85,12 @@ var (
 	within = []string{
 		CreateTwice, CreateLate, CreateErrorWithID, CreateStopped, CreateVanished,
 		ListLag, ListMissing, ListDuplicate, ListStale, ListEmpty, ListNoKey, ListCut,
-		ShowNull, DestroyIgnored, DestroyRefused, DestroyUnknown, StartUnavailable,
+		ShowNull, ShowBare, DestroyIgnored, DestroyRefused, DestroyUnknown, StartUnavailable,
 	}
 )
+
+// Kinds are all kinds of Fault.
+func Kinds() []string { return slices.Concat(losing, within) }
 
 // Fault is something that goes wrong with calls to come.
 type Fault struct {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +41,16 @@ func failure(status int, code, msg string) reply {
 }
 
 func invalidArgs(msg string) reply { return failure(http.StatusBadRequest, "invalid_args", msg) }
+
+// blames tells whether an answer says that the call itself was wrong.
+func (r reply) blames() (msg string, is bool) {
+	body, _ := r.body.(row)
+	code, _ := body["error"].(string)
+	msg, _ = body["msg"].(string)
+	_, isOffer := body["ask_id"] // which is gone, whatever the word for it
+	wrong := []string{"invalid_args", "invalid_request", "invalid_price", "invalid_token", "label_too_long"}
+	return msg, r.status == http.StatusBadRequest && slices.Contains(wrong, code) && !isOffer
+}
 
 // errorPage is what a proxy in front of the service answers.
 func errorPage(status int) reply {
@@ -90,11 +102,17 @@ func (s *Sim) endpoints() []endpoint {
 		{"list_lite", "GET /api/v1/instances/lite/{$}", 0, false, false, s.listLite},
 		{"show", "GET /api/v0/instances/{id}/{$}", 2000 * ms, false, true, s.show},
 		{"destroy", "DELETE /api/v0/instances/{id}/{$}", 3000 * ms, false, true, s.destroy},
+		{"destroy_many", "DELETE /api/v0/instances/{$}", 3000 * ms, false, false, s.destroyMany},
 		{"change", "PUT /api/v0/instances/{id}/{$}", 1000 * ms, false, true, s.change},
+		{"change_many", "PUT /api/v0/instances/{$}", 4000 * ms, false, false, s.changeMany},
+		{"create_many", "POST /api/v0/asks/bulk/{$}", 4500 * ms, false, false, s.createMany},
+		{"reboot", "PUT /api/v0/instances/reboot/{id}/{$}", 1000 * ms, false, false, s.reboot},
+		{"recycle", "PUT /api/v0/instances/recycle/{id}/{$}", 1000 * ms, false, false, s.recycle},
 		{"logs", "PUT /api/v0/instances/request_logs/{id}/{$}", 0, false, false, s.requestLogs},
 		{"user", "GET /api/v0/users/current/{$}", 0, false, false, s.user},
 		{"spend_rate", "GET /api/v0/users/spend-rate/{$}", 2000 * ms, false, false, s.spendRate},
 		{"charges", "GET /api/v0/charges/{$}", 1000 * ms, false, false, s.charges},
+		{"invoices", "GET /api/v1/invoices/{$}", 3000 * ms, false, false, s.invoices},
 	}
 }
 
@@ -126,13 +144,24 @@ func (s *Sim) stray(w http.ResponseWriter, r *http.Request) {
 	s.step()
 	note := s.note("stray", r)
 	rule := UnknownCall
-	if !strings.HasSuffix(r.URL.Path, "/") {
+	switch {
+	case !strings.HasSuffix(r.URL.Path, "/"):
 		rule = NoTrailingSlash
+	case s.hasOtherVersion(r):
+		rule = WrongVersion
 	}
 	s.breach(rule, note, r.Method+" "+r.URL.Path)
 	note.Status = http.StatusNotFound
 	s.record(note)
 	errorPage(http.StatusNotFound).write(w)
+}
+
+// hasOtherVersion tells whether the API has this call, under the version that
+// was not asked for: each call has but one.
+func (s *Sim) hasOtherVersion(r *http.Request) bool {
+	swapped := strings.NewReplacer("/v0/", "/v1/", "/v1/", "/v0/").Replace(r.URL.Path)
+	_, pattern := s.api.Handler(&http.Request{Method: r.Method, Host: r.Host, URL: &url.URL{Path: swapped}})
+	return swapped != r.URL.Path && pattern != "/"
 }
 
 // serve takes a call through the door, lets it act, and answers, unless a
@@ -164,6 +193,9 @@ func (s *Sim) act(e endpoint, r *http.Request, body []byte) (reply, *Fault) {
 	}
 	answered := func(a reply) reply {
 		c.note.Status = a.status
+		if msg, malformed := a.blames(); malformed {
+			s.breach(Malformed, c.note, msg)
+		}
 		return a
 	}
 	if text := r.PathValue("id"); text != "" {

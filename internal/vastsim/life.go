@@ -41,9 +41,13 @@ type Behaviour struct {
 	IgnoresDestroy bool `json:"ignores_destroy"`
 }
 
+// Failures are all ways in which a host can fail an instance.
+func Failures() []string {
+	return []string{Never, Stuck, DockerFails, NoImage, Denied, TooMany, NoDNS, NoAddress, NoPorts, WrongPort, Unreachable, ExitsAtOnce}
+}
+
 func (b Behaviour) check() error {
-	known := []string{"", Never, Stuck, DockerFails, NoImage, Denied, TooMany, NoDNS, NoAddress, NoPorts, WrongPort, Unreachable, ExitsAtOnce}
-	if !slices.Contains(known, b.Fails) {
+	if b.Fails != "" && !slices.Contains(Failures(), b.Fails) {
 		return fmt.Errorf("a host cannot fail by %q", b.Fails)
 	}
 	if b.Then != "" && !slices.Contains(deeds, b.Then) {

@@ -15,6 +15,7 @@ func TestLife(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Scenario{Timing: Timing{Provision: Duration(10 * time.Second), Create: Duration(5 * time.Second), Pull: Duration(time.Minute)}})
 	id, key := r.create("a")
+	r.apply(`{"faults":[{"kind":"show_bare"}]}`)
 	if i := r.show(id); len(i) != 1 || number(i["id"]) != id {
 		t.Errorf("at first: %v", i)
 	}

@@ -201,8 +201,8 @@ func (s *Sim) show(c *request) reply {
 	if i == nil || c.is(ShowNull) {
 		return ok(row{"instances": nil})
 	}
-	if i.actual == provisioning && s.now.Sub(i.created) < time.Duration(s.timing.Provision)/2 {
-		return ok(row{"instances": row{"id": i.id}}) // all else comes later
+	if c.is(ShowBare) {
+		return ok(row{"instances": row{"id": i.id}})
 	}
 	return ok(row{"instances": s.row(i)})
 }

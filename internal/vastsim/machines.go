@@ -30,6 +30,8 @@ type Machine interface {
 	Output() string
 	// Traffic is how many bytes went in and out until now.
 	Traffic() (down, up int64)
+	// Reached is when it took the first connection from outside; zero before.
+	Reached() time.Time
 }
 
 // Program is what a machine is to run.
@@ -175,5 +177,7 @@ func (m *scriptedMachine) Output() string {
 	defer m.mu.Unlock()
 	return m.output
 }
+
+func (m *scriptedMachine) Reached() time.Time { return time.Time{} }
 
 func (m *scriptedMachine) Traffic() (down, up int64) { return 0, 0 }

@@ -140,9 +140,18 @@ func (o *Offer) row(now time.Time, allocated float64, bid bool) map[string]any {
 		"direct_port_count": o.DirectPortCount, "public_ipaddr": o.PublicIPAddr, "geolocation": o.Geolocation, "hosting_type": o.HostingType,
 		"rentable": o.Rentable && !o.rented, "rented": o.rented, "external": o.External, "resource_type": "gpu",
 		"dlperf": 11.2, "dlperf_per_dphtotal": 11.2 / total, "total_flops": 12.7, "flops_per_dphtotal": 12.7 / total, "score": o.Score,
+		"expected_reliability": o.Reliability, "vericode": vericode(o.Verification), "gpu_arch": "nvidia", "gpu_max_temp": 90, "bw_nvlink": 0, "is_vm_deverified": false,
 		"pci_gen": 4, "pcie_bw": 12.1, "mobo_name": "X570", "os_version": "22.04", "vms_enabled": false, "cluster_id": nil,
 		"discount_rate": nil, "credit_discount_max": nil, "discounted_dph_total": total, "search": price, "instance": price,
 	}
+}
+
+// vericode is 1 for what is verified.
+func vericode(verification string) int {
+	if verification == "verified" {
+		return 1
+	}
+	return 0
 }
 
 // driverNumber is 570133020 for "570.133.20": groups of three digits.

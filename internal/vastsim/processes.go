@@ -183,6 +183,15 @@ func (m *process) Traffic() (down, up int64) {
 	return down, up
 }
 
+func (m *process) Reached() (first time.Time) {
+	for _, d := range m.doors {
+		if at := d.first(); !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}
+
 // tail keeps the end of what is written to it.
 type tail struct {
 	mu   sync.Mutex

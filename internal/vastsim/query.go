@@ -9,6 +9,7 @@ import (
 	"io"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -68,16 +69,17 @@ const (
 // comparison of size.
 func (c condition) match(have any) bool {
 	have = plain(have)
+	same := func(want any) bool { return reflect.DeepEqual(have, like(have, plain(want))) }
 	switch c.op {
 	case "eq":
-		return reflect.DeepEqual(have, plain(c.value))
+		return same(c.value)
 	case "neq":
-		return !reflect.DeepEqual(have, plain(c.value))
+		return !same(c.value)
 	case "in", "notin":
 		list, _ := c.value.([]any)
-		return slices.ContainsFunc(list, func(v any) bool { return reflect.DeepEqual(have, plain(v)) }) == (c.op == "in")
+		return slices.ContainsFunc(list, same) == (c.op == "in")
 	}
-	order, comparable := compare(have, plain(c.value))
+	order, comparable := compare(have, like(have, plain(c.value)))
 	if !comparable {
 		return false
 	}
@@ -90,6 +92,26 @@ func (c condition) match(have any) bool {
 		return order < 0
 	}
 	return order <= 0
+}
+
+// like reads a text as what it is compared with: the client of Vast.ai sends
+// what its user typed, "1" and "true" with quotes around.
+func like(have, want any) any {
+	text, isText := want.(string)
+	if !isText {
+		return want
+	}
+	switch have.(type) {
+	case float64:
+		if n, err := strconv.ParseFloat(text, 64); err == nil {
+			return n
+		}
+	case bool:
+		if b, err := strconv.ParseBool(text); err == nil {
+			return b
+		}
+	}
+	return want
 }
 
 // compare compares numbers with numbers and texts with texts.

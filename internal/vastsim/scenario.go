@@ -96,9 +96,13 @@ const (
 	DoVanish  = "vanish"  // the contract ends
 	DoTraffic = "traffic" // bytes went in and out
 	DoPrice   = "price"   // the GPU costs another price from now on
+	DoCut     = "cut"     // nobody reaches its ports, until it returns
 )
 
-var deeds = []string{DoExit, DoOffline, DoUnknown, DoReturn, DoOutbid, DoReclaim, DoFreeze, DoVanish, DoTraffic, DoPrice}
+var deeds = []string{DoExit, DoOffline, DoUnknown, DoReturn, DoOutbid, DoReclaim, DoFreeze, DoVanish, DoTraffic, DoPrice, DoCut}
+
+// Deeds are all that can happen to an instance.
+func Deeds() []string { return slices.Clone(deeds) }
 
 // ReadScenario reads a scenario file.
 func ReadScenario(text []byte) (sc Scenario, err error) {
@@ -295,6 +299,8 @@ func (s *Sim) do(i *instance, d Deed, t time.Time) error {
 		s.end(i, t)
 	case DoTraffic:
 		i.traffic = append(i.traffic, transfer{at: t, down: max(0, d.Down), up: max(0, d.Up)})
+	case DoCut:
+		i.reach(false)
 	case DoPrice:
 		return i.reprice(usd(d.PriceUSD))
 	default:

@@ -16,6 +16,8 @@ type Call struct {
 	Path   string    `json:"path"`
 	// Label is that of the instance, or the one that is asked for.
 	Label string `json:"label,omitempty"`
+	// Own is whether the key was that of an instance, not the account's.
+	Own bool `json:"own,omitempty"`
 	// ID is that of the instance; of the offer for a create that made none.
 	ID int64 `json:"id,omitempty"`
 	// Status is 0 where a fault swallowed the answer.
@@ -34,6 +36,11 @@ const (
 	DeprecatedList  = "deprecated_list"   // the list that new accounts lack
 	NoTrailingSlash = "no_trailing_slash" // not how the API is called
 	UnknownCall     = "unknown_call"      // not a call of the API
+	WrongVersion    = "wrong_version"     // one that is there under the other version
+	Malformed       = "malformed"         // what was asked for cannot be read, or be
+	UnknownField    = "unknown_field"     // of a create, which takes no notice of it
+	MayBeStopped    = "may_be_stopped"    // a create that does not say cancel_unavail
+	KeyInInstance   = "key_in_instance"   // the account's key, where a stranger reads it
 	KeyInQuery      = "key_in_query"      // a key where logs see it
 )
 
@@ -75,6 +82,11 @@ type Known struct {
 	Total      gpu.USD `json:"total_nanodollars"`
 	// HostPorts is where the ports of the container are reached.
 	HostPorts map[string]int `json:"host_ports,omitempty"`
+	// Reached is when its program took the first connection from outside, by
+	// the clock of the machine.
+	Reached time.Time `json:"reached,omitzero"`
+	// Env is the environment that was asked for, of which its owner reads all.
+	Env map[string]string `json:"env,omitempty"`
 }
 
 // Truth tells what really is.
@@ -89,9 +101,29 @@ func (s *Sim) Truth() Truth {
 			ID: i.id, Label: i.label, MachineID: i.offer.MachineID, Alive: i.destroyed.IsZero(), Running: i.machine != nil && !ended(i.machine),
 			Foreign: i.foreign, State: i.status(), Created: i.created, Destroyed: i.destroyed,
 			GPUSeconds: i.gpu.elapsed(s.now).Seconds(), Cost: b, Total: b.total(), HostPorts: i.hostPorts(),
+			Reached: i.reached(), Env: i.asked(),
 		})
 	}
 	return t
+}
+
+// reached is when the first of its programs was reached.
+func (i *instance) reached() (at time.Time) {
+	for _, m := range append(slices.Clone(i.past), i.machine) {
+		if m != nil && at.IsZero() {
+			at = m.Reached()
+		}
+	}
+	return at
+}
+
+// asked is the environment of its create, options of Docker's included.
+func (i *instance) asked() map[string]string {
+	env := map[string]string{}
+	for _, p := range i.order.env {
+		env[p[0]] = p[1]
+	}
+	return env
 }
 
 // Alive are the ids of the contracts under a label, or of all without one.
@@ -121,7 +153,9 @@ func (s *Sim) Calls(names ...string) []Call {
 const keep = 10_000
 
 func (s *Sim) note(name string, r *http.Request) *Call {
-	return &Call{At: s.now, Name: name, Method: r.Method, Path: r.URL.Path}
+	key := bearer(r)
+	own := slices.ContainsFunc(s.instances, func(i *instance) bool { return i.key == key })
+	return &Call{At: s.now, Name: name, Method: r.Method, Path: r.URL.Path, Own: own}
 }
 
 func (s *Sim) record(c *Call) {

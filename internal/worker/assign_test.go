@@ -165,6 +165,35 @@ func TestUnfit(t *testing.T) {
 	wantCode(t, err, apigpu.NoEncoder)
 }
 
+// Who renews the lease of a worker that proves itself hears of the end of the
+// proof as soon as it comes, and of a long one that it goes on.
+func TestLeaseAwaitsTheProof(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.mu.Lock()
+	b.proven, b.unfit = false, "it is proving its encoder"
+	b.mu.Unlock()
+	ask := func() apigpu.LeaseReply {
+		reply, err := b.client.Lease(t.Context(), apigpu.LeaseRequest{Epoch: 1, TTLSeconds: 60})
+		if err != nil {
+			t.Error(err)
+		}
+		return reply
+	}
+	if reply := ask(); reply.Ready || reply.Reason != "it is proving its encoder" {
+		t.Errorf("a proof that goes on: %+v", reply)
+	}
+	replies := make(chan apigpu.LeaseReply)
+	go func() { replies <- ask() }()
+	b.mu.Lock()
+	b.proven, b.unfit = true, ""
+	close(b.tried)
+	b.mu.Unlock()
+	if reply := <-replies; !reply.Ready {
+		t.Errorf("a proof that ended: %+v", reply)
+	}
+}
+
 func TestRequireGPU(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)

@@ -201,6 +201,7 @@ func (w *Worker) putLease(rw http.ResponseWriter, r *http.Request) (any, error) 
 		return nil, err
 	}
 	crash.Point("worker.lease")
+	w.awaitProof(r.Context())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	reply := apigpu.LeaseReply{Ready: w.unfit == "", Reason: w.unfit, Worker: w.info(), Jobs: []apigpu.HeldJob{}}
@@ -208,6 +209,29 @@ func (w *Worker) putLease(rw http.ResponseWriter, r *http.Request) (any, error) 
 		reply.Jobs = append(reply.Jobs, apigpu.HeldJob{ID: j.id, Attempt: j.attempt, Status: j.public().Status})
 	}
 	return reply, nil
+}
+
+// proofPatience is how long an answer about the lease waits for the end of the
+// proof: whoever asks wants to hear that this worker is ready, and would ask
+// again a moment later.
+const proofPatience = time.Second
+
+// awaitProof waits until the proof is over, for a moment at most.
+func (w *Worker) awaitProof(ctx context.Context) {
+	w.mu.Lock()
+	proven := w.proven
+	w.mu.Unlock()
+	if proven {
+		return
+	}
+	timer := time.NewTimer(proofPatience)
+	defer timer.Stop()
+	select {
+	case <-w.tried:
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-w.ctx.Done():
+	}
 }
 
 // info is the worker's account of itself. The caller holds w.mu.

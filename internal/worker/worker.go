@@ -78,6 +78,8 @@ type Worker struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
+	tried chan struct{} // closed when the proof is over, well or badly
+
 	mu        sync.Mutex
 	abilities ffmpeg.Abilities
 	font      font
@@ -96,7 +98,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		cfg: cfg, slots: make(chan struct{}, cfg.Slots), began: cfg.Now(), unfit: "it is proving its encoder",
-		assigning: make(chan struct{}, 1), jobs: map[string]*job{}, uploads: map[string]string{},
+		assigning: make(chan struct{}, 1), tried: make(chan struct{}), jobs: map[string]*job{}, uploads: map[string]string{},
 	}
 	if err := w.clear(); err != nil {
 		return nil, err
@@ -155,6 +157,9 @@ func (w *Worker) Prove(ctx context.Context) error {
 	crash.Point("worker.prove")
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.proven {
+		close(w.tried)
+	}
 	w.proven = true
 	if err != nil {
 		w.unfit = apigpu.AsError(err).Message

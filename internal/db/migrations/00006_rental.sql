@@ -20,6 +20,10 @@ ALTER TABLE instances ADD COLUMN cost_usd       bigint NOT NULL DEFAULT 0;
 ALTER TABLE instances ADD COLUMN cost_state     text   NOT NULL DEFAULT '';   -- '', estimated, final
 CREATE INDEX instances_created ON instances (created_at);
 
+-- Those whose accounts are open, and those that count against a budget.
+CREATE INDEX instances_open ON instances (cost_state) WHERE state = 'gone' AND permanent = 0 AND cost_state <> 'final';
+CREATE INDEX instances_gone ON instances (state_since) WHERE state = 'gone';
+
 -- What is remembered of machines and their owners.
 CREATE TABLE hosts (
     provider      text             NOT NULL,
@@ -78,6 +82,8 @@ ALTER TABLE jobs DROP COLUMN video_seconds;
 DROP TABLE attempts;
 DROP TABLE charges;
 DROP TABLE hosts;
+DROP INDEX instances_open;
+DROP INDEX instances_gone;
 DROP INDEX instances_created;
 ALTER TABLE instances DROP COLUMN cost_state;
 ALTER TABLE instances DROP COLUMN cost_usd;

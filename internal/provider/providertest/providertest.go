@@ -93,6 +93,7 @@ type bench struct {
 	p      gpu.Provider
 	opts   Options
 	labels []string
+	asked  map[string]bool // offers that were taken for a request
 }
 
 func (b *bench) ctx() context.Context {
@@ -150,7 +151,8 @@ func (b *bench) list(p gpu.Provider) gpu.Snapshot {
 	return snapshot
 }
 
-// request asks for an instance of the first offer, under a label of its own.
+// request asks for an instance under a label of its own, of the first offer
+// that no other request asks for: on a marketplace each can be taken once.
 func (b *bench) request() gpu.Request {
 	b.Helper()
 	offers, err := b.p.Offers(b.ctx())
@@ -160,10 +162,18 @@ func (b *bench) request() gpu.Request {
 	if len(offers) == 0 {
 		b.Fatal("Offers is empty: the suite needs one that takes four instances")
 	}
+	offer := offers[0]
+	if n := slices.IndexFunc(offers, func(o gpu.Offer) bool { return !b.asked[o.ID] }); n >= 0 {
+		offer = offers[n]
+	}
+	if b.asked == nil {
+		b.asked = map[string]bool{}
+	}
+	b.asked[offer.ID] = true
 	// Random, so that runs against one account do not meet.
 	label := "conformance." + rand.Text()
 	b.labels = append(b.labels, label)
-	return gpu.Request{Label: label, Offer: offers[0], Env: b.opts.Env}
+	return gpu.Request{Label: label, Offer: offer, Env: b.opts.Env}
 }
 
 // create makes an instance and returns its id.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -22,6 +23,8 @@ const (
 	// maxChargesPages bounds a listing whose tokens never end.
 	maxChargesPages = 200
 	day             = 24 * time.Hour
+	// maxEnd bounds a time that is believed, in seconds: the year 2286.
+	maxEnd = 1e10
 )
 
 // Ping asks whether the API answers and takes the key, with the one call that
@@ -79,8 +82,8 @@ func (p *Provider) Charges(ctx context.Context, from, to time.Time) ([]gpu.Charg
 		seen += len(rows)
 		next := a.object.text("next_token")
 		if next == "" {
-			if total, ok := a.object.number("total"); ok && total != float64(seen) {
-				return nil, fmt.Errorf("vast: list charges: %d of %v came", seen, total)
+			if want := wantedRows(a.object, sums); want > float64(seen) {
+				return nil, fmt.Errorf("vast: list charges: %d of %v came", seen, want)
 			}
 			return sorted(sums), nil
 		}
@@ -90,6 +93,22 @@ func (p *Provider) Charges(ctx context.Context, from, to time.Time) ([]gpu.Charg
 		token = next
 	}
 	return nil, errors.New("vast: list charges: the pages do not end")
+}
+
+// wantedRows is how many rows the last page says there are, at least. Nobody
+// tells what "count" and "total" count: rows of this page, all rows, or
+// dollars. So neither is taken for more than it can mean.
+func wantedRows(page object, sums map[string]gpu.Charge) float64 {
+	count, _ := page.number("count")
+	total, ok := page.number("total")
+	var sum gpu.USD
+	for _, c := range sums {
+		sum += c.Total()
+	}
+	if isMoney := math.Abs(total-dollarsOf(sum)) < 0.01; !ok || isMoney || total != math.Trunc(total) {
+		return count
+	}
+	return max(count, total)
 }
 
 func (p *Provider) chargesPage(ctx context.Context, first, last int64, token string) (answer, error) {
@@ -122,6 +141,11 @@ func addCharge(sums map[string]gpu.Charge, row object) error {
 	c.InstanceID = id
 	if label := parseObject(row["metadata"]).text("label"); label != "" {
 		c.Label = label
+	}
+	if end, ok := row.number("end"); ok && end > 0 && end < maxEnd {
+		if until := time.UnixMilli(int64(end * 1000)).UTC(); until.After(c.Until) {
+			c.Until = until
+		}
 	}
 	rest := dollars(amount)
 	items, _ := parseList(row["items"])

@@ -28,7 +28,8 @@ func TestCharges(t *testing.T) {
 	}
 	want := []gpu.Charge{
 		{InstanceID: "9", GPU: 250_000_000, Other: 500_000_000},
-		{InstanceID: "10", Label: "ag1.x", GPU: 110_000_000, Disk: 1_000_000, Down: 4_000_000, Up: 5_000_000, Other: 11_000_000},
+		{InstanceID: "10", Label: "ag1.x", GPU: 110_000_000, Disk: 1_000_000, Down: 4_000_000, Up: 5_000_000, Other: 11_000_000,
+			Until: time.Unix(2, 0).UTC()},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("charges (-want +got):\n%s", diff)
@@ -66,6 +67,21 @@ func TestChargesAreWholeOrNone(t *testing.T) {
 	none := script(t)
 	if got, err := open(t, none.URL).Charges(t.Context(), time.Now(), time.Now().AddDate(0, 0, -2)); err != nil || got != nil {
 		t.Errorf("a span that ends before it begins: %v, %v", got, err)
+	}
+}
+
+// Nobody tells whether "total" is of rows or of dollars.
+func TestChargesWithATotalOfDollars(t *testing.T) {
+	t.Parallel()
+	for _, numbers := range []string{`"count":2,"total":0.75`, `"count":2,"total":3`, `"count":2`, `"total":2`, `"count":1,"total":2`} {
+		body := `{"success":true,` + numbers + `,"next_token":null,"results":[{"source":"instance-1","amount":0.5},{"source":"instance-2","amount":2.5}]}`
+		if numbers == `"count":2,"total":0.75` {
+			body = `{"success":true,` + numbers + `,"results":[{"source":"instance-1","amount":0.5},{"source":"instance-2","amount":0.25}]}`
+		}
+		got, err := open(t, script(t, step{status: 200, body: body}).URL).Charges(t.Context(), time.Now(), time.Now())
+		if err != nil || len(got) != 2 {
+			t.Errorf("%s: %+v, %v", numbers, got, err)
+		}
 	}
 }
 

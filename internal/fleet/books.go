@@ -1,0 +1,158 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/api-gpu/api-gpu/internal/db"
+	"github.com/api-gpu/api-gpu/internal/gpu"
+)
+
+const (
+	// pricesFor is how long offers tell what a machine costs, after they can
+	// no longer be taken.
+	pricesFor = 10 * time.Minute
+	// pricesWait bounds the look at offers for a request.
+	pricesWait = 4 * time.Second
+	// asksMost bounds the jobs that are looked at for one that a budget
+	// allows: no more than dispatch looks at.
+	asksMost = 8
+	// deniedFor is how long a refusal holds that is not said again.
+	deniedFor = 5 * time.Second
+)
+
+// money is what is kept in memory about budgets.
+type money struct {
+	prices   []gpu.Offer
+	pricesAt time.Time
+	// denied has the instances for which a budget allows no renewal, or no
+	// job, and since when.
+	denied map[string]denied
+	bills  bills
+}
+
+type denied struct {
+	why *OverBudget
+	at  time.Time
+}
+
+// books reads the accounts of all instances but one, as far as the budgets of
+// this month and later ones are about them.
+func books(ctx context.Context, from reader, now time.Time, except string) (Books, error) {
+	since := db.Millis(monthAt(now).from)
+	rows, err := query(ctx, from, `SELECT `+instanceColumns+` FROM instances WHERE permanent = 0 AND label <> $2
+		AND (state <> 'gone' OR state = 'gone' AND state_since >= $1 AND cost_state = '')`, since, except)
+	if err != nil {
+		return Books{}, err
+	}
+	var accounts []account
+	for _, in := range rows {
+		accounts = append(accounts, in.account(now))
+	}
+	closed, err := from.QueryContext(ctx, `SELECT created_at, ended_at, state_since, cost_usd FROM instances
+		WHERE state = 'gone' AND state_since >= $1 AND permanent = 0 AND cost_state <> '' AND cost_usd <> 0 AND label <> $2`, since, except)
+	if err != nil {
+		return Books{}, fmt.Errorf("read accounts: %w", err)
+	}
+	defer closed.Close()
+	for closed.Next() {
+		var created, ended, gone int64
+		var a account
+		if err := closed.Scan(&created, &ended, &gone, &a.spread); err != nil {
+			return Books{}, fmt.Errorf("read accounts: %w", err)
+		}
+		if ended == 0 {
+			ended = gone
+		}
+		a.from, a.until = at(created), at(ended)
+		accounts = append(accounts, a)
+	}
+	return newBooks(accounts), closed.Err()
+}
+
+// budgets adds to the world what Plan needs to keep the budgets.
+func (f *Fleet) budgets(ctx context.Context, w *World) (err error) {
+	p, now := f.cfg.Policy, f.cfg.Now()
+	if !p.paid() {
+		return nil
+	}
+	w.Unpaid = f.unpaid(now)
+	if p.Budget == (Budget{}) || w.Waiting == 0 || f.ungated {
+		return nil
+	}
+	if w.Books, err = books(ctx, f.cfg.DB.Read(), now, ""); err != nil {
+		return err
+	}
+	if w.Asks, err = f.cfg.Queue.Asks(ctx, asksMost); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	prices, age := f.money.prices, now.Sub(f.money.pricesAt)
+	f.mu.Unlock()
+	if len(prices) == 0 || age >= pricesFor {
+		return nil // offers will tell
+	}
+	if _, refusal := affordable(p, *w, choices(prices), now); refusal != nil {
+		w.Stops = append(w.Stops, Stop{Code: "budget", Reason: refusal.Error(), Until: refusal.Until})
+	}
+	return nil
+}
+
+// priced notes what machines cost now.
+func (f *Fleet) priced(list []gpu.Offer, now time.Time) {
+	if len(list) > 0 {
+		f.money.prices, f.money.pricesAt = list, now
+	}
+}
+
+// pricesNow is what machines cost now, asked for where nobody did lately.
+func (f *Fleet) pricesNow(ctx context.Context) ([]gpu.Offer, error) {
+	now := f.cfg.Now()
+	f.mu.Lock()
+	list, age := f.money.prices, now.Sub(f.money.pricesAt)
+	f.mu.Unlock()
+	if len(list) > 0 && age >= 0 && age < pricesFor {
+		return list, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, pricesWait)
+	defer cancel()
+	list, err := f.cfg.Provider.Offers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.priced(list, now)
+	return list, nil
+}
+
+// deny notes that a budget allows an instance nothing more; nil, that it
+// does.
+func (f *Fleet) deny(label string, why *OverBudget) {
+	now := f.cfg.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if why == nil {
+		delete(f.money.denied, label)
+		return
+	}
+	if f.money.denied == nil {
+		f.money.denied = map[string]denied{}
+	}
+	f.money.denied[label] = denied{why, now}
+	poke(f.wake)
+}
+
+// unpaid says for which instances a budget allowed nothing more, just now.
+func (f *Fleet) unpaid(now time.Time) map[string]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.DeleteFunc(f.money.denied, func(_ string, r denied) bool { return now.Sub(r.at) > deniedFor })
+	out := map[string]string{}
+	for label, r := range f.money.denied {
+		out[label] = "budget: " + r.why.Error()
+	}
+	return out
+}

@@ -1,0 +1,551 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/provider/providertest"
+	"github.com/api-gpu/api-gpu/internal/queue"
+)
+
+// billing is a marketplace that also tells what it charged, a while later.
+type billing struct {
+	*providertest.Fake
+	now   func() time.Time
+	lag   time.Duration
+	extra gpu.USD // that each instance costs beyond its time
+	err   error
+	asked int
+}
+
+func (b *billing) Credit(context.Context) (gpu.USD, error) { return gpu.Dollar, b.err }
+
+func (b *billing) Charges(_ context.Context, from, to time.Time) ([]gpu.Charge, error) {
+	b.asked++
+	var all []gpu.Charge
+	known := b.now().Add(-b.lag)
+	for _, r := range b.Records() {
+		until := known
+		if !r.Ended.IsZero() && r.Ended.Before(known) {
+			until = r.Ended
+		}
+		if r.Created.Before(from.Truncate(24*time.Hour)) || r.Created.After(to) || !until.After(r.Created) {
+			continue
+		}
+		all = append(all, gpu.Charge{InstanceID: r.ID, Label: r.Label, GPU: r.Cost(until), Other: b.extra, Until: until})
+	}
+	return all, b.err
+}
+
+// moneyRig is a rig of a marketplace that bills.
+func moneyRig(t *testing.T, change ...func(*Config)) (*rig, *billing) {
+	t.Helper()
+	r := newRig(t, func(c *Config, _ *providertest.FakeConfig) {
+		for _, f := range change {
+			f(c)
+		}
+	})
+	b := &billing{Fake: r.fake, now: r.clock.Now, lag: 10 * time.Minute}
+	r.config.Provider = b
+	r.forget(nil)
+	r.process = r.start()
+	return r, b
+}
+
+// claim gives a job the one machine that is ready.
+func (r *rig) claim(j queue.Job) (queue.Job, error) {
+	r.Helper()
+	r.until("ready", r.has(gpu.Ready))
+	for _, in := range r.rows() {
+		if in.State == gpu.Ready {
+			return r.Claim(r.Context(), Assignment{j.ID, Slot{in.Label, 0}})
+		}
+	}
+	return queue.Job{}, errors.New("none is ready")
+}
+
+// complete ends a job well, as dispatch does.
+func (r *rig) complete(j queue.Job) {
+	r.Helper()
+	cost, err := r.CostOf(r.Context(), j, 1000)
+	r.ok(err)
+	r.ok(r.queue.Complete(r.Context(), j.Lease(), queue.Outcome{Video: apigpu.Video{Bytes: 1000}, Result: j.ID, Cost: cost}))
+}
+
+// balanced makes sure that the parts equal the whole: those of each instance
+// its cost, and those of each job the job's.
+func (r *rig) balanced() {
+	r.Helper()
+	jobs := map[string]gpu.USD{}
+	var whole, parts gpu.USD
+	for _, in := range r.rows() {
+		list, err := readCharges(r.Context(), r.db.Read(), in.Label)
+		r.ok(err)
+		var sum gpu.USD
+		for _, c := range list {
+			sum += c.USD
+			jobs[c.JobID] += c.USD
+		}
+		if sum != in.CostUSD {
+			r.Errorf("the parts of %s sum to %d, it cost %d", in.Label, sum, in.CostUSD)
+		}
+		whole += in.CostUSD
+	}
+	for id, usd := range jobs {
+		parts += usd
+		if id == "" {
+			continue
+		}
+		if got := r.job(id).Stats.CostUSD; int64(math.Round(float64(got)*1e9)) != int64(usd) {
+			r.Errorf("job %s cost %v, its charges sum to %d", id, got, usd)
+		}
+	}
+	if parts != whole {
+		r.Errorf("all jobs and what is nobody's cost %d, all instances %d", parts, whole)
+	}
+}
+
+// A job's answer tells its cost; when its machine is gone it bears all of it;
+// and when the bill is there, exactly that.
+func TestCostOfAJob(t *testing.T) {
+	t.Parallel()
+	r, bill := moneyRig(t)
+	j, err := r.claim(r.submit())
+	r.ok(err)
+	r.pass(time.Minute, 5*time.Second)
+	r.complete(j)
+	first := r.job(j.ID).Stats
+	if first.CostState != apigpu.CostEstimated || first.CostUSD <= 0 {
+		t.Errorf("at its end: %+v", first)
+	}
+	r.until("gone", r.has(gpu.Gone))
+	r.tick()
+	row, truth := r.rows()[0], r.fake.Records()[0].Cost(r.clock.Now())
+	if row.CostState != Estimated || row.CostUSD < truth || float64(row.CostUSD) > 1.05*float64(truth) {
+		t.Errorf("it cost %s by our measure (%s), %s in truth", row.CostUSD, row.CostState, truth)
+	}
+	r.balanced()
+	if got := r.job(j.ID).Stats; got.CostUSD <= first.CostUSD || got.CostState != apigpu.CostEstimated {
+		t.Errorf("its machine's idle time is not its own: %v after %v", got, first)
+	}
+	bill.extra = 4321
+	truth += bill.extra
+	for began := r.clock.Now(); r.rows()[0].CostState != Final; r.clock.Advance(10 * time.Second) {
+		if r.clock.Now().Sub(began) > time.Hour {
+			t.Fatalf("no bill: %+v", r.rows()[0])
+		}
+		r.tick()
+		r.ok(r.bill(t.Context()))
+	}
+	if got := r.rows()[0].CostUSD; got != truth {
+		t.Errorf("charged %d, booked %d", truth, got)
+	}
+	if bill.asked > 12 {
+		t.Errorf("the bill was asked for %d times", bill.asked)
+	}
+	r.balanced()
+	if got := r.job(j.ID).Stats; got.CostState != apigpu.CostFinal {
+		t.Errorf("the job's cost is %v", got)
+	}
+	asked := bill.asked
+	r.clock.Advance(time.Hour)
+	r.tick()
+	r.ok(r.bill(t.Context()))
+	if bill.asked != asked {
+		t.Error("a bill that is known is asked for again")
+	}
+}
+
+// What was refused cost nothing, and no bill is waited for; a machine that
+// never booted costs, and no job bears it. A bill far from our measure is
+// told.
+func TestCostOfNoJob(t *testing.T) {
+	t.Parallel()
+	r, bill := moneyRig(t)
+	r.fake.ScriptCreate(providertest.CreateStep{Err: gpu.ErrNoCapacity}, providertest.CreateStep{Boot: 24 * time.Hour})
+	j := r.submit()
+	pair := func() (rows []Instance) { // the refused one first: of one moment labels have no order
+		rows = r.rows()
+		slices.SortFunc(rows, func(a, b Instance) int { return cmp.Compare(a.ProviderID, b.ProviderID) })
+		return rows
+	}
+	r.until("given up", func() bool { rows := pair(); return len(rows) == 2 && rows[1].State == gpu.Destroying })
+	r.cancel(j)
+	r.until("settled", func() bool { return pair()[1].CostState != "" })
+	rows := pair()
+	if rows[0].CostState != Final || rows[0].CostUSD != 0 || rows[1].CostUSD == 0 {
+		t.Errorf("refused: %+v, never booted: %+v", rows[0], rows[1])
+	}
+	parts, err := readCharges(t.Context(), r.db.Read(), rows[1].Label)
+	r.ok(err)
+	if len(parts) != 1 || parts[0].JobID != "" || parts[0].Kind != BootCharge {
+		t.Errorf("borne by %+v", parts)
+	}
+	bill.extra = gpu.Dollar
+	for range 60 {
+		r.clock.Advance(time.Minute)
+		r.tick()
+		r.ok(r.bill(t.Context()))
+	}
+	if got := pair()[1]; got.CostState != Final || got.CostUSD != r.fake.Cost()+gpu.Dollar || r.money.bills.off != 1 {
+		t.Errorf("booked %+v, %+v", got, r.money.bills)
+	}
+	r.balanced()
+}
+
+// Two attempts on two machines: the job bears both.
+func TestCostOfTwoAttempts(t *testing.T) {
+	t.Parallel()
+	r, _ := moneyRig(t)
+	j, err := r.claim(r.submit())
+	r.ok(err)
+	r.pass(2*time.Minute, 5*time.Second)
+	r.fake.Vanish(j.Instance)
+	r.until("gone", r.has(gpu.Gone))
+	_, err = r.queue.Requeue(t.Context(), j.Lease(), queue.Setback{Why: apigpu.E(apigpu.GPULost, nil, "x")})
+	r.ok(err)
+	again, err := r.claim(j)
+	r.ok(err)
+	r.pass(time.Minute, 5*time.Second)
+	r.complete(again)
+	first := r.row(j.Instance).CostUSD
+	if got := gpu.USD(math.Round(float64(r.job(j.ID).Stats.CostUSD) * 1e9)); first == 0 || got <= first {
+		t.Errorf("the first machine cost %d, the job %d", first, got)
+	}
+	r.until("both gone", func() bool { return r.rows()[1].CostState != "" })
+	r.balanced()
+}
+
+// guarded checks, at each create and at each renewal, that what it may cost is
+// in the ledger: committed before.
+func (r *rig) guarded() {
+	r.fake.OnCall(func(c providertest.Call) {
+		if c.Verb == providertest.Create {
+			in := r.row(c.Label)
+			if least := in.CreatedAt.Add(policy.BootTimeout + policy.Lease); in.ReservedUntil.Before(least) || in.LeaseUntil.Before(least) {
+				r.Errorf("created %s with a reserve until %s, a lease until %s", c.Label, in.ReservedUntil, in.LeaseUntil)
+			}
+			r.within()
+		}
+	})
+	r.workers.mu.Lock()
+	defer r.workers.mu.Unlock()
+	r.workers.hook = func(label string) {
+		in := r.row(label)
+		if ends := r.clock.Now().Add(policy.Lease); in.LeaseUntil.Before(ends) || in.ReservedUntil.Before(in.LeaseUntil) {
+			r.Errorf("renewed until %s; noted %s, reserved %s", ends, in.LeaseUntil, in.ReservedUntil)
+		}
+		r.within()
+	}
+}
+
+// within makes sure that the budgets hold by what is committed.
+func (r *rig) within() {
+	now := r.clock.Now()
+	all, err := books(r.Context(), r.db.Read(), now, "")
+	if err != nil {
+		r.Error(err)
+		return
+	}
+	b := r.config.Policy.Budget
+	if got := all.taken(dayAt(now)); b.Day > 0 && got > b.Day {
+		r.Errorf("%s of the day's %s are taken", got, b.Day)
+	}
+	if got := all.taken(monthAt(now)); b.Month > 0 && got > b.Month {
+		r.Errorf("%s of the month's %s are taken", got, b.Month)
+	}
+	if spent := r.fake.Cost(); b.Month > 0 && spent > b.Month {
+		r.Errorf("%s of the month's %s are spent", spent, b.Month)
+	}
+}
+
+// rentCost is the most that renting by the cheap offer for a job of the rig
+// may cost: its boot, its run, a lease and overtime. Traffic is free there.
+var rentCost = ceil(perHour(cheap.HourlyUSD, policy.BootTimeout+time.Hour+policy.Lease+overtime))
+
+func budgeted(b Budget) func(*Config) { return func(c *Config) { c.Policy.Budget = b } }
+
+// What a budget does not allow is not asked of the provider, and the job is
+// told what would do; with just that it runs.
+func TestDayBudget(t *testing.T) {
+	t.Parallel()
+	r, _ := moneyRig(t, budgeted(Budget{Day: rentCost - 1}))
+	r.guarded()
+	j := r.submit()
+	r.pass(3*time.Minute, 5*time.Second)
+	r.calls(providertest.Create, 0)
+	r.calls(providertest.Offers, 1)
+	note := r.job(j.ID).PhaseNote
+	if !strings.Contains(note, "BUDGET_DAY_USD=") || !strings.Contains(note, rentCost.Exact()+" would be enough") {
+		t.Errorf("told %q", note)
+	}
+	r.config.Policy.Budget.Day = rentCost
+	r.restart()
+	run, err := r.claim(j)
+	r.ok(err)
+	if run.RunningUntil.Sub(*run.StartedAt) != time.Hour {
+		t.Errorf("it may run for %s", run.RunningUntil.Sub(*run.StartedAt))
+	}
+	r.pass(50*time.Minute, 15*time.Second) // no renewal is refused in mid-job
+	r.want(gpu.Ready, "")
+	if at := r.row(run.Instance).ContactAt; at.Before(r.clock.Now().Add(-time.Minute)) {
+		t.Errorf("last renewed at %s", at)
+	}
+	r.complete(run)
+	r.until("gone", r.has(gpu.Gone))
+	r.tick()
+	r.within()
+}
+
+// A budget that is used up lets jobs wait for the next day.
+func TestMidnight(t *testing.T) {
+	t.Parallel()
+	r, _ := moneyRig(t, budgeted(Budget{Day: rentCost}))
+	r.guarded()
+	j, err := r.claim(r.submit())
+	r.ok(err)
+	r.pass(30*time.Minute, 15*time.Second)
+	r.complete(j)
+	r.until("gone", r.has(gpu.Gone))
+	waiting := r.submit()
+	r.pass(time.Minute, 5*time.Second)
+	r.calls(providertest.Create, 1)
+	if note := r.job(waiting.ID).PhaseNote; !strings.Contains(note, "are spent or reserved") {
+		t.Errorf("told %q", note)
+	}
+	r.clock.Advance(dayAt(r.clock.Now()).to.Sub(r.clock.Now()) - time.Minute)
+	r.pass(50*time.Second, 5*time.Second)
+	// A minute of it would still be today's; all the rest is tomorrow's.
+	r.until("rented", func() bool { return len(r.fake.Calls(providertest.Create)) == 2 })
+	_, err = r.claim(waiting)
+	r.ok(err)
+	r.within()
+}
+
+// An idle machine whose lease a budget does not allow is let go; so is one that
+// no job may be given.
+func TestBudgetEndsIdle(t *testing.T) {
+	t.Parallel()
+	for name, keep := range map[string]func(*rig){
+		"no renewal": func(*rig) {},
+		"no job": func(r *rig) {
+			for _, in := range r.rows() {
+				if in.State == gpu.Ready {
+					_, err := r.Claim(r.Context(), Assignment{r.job(r.big).ID, Slot{in.Label, 0}})
+					if code := apigpu.CodeOf(err); code != apigpu.BudgetExceeded {
+						r.Errorf("a job that costs too much is claimed: %v", err)
+					}
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, _ := moneyRig(t, budgeted(Budget{Day: rentCost}), func(c *Config) { c.Policy.IdleTimeout = 5 * time.Hour })
+			r.guarded()
+			j := r.submit()
+			r.until("ready", r.has(gpu.Ready))
+			r.cancel(j)
+			long, err := r.queue.Submit(t.Context(), queue.Draft{Subtitle: []byte("1"), WaitFor: 24 * time.Hour, RunFor: 3 * time.Hour, KeepFor: time.Hour})
+			r.ok(err)
+			r.big = long.ID
+			began := r.clock.Now()
+			for r.has(gpu.Ready)() {
+				keep(r)
+				r.tick()
+				r.clock.Advance(5 * time.Second)
+				if r.clock.Now().Sub(began) > 2*time.Hour {
+					t.Fatal("it stays")
+				}
+			}
+			r.want(gpu.Destroying, "budget: BUDGET_DAY_USD=")
+			if name == "no job" && r.clock.Now().Sub(began) > 30*time.Second {
+				t.Errorf("it stayed for %s", r.clock.Now().Sub(began))
+			}
+		})
+	}
+}
+
+// The budget of a job cuts its run; and one that no run would fit into is not
+// taken on.
+func TestJobBudget(t *testing.T) {
+	t.Parallel()
+	half := ceil(perHour(cheap.HourlyUSD, policy.BootTimeout+30*time.Minute+policy.Lease+overtime))
+	r, _ := moneyRig(t, budgeted(Budget{Job: half}))
+	j, err := r.claim(r.submit())
+	r.ok(err)
+	if may := r.job(j.ID).RunningUntil.Sub(*j.StartedAt); may < 30*time.Minute || may > 30*time.Minute+policy.BootTimeout {
+		t.Errorf("it may run for %s", may)
+	}
+	if j.RunFor != time.Hour {
+		t.Errorf("it was promised %s", j.RunFor)
+	}
+	r.ok(r.Affordable(t.Context(), queue.Ask{Run: time.Hour}))
+	r.cfg.Policy.Budget.Job = gpu.Dollar / 1000
+	err = r.Affordable(t.Context(), queue.Ask{Run: time.Hour})
+	least := ceil(perHour(cheap.HourlyUSD, policy.BootTimeout+policy.Lease+overtime)) + ceil(perHour(cheap.HourlyUSD, leastRun))
+	if apigpu.CodeOf(err) != apigpu.BudgetExceeded || !strings.Contains(err.Error(), least.Exact()) {
+		t.Errorf("%v does not name %s", err, least.Exact())
+	}
+}
+
+// What is free is neither reserved nor charged.
+func TestFree(t *testing.T) {
+	t.Parallel()
+	r, _ := moneyRig(t, budgeted(Budget{Job: 1, Day: 1, Month: 1}), func(c *Config) { c.Policy.Traits.Free = true })
+	j, err := r.claim(r.submit())
+	r.ok(err)
+	r.ok(r.Affordable(t.Context(), queue.Ask{}))
+	r.complete(j)
+	r.until("gone", r.has(gpu.Gone))
+	r.tick()
+	if in := r.rows()[0]; in.CostState != "" || !in.ReservedUntil.IsZero() || !in.LeaseUntil.IsZero() {
+		t.Errorf("the row is %+v", in)
+	}
+	if s := r.job(j.ID).Stats; s.CostState != "" || s.CostUSD != 0 {
+		t.Errorf("the job cost %+v", s)
+	}
+}
+
+// Two processes that claim at once do not reserve the same money twice.
+func TestClaimsShareABudget(t *testing.T) {
+	t.Parallel()
+	r, _ := moneyRig(t, func(c *Config) { c.Policy.MaxGPUs = 1 })
+	r.fake.SetOffers(dear) // two slots
+	one, two := r.submit(), r.submit()
+	r.until("ready", r.has(gpu.Ready))
+	label := r.rows()[0].Label
+	r.exec(`UPDATE instances SET slots = 2`)
+	now, ready := r.clock.Now(), r.row(label)
+	// Enough for a run of an hour, and not for one that began later as well.
+	r.config.Policy.Budget.Day = ceil(perHour(dear.HourlyUSD, now.Sub(ready.CreatedAt)+time.Hour+policy.Lease+contactTimeout+overtime))
+	r.config.Policy.Budget.Day += ceil(perHour(dear.HourlyUSD, time.Second))
+	r.cfg.Policy.Budget = r.config.Policy.Budget
+	other := r.start()
+	t.Cleanup(func() { other.forget(nil) })
+	errs := make(chan error, 2)
+	for n, who := range []*process{r.process, other} {
+		go func() {
+			_, err := who.Fleet.Claim(t.Context(), Assignment{[]string{one.ID, two.ID}[n], Slot{label, n}})
+			errs <- err
+		}()
+	}
+	r.ok(<-errs) // at the same moment both fit: the machine is paid once for both
+	r.ok(<-errs)
+	r.within()
+	r.clock.Advance(time.Minute)
+	three := r.submit()
+	r.ok(r.queue.Fail(t.Context(), r.job(one.ID).Lease(), apigpu.E(apigpu.Internal, nil, "x")))
+	if _, err := other.Fleet.Claim(t.Context(), Assignment{three.ID, Slot{label, 0}}); apigpu.CodeOf(err) != apigpu.BudgetExceeded {
+		t.Errorf("a third that ends later is claimed: %v", err)
+	}
+	if got := r.job(three.ID); got.Status != apigpu.Queued {
+		t.Errorf("it is %s", got.Status)
+	}
+	r.within()
+}
+
+// Nothing is created that the budget does not allow, whatever was planned; and
+// without that gate it would be.
+func TestGateBites(t *testing.T) {
+	t.Parallel()
+	r, _ := moneyRig(t, budgeted(Budget{Day: gpu.Dollar / 1000}))
+	r.tick()
+	err := r.create(t.Context(), Choice{Offer: cheap}, "", "x")
+	if refusal, ok := errors.AsType[*OverBudget](err); !ok || refusal.Setting != "BUDGET_DAY_USD" {
+		t.Errorf("the gate says %v", err)
+	}
+	r.calls(providertest.Create, 0)
+	if rows := r.rows(); len(rows) != 0 {
+		t.Errorf("rows are %+v", rows)
+	}
+	r.ungated = true
+	r.ok(r.create(t.Context(), Choice{Offer: cheap}, "", "x"))
+	r.calls(providertest.Create, 1)
+	all, err := books(t.Context(), r.db.Read(), r.clock.Now(), "")
+	r.ok(err)
+	if all.taken(dayAt(r.clock.Now())) <= gpu.Dollar/1000 {
+		t.Error("the budget holds without its gate")
+	}
+}
+
+// A process that dies at any point around money leaves reserves that cover what
+// runs, and accounts that balance.
+func TestCrashWithMoney(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		begin func(r *rig)
+	}{
+		{"renting", func(r *rig) { r.submit(); r.tick() }},
+		{"settling", func(r *rig) {
+			j, err := r.claim(r.submit())
+			r.ok(err)
+			r.clock.Advance(time.Minute)
+			r.tick()
+			r.complete(j)
+			r.tick()
+			r.clock.Advance(policy.IdleTimeout)
+			r.tick()
+			r.clock.Advance(policy.Traits.ListingLag)
+			r.tick()
+			r.clock.Advance(policy.Traits.AbsenceGap)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			points := 0
+			for alive := false; !alive && !t.Failed() && points < 200; {
+				points++
+				t.Run(fmt.Sprint(points), func(t *testing.T) {
+					r, _ := moneyRig(t, budgeted(Budget{Day: 3 * rentCost, Month: 4 * rentCost}))
+					c.begin(r)
+					r.left.Store(int64(points))
+					alive = r.tick()
+					r.restart()
+					r.guarded()
+					for _, in := range r.rows() {
+						exists := in.State != gpu.Planned && in.State != gpu.Gone
+						if exists && in.ReservedUntil.Before(in.CreatedAt.Add(policy.BootTimeout+policy.Lease)) && in.ReservedUntil.Before(in.LeaseUntil) {
+							t.Errorf("not covered: %+v", in)
+						}
+					}
+					r.pass(2*time.Minute, 5*time.Second)
+					for _, j := range r.open() {
+						r.cancel(j)
+					}
+					r.until("settled", func() bool {
+						for _, in := range r.rows() {
+							if in.CostState == "" {
+								return false
+							}
+						}
+						return true
+					})
+					r.balanced()
+					r.within()
+				})
+			}
+			if points < 8 {
+				t.Errorf("only %d points", points)
+			}
+		})
+	}
+}
+
+// open are the jobs that wait.
+func (r *rig) open() []queue.Job {
+	r.Helper()
+	jobs, err := r.queue.Next(r.Context(), 10)
+	r.ok(err)
+	return jobs
+}

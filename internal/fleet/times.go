@@ -1,0 +1,61 @@
+package fleet
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/api-gpu/api-gpu/internal/gpu"
+)
+
+// The times that an instance is paid by are what the ledger saw: its start in
+// the first listing that has it running; its end where the provider accepted
+// it, unless a later listing still has it running, or else in the first
+// complete listing without it. So the end is never set too early by what is
+// known.
+
+// seenAt notes the times that a listing begun at a moment tells of an instance
+// that it has.
+func seenAt(row Instance, seen gpu.Instance, began time.Time) Instance {
+	if seen.Started && row.StartedAt.IsZero() {
+		row.StartedAt = began
+	}
+	if seen.Running && began.After(row.EndedAt) {
+		row.EndedAt = time.Time{}
+	}
+	return row
+}
+
+// missedAt notes the end of an instance that a complete listing lacks.
+func missedAt(row Instance) Instance {
+	if row.EndedAt.IsZero() && row.existed() {
+		row.EndedAt = row.AbsentSince
+	}
+	return row
+}
+
+// noteEnd notes that the provider accepted the end of an instance.
+func (f *Fleet) noteEnd(ctx context.Context, label string) error {
+	if !f.cfg.Policy.paid() {
+		return nil
+	}
+	now := f.cfg.Now()
+	_, err := f.update(context.WithoutCancel(ctx), label, func(row *Instance) bool {
+		if !row.EndedAt.IsZero() || row.State == gpu.Gone {
+			return false
+		}
+		row.EndedAt = now
+		return true
+	})
+	return err
+}
+
+// moveAttempts moves the times of the attempts on all instances that
+// shiftInstances is about to move, in the same transaction.
+func (f *Fleet) moveAttempts(ctx context.Context, tx *sql.Tx, by time.Duration, now time.Time) error {
+	labels, err := texts(ctx, tx, `SELECT label FROM instances WHERE `+shifted("$1"), millis(shiftedSince(by, now)))
+	if err != nil || len(labels) == 0 {
+		return err
+	}
+	return f.cfg.Queue.MoveAttempts(ctx, tx, labels, by)
+}

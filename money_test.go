@@ -1,0 +1,36 @@
+package apigpu_test
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/api-gpu/api-gpu"
+)
+
+// Every nanodollar survives the way through JSON.
+func TestDollars(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int64]string{0: "0", 1: "0.000000001", 4321000: "0.004321", 1e9: "1", 12345678901: "12.345678901", -5: "-0.000000005"} {
+		if got, err := json.Marshal(apigpu.Nanodollars(n)); err != nil || string(got) != want {
+			t.Errorf("%d nanodollars are %s, want %s; %v", n, got, want, err)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.Int64Range(-9e15, 9e15).Draw(t, "nanodollars")
+		text, err := json.Marshal(apigpu.Nanodollars(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := strconv.ParseFloat(string(text), 64)
+		if err != nil || int64(math.Round(back*1e9)) != n {
+			t.Fatalf("%d became %s", n, text)
+		}
+	})
+	if got := []string{apigpu.Dollars(0.00432).String(), apigpu.Dollars(3.5).String()}; got[0] != "$0.0043" || got[1] != "$3.50" {
+		t.Errorf("printed %v", got)
+	}
+}
