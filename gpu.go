@@ -63,8 +63,8 @@ type GPUs struct {
 	// Fleet is the name that is part of every id.
 	Fleet string `json:"fleet" doc:"The name that is part of every id"`
 	// Role is that of the process that answered: only the leader rents and
-	// destroys. Without a plan only the leader knows of Foreign. observer is
-	// the command orchestrator plan.
+	// destroys. Without a plan only the leader knows of Stops, Foreign and
+	// Strays. observer is the command orchestrator plan.
 	Role    string    `json:"role" enum:"leader,member,standby,observer" doc:"Of the process that answered: only the leader rents and destroys"`
 	At      time.Time `json:"at" doc:"When this was so"`
 	Data    []GPU     `json:"data" doc:"All that are not gone, the oldest first"`
@@ -74,7 +74,10 @@ type GPUs struct {
 	// Foreign are instances of the account that look like an api-gpu's and
 	// are of another fleet. They are never touched.
 	Foreign []ForeignGPU `json:"foreign" doc:"Instances of the account that belong to another fleet; never touched"`
-	Plan    *GPUPlan     `json:"plan,omitempty" doc:"With plan=1: what the next round would do"`
+	// Strays carry the label of this fleet and are not in its ledger, because a
+	// database was lost or put back: their ends are asked for.
+	Strays []ForeignGPU `json:"strays" doc:"Instances with a label of this fleet that its ledger does not know; they are ended"`
+	Plan   *GPUPlan     `json:"plan,omitempty" doc:"With plan=1: what the next round would do"`
 }
 
 // GPUTotals are the sums over all machines, and what waits for them.
@@ -95,13 +98,13 @@ type GPUStop struct {
 	Until  *time.Time `json:"until,omitempty" doc:"When it is tried again; absent where somebody must act"`
 }
 
-// ForeignGPU is an instance of another fleet on the same account.
+// ForeignGPU is an instance of the account that is not in the ledger.
 type ForeignGPU struct {
 	ProviderID string     `json:"provider_id"`
 	Label      string     `json:"label"`
 	Fleet      string     `json:"fleet" doc:"The fleet that its label names"`
 	CreatedAt  *time.Time `json:"created_at,omitempty" doc:"By its label"`
-	HourlyUSD  Dollars    `json:"hourly_usd"`
+	HourlyUSD  Dollars    `json:"hourly_usd,omitempty" doc:"Absent where it is not known"`
 	Sweep      string     `json:"sweep,omitempty" doc:"Command that would end all of its fleet"`
 }
 

@@ -16,11 +16,15 @@ func (d Dollars) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, float64(d), 'f', -1, 64), nil
 }
 
-// String prints dollars as people write them: to the cent, and below a dollar
-// to a hundredth of a cent.
+// String prints dollars for people: to the cent, below a dollar to a hundredth
+// of that, and below a tenth of a cent to a hundredth of that again.
 func (d Dollars) String() string {
-	if d >= 1 || d <= -1 {
-		return "$" + strconv.FormatFloat(float64(d), 'f', 2, 64)
+	digits := 2
+	switch size := max(d, -d); {
+	case size < 0.001 && size > 0:
+		digits = 6
+	case size < 1:
+		digits = 4
 	}
-	return "$" + strconv.FormatFloat(float64(d), 'f', 4, 64)
+	return "$" + strconv.FormatFloat(float64(d), 'f', digits, 64)
 }

@@ -30,7 +30,9 @@ func TestDollars(t *testing.T) {
 			t.Fatalf("%d became %s", n, text)
 		}
 	})
-	if got := []string{apigpu.Dollars(0.00432).String(), apigpu.Dollars(3.5).String()}; got[0] != "$0.0043" || got[1] != "$3.50" {
-		t.Errorf("printed %v", got)
+	for d, want := range map[apigpu.Dollars]string{0.00432: "$0.0043", 3.5: "$3.50", 0.0000416: "$0.000042", 0: "$0.0000"} {
+		if got := d.String(); got != want {
+			t.Errorf("printed %s, want %s", got, want)
+		}
 	}
 }

@@ -232,8 +232,9 @@ check_bill() {
 	bill=$(ours total_nanodollars | awk '{ sum += $1 } END { printf "%.6f", sum / 1e9 }')
 	holds "$bill > 0 && $bill < 0.01" || fail "it cost \$$bill"
 	say "destroyed $(since 'attempt ended' destroying) s after its work, $(logged destroying reason); nothing of ours is left, somebody else's machine is"
-	own=$(curl -sf -H "X-API-Key: $API_GPU_KEY" "http://$address/jobs?limit=1" | grep -o '"cost_usd": *[0-9.e-]*' | head -n 1 | grep -o '[0-9.e-]*$' || true)
-	say "cost: \$$bill by the bill of the marketplace${own:+, \$$own of it for the job by our own account}"
+	own=$(curl -sf -H "X-API-Key: $API_GPU_KEY" "http://$address/jobs?limit=1" | grep -o '"cost_usd": *[0-9.e-]*' | head -n 1 | grep -o '[0-9.e-]*$' |
+		awk '{ printf "%.6f", $1 }' || true)
+	say "cost: \$$bill by the bill of the marketplace${own:+; \$$own for the job by our own account, so far}"
 }
 
 say "building"

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/api-gpu/api-gpu"
 )
 
 func TestWords(t *testing.T) {
@@ -20,6 +22,19 @@ func TestWords(t *testing.T) {
 		9950 * time.Millisecond: "10 s", 59_600 * time.Millisecond: "1 min 0 s", 63 * time.Second: "1 min 3 s", 2*time.Hour + 4*time.Minute: "2 h 4 min"} {
 		if got := timeWords(d); got != want {
 			t.Errorf("%s: %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestCostWords(t *testing.T) {
+	t.Parallel()
+	for want, s := range map[string]apigpu.Stats{
+		"": {},
+		"$0.0043 so far, as measured by the server": {CostUSD: 0.004321, CostState: apigpu.CostEstimated},
+		"$1.25, as charged by the provider":         {CostUSD: 1.25, CostState: apigpu.CostFinal},
+	} {
+		if got := costWords(s); got != want {
+			t.Errorf("%+v: %q, want %q", s, got, want)
 		}
 	}
 }

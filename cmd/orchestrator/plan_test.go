@@ -95,3 +95,56 @@ func waits(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 }
+
+// What a machine costs at most, if its server dies now, is no less than the
+// marketplace asks for it until then.
+func TestWorstCaseHolds(t *testing.T) {
+	cleanEnv(t)
+	sim, url := market(t, `{"credit_usd": 10}`)
+	ctx, stop := context.WithCancel(t.Context())
+	log := newLogLines()
+	done := make(chan error, 1)
+	go func() {
+		done <- run(ctx, args(t.TempDir(), "--provider=vast", "--vast-api-key=account-key", "--vast-api-url="+url,
+			"--vast-worker-image=example.invalid/worker:1", "--shutdown=keep"), io.Discard, log)
+	}()
+	address := log.find(t, `listening address=(\S+)`)
+	body := `{"url_video":"http://video.invalid/v.mp4","srt":"1\n00:00:00,000 --> 00:00:01,000\nHi\n","wait":0}`
+	resp, err := http.Post("http://"+address+"/video/caption", "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	log.find(t, `(msg=renting)`)
+	var one apigpu.GPU
+	for late := time.Now().Add(20 * time.Second); one.ProviderID == "" && time.Now().Before(late); {
+		resp, err := http.Get("http://" + address + "/gpus")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all apigpu.GPUs
+		err = json.NewDecoder(resp.Body).Decode(&all)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(all.Data) > 0 {
+			one = all.Data[0]
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	stop() // as good as a death: nobody speaks to the machine again
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if !one.Unprotected || one.EndsBy == nil || one.WorstUSD <= 0 || one.WorstUSD < one.CostUSD {
+		t.Fatalf("%+v", one)
+	}
+	sim.Advance(one.EndsBy.Sub(sim.Now()))
+	for _, i := range sim.Truth().Instances {
+		if bill := apigpu.Nanodollars(int64(i.Total)); bill <= 0 || bill > one.WorstUSD {
+			t.Errorf("until %s it cost %v, and at most %v was said", one.EndsBy, bill, one.WorstUSD)
+		}
+	}
+}

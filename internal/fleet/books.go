@@ -19,8 +19,11 @@ const (
 	// asksMost bounds the jobs that are looked at for one that a budget
 	// allows: no more than dispatch looks at.
 	asksMost = 8
-	// deniedFor is how long a refusal holds that is not said again.
-	deniedFor = 5 * time.Second
+	// deniedFor is how long a refusal holds that is not said again, and
+	// deniedTill for how long all jobs must be refused before an idle machine
+	// goes.
+	deniedFor  = 10 * time.Second
+	deniedTill = 5 * time.Second
 )
 
 // money is what is kept in memory about budgets.
@@ -33,9 +36,13 @@ type money struct {
 	bills  bills
 }
 
+// denied is a refusal that an instance met.
 type denied struct {
-	why *OverBudget
-	at  time.Time
+	why         *OverBudget
+	first, last time.Time
+	// patience is for how long it must have been so before the instance goes:
+	// where one job is refused another may be tried the next moment.
+	patience time.Duration
 }
 
 // books reads the accounts of all instances but one, as far as the budgets of
@@ -128,9 +135,8 @@ func (f *Fleet) pricesNow(ctx context.Context) ([]gpu.Offer, error) {
 	return list, nil
 }
 
-// deny notes that a budget allows an instance nothing more; nil, that it
-// does.
-func (f *Fleet) deny(label string, why *OverBudget) {
+// deny notes that a budget allows an instance nothing more; nil, that it does.
+func (f *Fleet) deny(label string, why *OverBudget, patience time.Duration) {
 	now := f.cfg.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -141,18 +147,25 @@ func (f *Fleet) deny(label string, why *OverBudget) {
 	if f.money.denied == nil {
 		f.money.denied = map[string]denied{}
 	}
-	f.money.denied[label] = denied{why, now}
+	d := f.money.denied[label]
+	if d.why == nil || now.Sub(d.last) > deniedFor {
+		d.first = now
+	}
+	d.why, d.last, d.patience = why, now, patience
+	f.money.denied[label] = d
 	poke(f.wake)
 }
 
-// unpaid says for which instances a budget allowed nothing more, just now.
+// unpaid says for which instances a budget allows nothing more.
 func (f *Fleet) unpaid(now time.Time) map[string]string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	maps.DeleteFunc(f.money.denied, func(_ string, r denied) bool { return now.Sub(r.at) > deniedFor })
+	maps.DeleteFunc(f.money.denied, func(_ string, d denied) bool { return now.Sub(d.last) > deniedFor })
 	out := map[string]string{}
-	for label, r := range f.money.denied {
-		out[label] = "budget: " + r.why.Error()
+	for label, d := range f.money.denied {
+		if now.Sub(d.first) >= d.patience {
+			out[label] = "budget: " + d.why.Error()
+		}
 	}
 	return out
 }

@@ -152,6 +152,8 @@ func (f *Fleet) clockSet(by time.Duration) {
 	f.since, f.listing.reachable = now, now
 	f.renewAt, f.heldUntil = f.renewAt.Add(by), f.heldUntil.Add(by)
 	f.offers = offers{}
+	f.money.pricesAt, f.money.bills.next = time.Time{}, time.Time{}
+	clear(f.money.denied)
 	clear(f.asked)
 	for code, s := range f.stops {
 		s.Until = s.Until.Add(by)

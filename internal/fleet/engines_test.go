@@ -32,7 +32,7 @@ func TestPostgres(t *testing.T) {
 		"Standby": TestStandby, "Epoch": TestEpochOutlivesTheDatabase, "LoadIdentity": TestLoadIdentity, "Run": TestRun,
 		"ClockIsSet": TestClockIsSet, "LostUpdates": TestLostUpdates, "LeaseIsKept": TestLeaseIsKeptWhileWriting, "GoodMachineIsRemembered": TestGoodMachineIsRemembered,
 		"MachineDiesAtWork": TestMachineDiesAtWork, "EndWhileItIsCreated": TestEndWhileItIsCreated, "EndOfAnIntent": TestEndOfAnIntent,
-		"CostOfAJob":        TestCostOfAJob, "ClaimsShareABudget": TestClaimsShareABudget,
+		"CostOfAJob": TestCostOfAJob, "ClaimsShareABudget": TestClaimsShareABudget,
 	} {
 		t.Run(name, test)
 	}

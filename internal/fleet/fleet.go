@@ -91,7 +91,7 @@ type Fleet struct {
 	unrecorded map[string]unrecorded
 	money      money
 	speedsKept speedsKept
-	told       note               // what the waiting jobs were told last
+	told       told               // what the waiting jobs were told last
 	stops      map[string]stopped // by code
 	pause      creates            // of asking for machines
 

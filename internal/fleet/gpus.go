@@ -23,6 +23,8 @@ type Report struct {
 	// Stops are why nothing is rented, whatever waits.
 	Stops   []Stop
 	Foreign []Foreign
+	// Strays carry our label and are in no live row: their ends are asked for.
+	Strays []Foreign
 	// Hourly, Reserved and Worst are sums over the machines. Today is what all
 	// machines cost since midnight (UTC), those that are gone included.
 	Hourly, Today, Reserved, Worst gpu.USD
@@ -62,6 +64,7 @@ func (f *Fleet) report(ctx context.Context, w World) (Report, error) {
 	r := Report{
 		Fleet: f.cfg.Identity.ID, Provider: f.cfg.Provider.Name(), Leading: f.Leading(), At: now,
 		Waiting: w.Waiting, Stops: stops(f.cfg.Policy, w), Foreign: f.foreigners(),
+		Strays: f.lost(),
 	}
 	running, err := f.cfg.Queue.Running(ctx)
 	if err != nil {
@@ -150,6 +153,17 @@ func (f *Fleet) foreigners() []Foreign {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.foreign)
+}
+
+// lost are the instances of ours that no live row knows, as listed last.
+func (f *Fleet) lost() (out []Foreign) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, s := range f.strays {
+		out = append(out, Foreign{ID: id, Label: s.label, Fleet: f.cfg.Identity.ID})
+	}
+	slices.SortFunc(out, func(a, b Foreign) int { return strings.Compare(a.Label+" "+a.ID, b.Label+" "+b.ID) })
+	return out
 }
 
 // lookAround keeps what a listing says of other fleets, and tells the log of

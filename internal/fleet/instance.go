@@ -36,7 +36,7 @@ type Instance struct {
 	ContactAt   time.Time // last authenticated answer of its worker
 	IdleSince   time.Time // zero while a job runs on it
 	AbsentSince time.Time // begin of the first complete listing that lacks it
-	StartedAt   time.Time // begin of the first listing in which its container runs
+	StartedAt   time.Time // its container began to run, as far as listings tell
 	MessageAt   time.Time // when Message last changed
 	AddressAt   time.Time // when Address last changed
 	HeardAt     time.Time // first authenticated answer of its worker in this state

@@ -14,6 +14,9 @@ import (
 // note is why the queued jobs wait, for whoever sent them, and until when.
 type note struct {
 	why string
+	// more is what follows why and may change all the time, such as what is
+	// spent.
+	more string
 	// until is when that is expected to change; zero where nobody can say.
 	// It is told to the minute.
 	until time.Time
@@ -22,23 +25,32 @@ type note struct {
 }
 
 func (n note) String() string {
-	if n.until.IsZero() {
-		return n.why
+	s := n.why + n.more
+	if !n.until.IsZero() {
+		s += ", " + n.lead + " " + n.until.UTC().Format("15:04 UTC")
 	}
-	return n.why + ", " + n.lead + " " + n.until.UTC().Format("15:04 UTC")
+	return s
 }
 
-// noteDrift is by how much an expected time may move before it is told anew:
-// each change is written to every job that waits, and there may be thousands.
+// told is a note, and when it was told.
+type told struct {
+	note
+	at time.Time
+}
+
+// Each change of a note is written to every job that waits, and there may be
+// thousands: an expected time that moves by less than noteDrift is not told
+// anew, and what may change all the time no more often than that.
 const noteDrift = 90 * time.Second
 
-// after is the note to tell where the one before is told already: the same,
-// unless it would say something else.
-func (n note) after(before note) note {
-	if n.why == before.why && n.lead == before.lead && n.until.IsZero() == before.until.IsZero() && n.until.Sub(before.until).Abs() < noteDrift {
-		return before
+// next is what is told after this, at a time: the same, unless it would say
+// something else.
+func (t told) next(n note, now time.Time) told {
+	same := n.why == t.why && n.lead == t.lead && n.until.IsZero() == t.until.IsZero() && n.until.Sub(t.until).Abs() < noteDrift
+	if same && (n.more == t.more || now.Sub(t.at).Abs() < noteDrift) {
+		return t
 	}
-	return n
+	return told{n, now}
 }
 
 // explain tells waiting jobs why they wait.
@@ -46,10 +58,11 @@ func (f *Fleet) explain(ctx context.Context, w World) error {
 	if w.Waiting == 0 {
 		return nil
 	}
-	n := waitingFor(f.cfg.Policy, w, f.Refusals(), f.cfg.Now())
+	now := f.cfg.Now()
+	n := waitingFor(f.cfg.Policy, w, f.Refusals(), now)
 	f.mu.Lock()
-	n = n.after(f.told)
-	f.told = n
+	f.told = f.told.next(n, now)
+	n = f.told.note
 	f.mu.Unlock()
 	return f.cfg.Queue.Note(ctx, n.String())
 }
@@ -176,7 +189,7 @@ func holding(stops []Stop, now time.Time) (out []Stop) {
 
 // notRented is the note where nothing may be rented.
 func notRented(s Stop) note {
-	n := note{why: "no worker is rented: " + s.Reason}
+	n := note{why: "no worker is rented", more: ": " + s.Reason}
 	if !s.Until.IsZero() {
 		n.until, n.lead = s.Until, "tried again at"
 	}

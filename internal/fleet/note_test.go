@@ -81,20 +81,23 @@ func TestWaitingFor(t *testing.T) {
 // every tick.
 func TestNotesAreSteady(t *testing.T) {
 	t.Parallel()
-	one := note{"a worker boots", noon, "expected at"}
+	one := told{note{"a worker boots", ": so far", noon, "expected at"}, noon}
 	for _, c := range []struct {
 		name string
 		next note
+		now  time.Time
 		same bool
 	}{
-		{"the same", one, true},
-		{"about the same time", note{one.why, in(time.Minute), one.lead}, true},
-		{"earlier by a little", note{one.why, ago(time.Minute), one.lead}, true},
-		{"another time", note{one.why, in(2 * time.Minute), one.lead}, false},
-		{"no time", note{why: one.why, lead: one.lead}, false},
-		{"another reason", note{"it is busy", noon, one.lead}, false},
+		{"the same", one.note, in(time.Hour), true},
+		{"about the same time", note{one.why, one.more, in(time.Minute), one.lead}, noon, true},
+		{"earlier by a little", note{one.why, one.more, ago(time.Minute), one.lead}, noon, true},
+		{"another time", note{one.why, one.more, in(2 * time.Minute), one.lead}, noon, false},
+		{"no time", note{why: one.why, more: one.more, lead: one.lead}, noon, false},
+		{"another reason", note{"it is busy", one.more, noon, one.lead}, noon, false},
+		{"more, soon", note{one.why, ": so much more", noon, one.lead}, in(time.Minute), true},
+		{"more, later", note{one.why, ": so much more", noon, one.lead}, in(2 * time.Minute), false},
 	} {
-		if got := c.next.after(one) == one; got != c.same {
+		if got := one.next(c.next, c.now) == one; got != c.same {
 			t.Errorf("%s: kept %v", c.name, got)
 		}
 	}

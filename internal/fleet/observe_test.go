@@ -65,7 +65,7 @@ func TestObserve(t *testing.T) {
 		{"an end that was accepted and did not come", with(ending, func(i *Instance) { i.EndedAt = ago(time.Minute) }), partial(listed("1", a, true)),
 			func(i *Instance) { i.EndedAt = time.Time{} }, false, nil},
 		{"one that came, and is listed for a while", with(ending, func(i *Instance) { i.EndedAt = ago(time.Minute) }), partial(gpu.Instance{ID: "1", Label: a}), nil, true, nil},
-		{"its container starts", known, partial(gpu.Instance{ID: "1", Label: a, Running: true, Started: true}), func(i *Instance) { i.StartedAt = noon }, false, nil},
+		{"its container starts", known, partial(gpu.Instance{ID: "1", Label: a, Running: true, Started: true}), func(i *Instance) { i.StartedAt = ago(listGap / 2) }, false, nil},
 		{"it started before", with(known, func(i *Instance) { i.StartedAt = ago(time.Minute) }),
 			partial(gpu.Instance{ID: "1", Label: a, Running: true, Started: true}), nil, false, nil},
 		{"back again", with(ending, func(i *Instance) { i.AbsentSince = ago(time.Minute) }), complete(listed("1", a, true)),

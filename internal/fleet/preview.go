@@ -91,14 +91,17 @@ func (f *Fleet) worldUnwritten(ctx context.Context) (World, error) {
 		}
 		seen, rows = &s, withNew(overlay(rows, s.Changed), s.Changed)
 		f.mu.Lock()
-		f.foreign = around
+		f.foreign, f.strays = around, map[string]stray{}
+		for id, label := range seen.Strays {
+			f.strays[id] = stray{label: label, listings: 1}
+		}
 		f.mu.Unlock()
 	}
 	w, err := f.world(ctx, rows)
 	if err != nil {
 		return World{}, err
 	}
-	if seen != nil {
+	if seen != nil { // a second listing will say the same
 		w.Exited, w.Blind = seen.Exited, false
 		w.Strays = slices.Sorted(maps.Keys(seen.Strays))
 		w.Extra = len(w.Strays)
@@ -163,7 +166,7 @@ func kept(p Policy, w World, machines []Reported, actions []Action, now time.Tim
 		}
 		k := Kept{Label: m.Label, Reason: whyKept(p, w, m)}
 		// Of one that has work only silence would change anything.
-		if works := m.State == gpu.Ready && (len(m.Jobs) > 0 || w.Waiting > 0); !m.Permanent && !works {
+		if works := m.State == gpu.Ready && (len(m.Jobs) > 0 || w.Waiting > 0 && !w.NoRoom); !m.Permanent && !works {
 			_, k.Until = end(p, w, m.Instance, now)
 		}
 		out = append(out, k)
@@ -185,7 +188,7 @@ func whyKept(p Policy, w World, m Reported) string {
 		return "it is being created"
 	case len(m.Jobs) > 0:
 		return "it runs " + strings.Join(m.Jobs, ", ")
-	case w.Waiting > 0:
+	case w.Waiting > 0 && !w.NoRoom:
 		return "it is ready, and a job waits"
 	}
 	return fmt.Sprintf("it is idle, and kept for %s", p.IdleTimeout)

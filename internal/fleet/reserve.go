@@ -203,7 +203,7 @@ func (f *Fleet) mayRenew(ctx context.Context, in Instance) bool {
 	})
 	crash.Point("fleet.lease.noted")
 	if refusal, ok := errors.AsType[*OverBudget](err); ok {
-		f.deny(in.Label, refusal)
+		f.deny(in.Label, refusal, 0)
 		f.cfg.Log.WarnContext(ctx, "lease not renewed", "instance", in.Label, "reason", refusal.Error())
 		return false
 	}
@@ -228,10 +228,10 @@ func (f *Fleet) Claim(ctx context.Context, a Assignment) (queue.Job, error) {
 	refusal, refused := errors.AsType[*OverBudget](err)
 	switch {
 	case refused:
-		f.deny(a.Slot.Instance, refusal)
+		f.deny(a.Slot.Instance, refusal, deniedTill)
 		return queue.Job{}, apigpu.E(apigpu.BudgetExceeded, refusal, "%s.", refusal.Error()).WithJob(a.JobID)
 	case err == nil:
-		f.deny(a.Slot.Instance, nil)
+		f.deny(a.Slot.Instance, nil, 0)
 	}
 	return j, err
 }

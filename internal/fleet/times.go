@@ -9,16 +9,16 @@ import (
 )
 
 // The times that an instance is paid by are what the ledger saw: its start in
-// the first listing that has it running; its end where the provider accepted
-// it, unless a later listing still has it running, or else in the first
-// complete listing without it. So the end is never set too early by what is
-// known.
+// the middle between the first listing that has it running and the one before,
+// which are listGap apart; its end where the provider accepted it, unless a
+// later listing still has it running, or else in the first complete listing
+// without it. So the end is never set too early by what is known.
 
 // seenAt notes the times that a listing begun at a moment tells of an instance
 // that it has.
 func seenAt(row Instance, seen gpu.Instance, began time.Time) Instance {
 	if seen.Started && row.StartedAt.IsZero() {
-		row.StartedAt = began
+		row.StartedAt = latest(row.CreatedAt, began.Add(-listGap/2))
 	}
 	if seen.Running && began.After(row.EndedAt) {
 		row.EndedAt = time.Time{}

@@ -139,7 +139,7 @@ func role(f *fleet.Fleet) string {
 // ShowGPUs is a report as the API tells it.
 func ShowGPUs(r fleet.Report) apigpu.GPUs {
 	out := apigpu.GPUs{
-		Object: "list", Fleet: r.Fleet, Role: "observer", At: r.At.UTC(), Data: []apigpu.GPU{}, Stops: []apigpu.GPUStop{}, Foreign: []apigpu.ForeignGPU{},
+		Object: "list", Fleet: r.Fleet, Role: "observer", At: r.At.UTC(), Data: []apigpu.GPU{}, Stops: []apigpu.GPUStop{},
 		Summary: apigpu.GPUTotals{
 			HourlyUSD: dollars(r.Hourly), TodayUSD: dollars(r.Today), ReservedUSD: dollars(r.Reserved), WorstUSD: dollars(r.Worst), WaitingJobs: r.Waiting,
 		},
@@ -153,10 +153,16 @@ func ShowGPUs(r fleet.Report) apigpu.GPUs {
 	for _, s := range r.Stops {
 		out.Stops = append(out.Stops, apigpu.GPUStop{Code: s.Code, Reason: s.Reason, Detail: s.Detail, Until: moment(s.Until)})
 	}
-	for _, x := range r.Foreign {
-		out.Foreign = append(out.Foreign, apigpu.ForeignGPU{
+	out.Foreign, out.Strays = showForeign(r.Provider, r.Foreign), showForeign(r.Provider, r.Strays)
+	return out
+}
+
+func showForeign(provider string, list []fleet.Foreign) []apigpu.ForeignGPU {
+	out := []apigpu.ForeignGPU{}
+	for _, x := range list {
+		out = append(out, apigpu.ForeignGPU{
 			ProviderID: x.ID, Label: x.Label, Fleet: x.Fleet, CreatedAt: moment(fleet.Born(x.Label)), HourlyUSD: dollars(x.HourlyUSD),
-			Sweep: fleet.SweepCommand(r.Provider, x.Fleet),
+			Sweep: fleet.SweepCommand(provider, x.Fleet),
 		})
 	}
 	return out

@@ -234,6 +234,29 @@ func TestGPUsPlan(t *testing.T) {
 	}
 }
 
+// What carries our label and is in no row is told of, and ended.
+func TestGPUsTellOfStrays(t *testing.T) {
+	t.Parallel()
+	g := newGarage(t)
+	id := g.fake.Add(gpu.Instance{Label: "ag1.us.forgotten", Running: true})
+	body := ask[apigpu.GPUs](t, g.api, "a", "GET", "/gpus?plan=1", 200)
+	if len(body.Strays) != 1 || body.Strays[0].ProviderID != id || len(body.Plan.Actions) != 1 || body.Plan.Actions[0].Kind != "destroy" || body.Plan.Actions[0].ID != id {
+		t.Errorf("who looks on: %+v", body)
+	}
+	g.tick(t, g.fleet)
+	if body := ask[apigpu.GPUs](t, g.api, "a", "GET", "/gpus", 200); len(body.Strays) != 1 || body.Strays[0].Label != "ag1.us.forgotten" {
+		t.Errorf("after a listing: %+v", body.Strays)
+	}
+	for range 4 {
+		g.shift.Add(int64(2 * time.Second))
+		g.tick(t, g.fleet)
+	}
+	if body := ask[apigpu.GPUs](t, g.api, "a", "GET", "/gpus", 200); len(body.Strays) != 0 || body.Strays == nil {
+		t.Errorf("when it is gone: %+v", body.Strays)
+	}
+	g.onlyTheirsAreLeft(t, 0)
+}
+
 // What stops renting is said, whatever waits.
 func TestGPUsTellWhatStops(t *testing.T) {
 	t.Parallel()

@@ -96,7 +96,7 @@ func GPUs(w io.Writer, g apigpu.GPUs) error {
 		}
 	}
 	if g.Role != "leader" && g.Plan == nil {
-		Lines(w, "This was answered by a process that does not lead: it knows of no instances beside the ledger's.")
+		Lines(w, "This was answered by a process that does not lead: it knows the ledger, and neither what stops renting nor what else is on the account.")
 	}
 	Lines(w, attention(g)...)
 	return nil
@@ -126,6 +126,9 @@ func attention(g apigpu.GPUs) (lines []string) {
 			line += " Tried again at " + clock(*s.Until) + "."
 		}
 		lines = append(lines, line)
+	}
+	for _, x := range g.Strays {
+		lines = append(lines, fmt.Sprintf("Not in the ledger, and therefore ended: %s (%s).", x.ProviderID, x.Label))
 	}
 	for _, f := range g.Foreign {
 		line := fmt.Sprintf("Not of this fleet, and not touched: %s (%s, %s).", f.ProviderID, f.Label, Hourly(f.HourlyUSD))

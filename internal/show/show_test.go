@@ -25,6 +25,7 @@ func TestGPUs(t *testing.T) {
 		},
 		Summary: apigpu.GPUTotals{HourlyUSD: 0.47, TodayUSD: 1.5, ReservedUSD: 0.1, WorstUSD: 0.075, Unprotected: 1},
 		Stops:   []apigpu.GPUStop{{Code: "budget", Reason: "the day's budget is spent.", Until: &at}, {Code: "auth", Reason: "the key is not accepted", Detail: "401: make another"}},
+		Strays:  []apigpu.ForeignGPU{{ProviderID: "30", Label: "ag1.us.z"}},
 		Foreign: []apigpu.ForeignGPU{{ProviderID: "31", Label: "ag1.them.c", Fleet: "them", HourlyUSD: 0.25, Sweep: "sweep them"}, {ProviderID: "32", Label: "ag1.odd.d"}},
 	})
 	want := `ID               STATE                       SINCE      GPU            JOBS  PRICE      COST       AT MOST    REASON
@@ -34,10 +35,11 @@ http://gpu:3334  booting (configured)        2 d 2 h    -              0     $0.
 
 Fleet us: $0.4700/h now, $1.500000 today, $0.100000 reserved. If its server dies now: $0.075000 at most, for all of them.
 ag1.us.a was rented because a job waits: it costs least.
-This was answered by a process that does not lead: it knows of no instances beside the ledger's.
+This was answered by a process that does not lead: it knows the ledger, and neither what stops renting nor what else is on the account.
 Not protected, since no worker has answered there yet: ag1.us.b. If the server dies now, end it with: sweep it
 Nothing is rented (budget): the day's budget is spent. Tried again at 2026-11-25 13:00:00 UTC.
 Nothing is rented (auth): the key is not accepted. 401: make another.
+Not in the ledger, and therefore ended: 30 (ag1.us.z).
 Not of this fleet, and not touched: 31 (ag1.them.c, $0.2500/h). To end its fleet: sweep them
 Not of this fleet, and not touched: 32 (ag1.odd.d, $0.0000/h).
 `
