@@ -52,7 +52,7 @@ func (f *Fleet) settle(ctx context.Context) error {
 // come for it.
 func neverWas(in Instance) bool { return !in.existed() && in.AbsentSince.IsZero() }
 
-// account decides what an instance cost, and its parts; or that nothing
+// accounting decides what an instance cost, and its parts; or that nothing
 // changes. It sets the cost and its state in the row.
 type accounting func(context.Context, *sql.Tx, *Instance, []queue.Attempt) (parts []Charge, changed bool, err error)
 
@@ -204,9 +204,9 @@ func (f *Fleet) partsOf(ctx context.Context, from queue.Reader, in Instance, cha
 	return parts, nil
 }
 
-// CostOf is what a job that runs under l cost until now, if it brings up bytes
-// home: for its answer. Its shares may change while its machine is there.
-// There is none where machines cost nothing.
+// CostOf is what a running job cost until now, if it brings up bytes home: for
+// its answer. Its shares may change while its machine is there. There is none
+// where machines cost nothing.
 func (f *Fleet) CostOf(ctx context.Context, j queue.Job, up int64) (queue.Cost, error) {
 	if !f.cfg.Policy.paid() {
 		return queue.Cost{}, nil

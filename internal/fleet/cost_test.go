@@ -13,7 +13,7 @@ import (
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
-// rented is an instance that costs a nanodollar a millisecond for its GPU, a
+// costly is an instance that costs ten microdollars a second for its GPU, a
 // tenth of that for its disk, and a dollar a GB each way.
 func costly(change func(*Instance)) Instance {
 	const perMS = gpu.USD(3600 * 1000)

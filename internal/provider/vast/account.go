@@ -25,9 +25,9 @@ const (
 	day             = 24 * time.Hour
 	// maxEnd bounds a time that is believed, in seconds: the year 2286.
 	maxEnd = 1e10
-	// totalSlack is by how much a sum of dollars may differ from that of its
-	// parts.
-	totalSlack = 1e-6
+	// totalSlack is by how much a total in dollars may differ from the sum of
+	// its rows: it may be rounded to cents.
+	totalSlack = 0.01
 )
 
 // Ping asks whether the API answers and takes the key, with the one call that
