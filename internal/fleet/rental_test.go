@@ -527,3 +527,24 @@ func TestPriceRisesAtWork(t *testing.T) {
 	r.until("ended", r.has(gpu.Destroying))
 	r.want(gpu.Destroying, "it costs $0.200000 an hour: it was offered for $0.100000")
 }
+
+// When the clock is set, what is blocked or stopped stays so for as long.
+func TestClockIsSetWhileStopped(t *testing.T) {
+	t.Parallel()
+	r := rental(t)
+	r.exec(`INSERT INTO hosts (provider, kind, id, blocked_until, failed_at, noted_at) VALUES ('fake', 'machine', 'm1', $1, $2, $2)`,
+		millis(in(time.Hour)), millis(noon))
+	r.fake.ScriptCreate(providertest.CreateStep{Err: gpu.ErrFunds})
+	r.submit()
+	r.until("stopped", func() bool { return len(r.Stops()) == 1 })
+	until := r.Stops()[0].Until
+	r.clock.Set(2 * time.Hour)
+	r.pass(time.Minute, 5*time.Second)
+	if got := r.hosts()[HostKey{Machine, "m1"}]; !got.BlockedUntil.Equal(in(3*time.Hour)) || !got.FailedAt.Equal(in(2*time.Hour)) {
+		t.Errorf("blocked until %s, failed at %s", got.BlockedUntil, got.FailedAt)
+	}
+	if got := r.Stops()[0].Until; !got.Equal(until.Add(2 * time.Hour)) {
+		t.Errorf("stopped until %s, before until %s", got, until)
+	}
+	r.calls(providertest.Create, 1)
+}

@@ -58,21 +58,20 @@ func TestCrashPoints(t *testing.T) {
 	}
 	s := newStage(t, false)
 	for name, events := range crashScenarios {
-		last := 0
-		w := s.play(t, nothingLacks, events, nil)
+		w := s.play(nothingLacks, events, nil)
 		if w.broken != "" {
-			t.Fatalf("%s: %s", name, w.broken)
+			t.Fatalf("%s: %s\n%s", name, w.broken, w.story)
 		}
-		last = w.peak
+		last := w.peak
 		for at := 1; at <= last; at += each {
 			points++
 			away := 5 * time.Second
 			if at%7 == 0 {
 				away = simPolicy.Lease + simPolicy.BootTimeout
 			}
-			w := s.play(t, nothingLacks, events, func(w *world) { w.procs[0].dieAt, w.away = at, away })
+			w := s.play(nothingLacks, events, func(w *world) { w.procs[0].dieAt, w.away = at, away })
 			if w.broken != "" {
-				t.Errorf("%s, a crash at point %d of %d, away for %s: %s", name, at, last, away, w.broken)
+				t.Errorf("%s, a crash at point %d of %d, away for %s: %s\n%s", name, at, last, away, w.broken, w.story)
 				break
 			}
 		}

@@ -74,12 +74,11 @@ func jobRuns(d time.Duration) []happening {
 func TestMutants(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, false)
-	s.traced = false
 	for lack, m := range mutants {
-		if w := s.play(t, nothingLacks, m.events, nil); w.broken != "" {
-			t.Errorf("with everything: %s", w.broken)
+		if w := s.play(nothingLacks, m.events, nil); w.broken != "" {
+			t.Errorf("with everything: %s\n%s", w.broken, w.story)
 		}
-		if w := s.play(t, lack, m.events, nil); !strings.HasPrefix(w.broken, m.rule+" ") {
+		if w := s.play(lack, m.events, nil); !strings.HasPrefix(w.broken, m.rule+" ") {
 			t.Errorf("without %s rule %q is not broken; broken is %q", lack, m.rule, w.broken)
 		}
 	}
@@ -94,10 +93,10 @@ func TestMutantFence(t *testing.T) {
 	bites := 0
 	for n := range 40 {
 		events := []happening{{what: "submit"}, {what: "second"}, {what: "suspend", n: n, d: 2 * time.Minute, after: time.Minute, step: 5 * time.Second}}
-		if w := s.play(t, nothingLacks, events, nil); w.broken != "" {
-			t.Errorf("with the fence, suspended at point %d: %s", n, w.broken)
+		if w := s.play(nothingLacks, events, nil); w.broken != "" {
+			t.Errorf("with the fence, suspended at point %d: %s\n%s", n, w.broken, w.story)
 		}
-		if w := s.play(t, fence, events, nil); strings.HasPrefix(w.broken, "5.4-12 fence ") {
+		if w := s.play(fence, events, nil); strings.HasPrefix(w.broken, "5.4-12 fence ") {
 			bites++
 		}
 	}

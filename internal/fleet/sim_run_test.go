@@ -142,13 +142,11 @@ func check(t *testing.T, core, n int, property func(*rapid.T)) {
 	rapid.Check(t, func(r *rapid.T) { began(); property(r) })
 }
 
-// play plays a schedule and returns the rule that it broke, or nothing.
-func (s *stage) play(t *testing.T, lack mutant, events []happening, before func(*world)) *world {
-	w := s.newWorld(func(format string, args ...any) {
-		if testing.Verbose() && s.traced {
-			t.Logf(format, args...)
-		}
-	}, lack)
+// play plays a schedule and returns the world as it then is; story is all that
+// happened, for where a rule was broken.
+func (s *stage) play(lack mutant, events []happening, before func(*world)) *world {
+	var story []string
+	w := s.newWorld(func(format string, args ...any) { story = append(story, fmt.Sprintf(format, args...)) }, lack)
 	defer w.end()
 	if before != nil {
 		before(w)
@@ -157,6 +155,7 @@ func (s *stage) play(t *testing.T, lack mutant, events []happening, before func(
 		w.happen(e)
 	}
 	w.settle()
+	w.story = strings.Join(story, "\n")
 	return w
 }
 
@@ -186,8 +185,8 @@ func TestFound(t *testing.T) {
 					moved[i].n += more
 				}
 			}
-			if w := s.play(t, nothingLacks, moved, nil); w.broken != "" {
-				t.Errorf("%s: %s", name, w.broken)
+			if w := s.play(nothingLacks, moved, nil); w.broken != "" {
+				t.Errorf("%s: %s\n%s", name, w.broken, w.story)
 			}
 		}
 	}

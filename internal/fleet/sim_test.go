@@ -69,12 +69,11 @@ const (
 // stage is where worlds are played one after another: a database that each
 // finds new.
 type stage struct {
-	db     *db.DB
-	eyes   *sql.Conn // that of the rules
-	fresh  dbtest.Copy
-	world  *world // the one that is played
-	fleet  Identity
-	traced bool
+	db    *db.DB
+	eyes  *sql.Conn // that of the rules
+	fresh dbtest.Copy
+	world *world // the one that is played
+	fleet Identity
 }
 
 // newStage opens a database in memory, or where files is set in a folder of
@@ -124,17 +123,17 @@ type world struct {
 	jobs   map[string]*simJob
 	lack   mutant // the safety that is missing
 	broken string // the first rule that was broken, and how
+	story  string // all that happened, where play keeps it
 	logf   func(format string, args ...any)
 
-	armed    armed // faults to come
-	backup   *backup
-	full     bool // the ledger takes no writes
-	settling bool
+	armed  armed // faults to come
+	backup *backup
+	full   bool // the ledger takes no writes
 
 	commits, seen int   // writes so far, and when the tables were looked at
 	version       int64 // of the tables, as the database counts
 	rows          []Instance
-	truth         []providertest.Record // by the provider, as of truthAt
+	truth         []providertest.Record // about all instances, by the provider
 	history       history
 	happened      int
 	deaths        int
@@ -226,7 +225,6 @@ func (w *world) settle() {
 		return
 	}
 	w.heal()
-	w.settling = true
 	until := w.clock.Elapsed() + simSettle
 	if w.history.unnoticed {
 		until += 5 * time.Hour // what was to last minutes may last an hour

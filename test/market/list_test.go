@@ -205,11 +205,11 @@ func TestTooOften(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, `{"intervals":0.05,"limit_body":"`+form+`"}`) // 50 ms a list
 			r.list()
+			began := time.Now()
 			_, err := r.Instances(t.Context())
 			if outcome(err) != (gpu.RateLimited{}) {
 				t.Fatalf("Instances returned %v", err)
 			}
-			began := time.Now()
 			r.Advance(time.Second) // the market's clock stands still
 			if _, err := r.Instances(t.Context()); err != nil {
 				t.Errorf("later: %v", err)

@@ -147,7 +147,11 @@ func TestBill(t *testing.T) {
 	if err != nil || len(charges) != 1 {
 		t.Fatalf("Charges: %+v, %v", charges, err)
 	}
-	want := gpu.Charge{InstanceID: id, Label: "a", GPU: truth.Cost.GPU, Disk: truth.Cost.Disk, Down: truth.Cost.Down, Up: truth.Cost.Up}
+	if late := charges[0].Until.Sub(truth.Destroyed); late.Abs() > time.Millisecond {
+		t.Errorf("charged until %s, destroyed at %s", charges[0].Until, truth.Destroyed)
+	}
+	want := gpu.Charge{InstanceID: id, Until: charges[0].Until, Label: "a",
+		GPU: truth.Cost.GPU, Disk: truth.Cost.Disk, Down: truth.Cost.Down, Up: truth.Cost.Up}
 	if charges[0] != want {
 		t.Errorf("charged is %+v, want %+v", charges[0], want)
 	}

@@ -2,6 +2,7 @@ package dbtest_test
 
 import (
 	"database/sql"
+	"fmt"
 	"testing"
 
 	"github.com/api-gpu/api-gpu/internal/db"
@@ -69,5 +70,33 @@ func TestPostgres(t *testing.T) {
 	var jobs int
 	if err := b.Read().QueryRowContext(t.Context(), "SELECT count(*) FROM jobs").Scan(&jobs); err != nil || jobs != 0 {
 		t.Errorf("%d jobs, %v", jobs, err)
+	}
+}
+
+// A backup that is put back is all there is, in a database of many tables that
+// refer to each other.
+func TestCopy(t *testing.T) {
+	t.Parallel()
+	d := dbtest.Memory(t, db.Options{})
+	exec := func(statement string) {
+		t.Helper()
+		if err := d.Tx(t.Context(), func(tx *sql.Tx) error { _, err := tx.Exec(statement); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const add = `INSERT INTO instances (label, provider, state, reason, created_at, state_since, deadline) VALUES ('%s', 'p', 'ready', '', 1, 1, 1)`
+	exec(fmt.Sprintf(add, "kept"))
+	c, err := dbtest.CopyOf(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec(`UPDATE instances SET state = 'gone'`)
+	exec(fmt.Sprintf(add, "later"))
+	if err := c.PutBack(d); err != nil {
+		t.Fatal(err)
+	}
+	var labels, state string
+	if err := d.Read().QueryRow(`SELECT group_concat(label), max(state) FROM instances`).Scan(&labels, &state); err != nil || labels != "kept" || state != "ready" {
+		t.Errorf("%s %s, %v", labels, state, err)
 	}
 }

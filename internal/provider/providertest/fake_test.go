@@ -210,3 +210,34 @@ func TestFakeCost(t *testing.T) {
 		t.Errorf("the record is %+v", r)
 	}
 }
+
+// What listings say of an instance beyond its being there can be scripted.
+func TestFakeSays(t *testing.T) {
+	t.Parallel()
+	f, clock := newFake()
+	f.ScriptCreate(
+		providertest.CreateStep{HourlyUSD: gpu.Dollar, Message: "Pulling fs layer"},
+		providertest.CreateStep{Fault: gpu.FaultImage, Message: "manifest unknown"})
+	for _, label := range []string{"dear", "broken"} {
+		if _, err := f.Create(t.Context(), gpu.Request{Label: label, Offer: offer}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.Say("dear", "Pull complete")
+	clock.Advance(2 * time.Minute)
+	s, err := f.Instances(t.Context())
+	if err != nil || len(s.Instances) != 2 {
+		t.Fatal(s, err)
+	}
+	one, two := s.Instances[0], s.Instances[1]
+	if one.HourlyUSD != gpu.Dollar || one.Message != "Pull complete" || !one.Running || one.GPU != offer.GPU {
+		t.Errorf("the first is %+v", one)
+	}
+	if two.Fault != gpu.FaultImage || two.Message != "manifest unknown" || two.Running || two.Address != "" || two.HourlyUSD != offer.HourlyUSD {
+		t.Errorf("the second is %+v", two)
+	}
+	f.Price("broken", 2*gpu.Dollar)
+	if s, err = f.Instances(t.Context()); err != nil || s.Instances[1].HourlyUSD != 2*gpu.Dollar {
+		t.Errorf("%+v, %v", s, err)
+	}
+}

@@ -25,6 +25,9 @@ const (
 	day             = 24 * time.Hour
 	// maxEnd bounds a time that is believed, in seconds: the year 2286.
 	maxEnd = 1e10
+	// totalSlack is by how much a total in dollars may differ from the sum of
+	// its rows: it may be rounded to cents.
+	totalSlack = 0.01
 )
 
 // Ping asks whether the API answers and takes the key, with the one call that
@@ -64,7 +67,7 @@ func (p *Provider) Charges(ctx context.Context, from, to time.Time) ([]gpu.Charg
 		return nil, nil
 	}
 	sums := map[string]gpu.Charge{}
-	seen, token := 0, ""
+	seen, sum, token := 0, 0.0, ""
 	for range maxChargesPages {
 		a, err := p.chargesPage(ctx, first, last, token)
 		if err != nil {
@@ -75,15 +78,18 @@ func (p *Provider) Charges(ctx context.Context, from, to time.Time) ([]gpu.Charg
 			return nil, err
 		}
 		for _, raw := range rows {
-			if err := addCharge(sums, parseObject(raw)); err != nil {
+			row := parseObject(raw)
+			if err := addCharge(sums, row); err != nil {
 				return nil, fmt.Errorf("vast: list charges: %w", err)
 			}
+			amount, _ := row.number("amount")
+			sum += amount
 		}
 		seen += len(rows)
 		next := a.object.text("next_token")
 		if next == "" {
-			if want := wantedRows(a.object, sums); want > float64(seen) {
-				return nil, fmt.Errorf("vast: list charges: %d of %v came", seen, want)
+			if err := wholeBill(a.object, seen, sum); err != nil {
+				return nil, fmt.Errorf("vast: list charges: %w", err)
 			}
 			return sorted(sums), nil
 		}
@@ -95,20 +101,17 @@ func (p *Provider) Charges(ctx context.Context, from, to time.Time) ([]gpu.Charg
 	return nil, errors.New("vast: list charges: the pages do not end")
 }
 
-// wantedRows is how many rows the last page says there are, at least. Nobody
-// tells what "count" and "total" count: rows of this page, all rows, or
-// dollars. So neither is taken for more than it can mean.
-func wantedRows(page object, sums map[string]gpu.Charge) float64 {
-	count, _ := page.number("count")
-	total, ok := page.number("total")
-	var sum gpu.USD
-	for _, c := range sums {
-		sum += c.Total()
+// wholeBill holds what came against what the last page says. Nobody tells what
+// "count" and "total" count: "count" is of this page or of all, and "total" is
+// of rows or of dollars. A bill that fits neither way is not whole.
+func wholeBill(page object, rows int, sum float64) error {
+	if count, _ := page.number("count"); count > float64(rows) {
+		return fmt.Errorf("%d of %v rows came", rows, count)
 	}
-	if isMoney := math.Abs(total-dollarsOf(sum)) < 0.01; !ok || isMoney || total != math.Trunc(total) {
-		return count
+	if total, ok := page.number("total"); ok && total != float64(rows) && math.Abs(total-sum) > totalSlack {
+		return fmt.Errorf("%d rows of $%v came, and the total is %v", rows, sum, total)
 	}
-	return max(count, total)
+	return nil
 }
 
 func (p *Provider) chargesPage(ctx context.Context, first, last int64, token string) (answer, error) {
