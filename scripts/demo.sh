@@ -72,6 +72,9 @@ cleanup() {
 	rm -rf "$work"
 	exit "$status"
 }
+# Both are read from the moment at which their programs are started.
+: >"$log" >"$market_log"
+: >"$work/market.env"
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
