@@ -66,6 +66,7 @@ func (p *Provider) call(ctx context.Context, r request) (answer, error) {
 		return answer{}, fmt.Errorf("vast: %s: %w: %w", r.name, gpu.ErrNotSent, err)
 	}
 	a, err := p.send(req, r)
+	r.lane.ended()
 	switch {
 	case err == nil:
 		if limited, ok := errors.AsType[gpu.RateLimited](a.outcome()); ok {

@@ -82,6 +82,17 @@ func (l *lane) pushBack(after time.Duration) {
 	}
 }
 
+// ended keeps the next call a gap away from the end of one. A call may be long
+// on its way, and the API counts from when it came: that it has come is sure
+// only when it was answered. A call under way keeps no other from its turn, so
+// that one which hangs holds up no destroy.
+func (l *lane) ended() {
+	l.mu.Lock()
+	gap := l.gap
+	l.mu.Unlock()
+	l.pushBack(gap)
+}
+
 // widen makes the gap at least this: what the API itself says it is.
 func (l *lane) widen(gap time.Duration) {
 	l.mu.Lock()

@@ -187,3 +187,20 @@ func Test429PushesItsLaneBack(t *testing.T) {
 		t.Errorf("a destroy waits for creates: %v", err)
 	}
 }
+
+// The gap counts from when a call is known to have come: its answer.
+func TestLaneCountsFromTheAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLane(3 * time.Second)
+		if err := l.wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		l.ended()
+		start := time.Now()
+		if err := l.wait(t.Context()); err != nil || time.Since(start) != 3*time.Second {
+			t.Errorf("the next call went %s after the answer, %v", time.Since(start), err)
+		}
+	})
+}
