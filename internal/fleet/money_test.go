@@ -549,3 +549,47 @@ func (r *rig) open() []queue.Job {
 	r.ok(err)
 	return jobs
 }
+
+// A job that begins and ends between two rounds leaves nothing reserved, and
+// its machine is idle since then.
+func TestShortJobLeavesNothingReserved(t *testing.T) {
+	t.Parallel()
+	r, _ := moneyRig(t, budgeted(Budget{Day: 10 * rentCost}), func(c *Config) { c.Policy.IdleTimeout = 5 * time.Hour })
+	first, next := r.submit(), r.submit()
+	j, err := r.claim(first)
+	r.ok(err)
+	r.complete(j)
+	r.tick()
+	r.clock.Advance(time.Minute)
+	j, err = r.claim(next)
+	r.ok(err)
+	before := r.clock.Now()
+	r.complete(j)
+	r.tick()
+	in := r.row(j.Instance)
+	if !in.ReservedUntil.Equal(in.leaseEnd()) {
+		t.Errorf("reserved until %s, its lease ends %s", in.ReservedUntil, in.leaseEnd())
+	}
+	if in.IdleSince.Before(before) {
+		t.Errorf("idle since %s, and it worked at %s", in.IdleSince, before)
+	}
+}
+
+// A bill is not taken for whole because the clock was set.
+func TestClockClosesNoBill(t *testing.T) {
+	t.Parallel()
+	r, b := moneyRig(t)
+	b.lag = 48 * time.Hour
+	j, err := r.claim(r.submit())
+	r.ok(err)
+	r.complete(j)
+	r.until("gone", r.has(gpu.Gone))
+	r.tick()
+	r.ok(r.bill(t.Context()))
+	r.clock.Set(billRest + time.Hour)
+	r.pass(clockShared+5*time.Second, 5*time.Second)
+	r.ok(r.bill(t.Context()))
+	if in := r.row(j.Instance); in.CostState != Estimated || b.asked != 2 {
+		t.Errorf("after %d looks it cost %s, %s", b.asked, in.CostUSD, in.CostState)
+	}
+}

@@ -276,6 +276,7 @@ func (f *Fleet) reserveRun(ctx context.Context, tx *sql.Tx, a Assignment) (time.
 		}
 	}
 	after := p.loaded(before, attempts, ask, run, now)
+	after.IdleSince = time.Time{} // so that the loop sees it fall idle again, however short the job is
 	if err := f.afford(ctx, tx, before, after); err != nil {
 		return 0, err
 	}
