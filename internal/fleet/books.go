@@ -49,8 +49,8 @@ type denied struct {
 // this month and later ones are about them.
 func books(ctx context.Context, from reader, now time.Time, except string) (Books, error) {
 	since := db.Millis(monthAt(now).from)
-	rows, err := query(ctx, from, `SELECT `+instanceColumns+` FROM instances WHERE permanent = 0 AND label <> $2
-		AND (state <> 'gone' OR state = 'gone' AND state_since >= $1 AND cost_state = '')`, since, except)
+	rows, err := query(ctx, from, `SELECT `+instanceColumns+` FROM instances WHERE permanent = 0 AND state <> 'gone' AND label <> $2
+		UNION ALL SELECT `+instanceColumns+` FROM instances WHERE `+unsettled+` AND +state_since >= $1 AND label <> $2`, since, except)
 	if err != nil {
 		return Books{}, err
 	}
