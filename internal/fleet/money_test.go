@@ -593,3 +593,31 @@ func TestClockClosesNoBill(t *testing.T) {
 		t.Errorf("after %d looks it cost %s, %s", b.asked, in.CostUSD, in.CostState)
 	}
 }
+
+// A job that lost its machine has spent most of its budget. No other machine is
+// rented for it that it would then not be given.
+func TestSpentJobRentsNothing(t *testing.T) {
+	t.Parallel()
+	half := ceil(perHour(cheap.HourlyUSD, policy.BootTimeout+30*time.Minute+policy.Lease+overtime))
+	r, _ := moneyRig(t, budgeted(Budget{Job: half}))
+	j, err := r.claim(r.submit())
+	r.ok(err)
+	r.pass(34*time.Minute, 15*time.Second)
+	r.fake.Vanish(j.Instance)
+	r.until("gone", r.has(gpu.Gone))
+	_, err = r.queue.Requeue(t.Context(), j.Lease(), queue.Setback{Why: apigpu.E(apigpu.GPULost, nil, "gone")})
+	r.ok(err)
+	for range 360 {
+		r.tick()
+		for _, in := range r.rows() {
+			if in.State == gpu.Ready && r.job(j.ID).Status == apigpu.Queued {
+				_, _ = r.Claim(t.Context(), Assignment{j.ID, Slot{in.Label, 0}})
+			}
+		}
+		r.clock.Advance(5 * time.Second)
+	}
+	r.calls(providertest.Create, 1)
+	if note := r.job(j.ID).PhaseNote; !strings.Contains(note, "BUDGET_JOB_USD=") {
+		t.Errorf("told %q", note)
+	}
+}
