@@ -109,9 +109,19 @@ func (f *Fleet) create(ctx context.Context, offer Choice, image, reason string) 
 		// that was never asked for.
 		return fmt.Errorf("%s passed between the intent and the create call of %s", stood, in.Label)
 	}
-	in.State, in.AskedAt = gpu.Creating, f.cfg.Now()
-	if err := f.save(ctx, in); err != nil {
+	asked := f.cfg.Now()
+	wanted, err := f.update(ctx, in.Label, func(row *Instance) bool {
+		if row.State != gpu.Planned {
+			return false // its end was asked for meanwhile
+		}
+		row.State, row.AskedAt = gpu.Creating, asked
+		return true
+	})
+	if err != nil {
 		return fmt.Errorf("record create: %w", err)
+	}
+	if !wanted {
+		return nil
 	}
 	f.cfg.Log.InfoContext(ctx, "renting", "instance", in.Label, "offer", offer.ID, "gpu", offer.GPU, "country", offer.Country,
 		"hourly", offer.HourlyUSD.String(), "why", offer.Why, "image", image, "reason", reason)

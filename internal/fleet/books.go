@@ -8,6 +8,7 @@ import (
 
 	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
 const (
@@ -49,8 +50,8 @@ type denied struct {
 // this month and later ones are about them.
 func books(ctx context.Context, from reader, now time.Time, except string) (Books, error) {
 	since := db.Millis(monthAt(now).from)
-	rows, err := query(ctx, from, `SELECT `+instanceColumns+` FROM instances WHERE permanent = 0 AND label <> $2
-		AND (state <> 'gone' OR state = 'gone' AND state_since >= $1 AND cost_state = '')`, since, except)
+	rows, err := query(ctx, from, `SELECT `+instanceColumns+` FROM instances WHERE permanent = 0 AND state <> 'gone' AND label <> $2
+		UNION ALL SELECT `+instanceColumns+` FROM instances WHERE `+unsettled+` AND +state_since >= $1 AND label <> $2`, since, except)
 	if err != nil {
 		return Books{}, err
 	}
@@ -92,7 +93,7 @@ func (f *Fleet) budgets(ctx context.Context, w *World) (err error) {
 	if w.Books, err = books(ctx, f.cfg.DB.Read(), now, ""); err != nil {
 		return err
 	}
-	if w.Asks, err = f.cfg.Queue.Asks(ctx, asksMost); err != nil {
+	if w.Asks, err = f.asks(ctx); err != nil {
 		return err
 	}
 	f.mu.Lock()
@@ -105,6 +106,24 @@ func (f *Fleet) budgets(ctx context.Context, w *World) (err error) {
 		w.Stops = append(w.Stops, Stop{Code: "budget", Reason: refusal.Error(), Until: refusal.Until})
 	}
 	return nil
+}
+
+// asks are those of the oldest queued jobs. What each cost before counts against
+// its budget at the claim: without it here, machines would be rented for a job
+// that is then not given to them.
+func (f *Fleet) asks(ctx context.Context) ([]queue.Ask, error) {
+	asks, err := f.cfg.Queue.Asks(ctx, asksMost)
+	if err != nil || f.cfg.Policy.Budget.Job <= 0 {
+		return asks, err
+	}
+	for n := range asks {
+		earlier, err := f.jobCost(ctx, f.cfg.DB.Read(), asks[n].JobID, "", 0)
+		if err != nil {
+			return nil, err
+		}
+		asks[n].Spent = earlier.USD
+	}
+	return asks, nil
 }
 
 // priced notes what machines cost now.

@@ -9,7 +9,7 @@ import (
 
 // Stop is a reason to rent nothing for a while.
 type Stop struct {
-	// Code is stable: egress_ip_mismatch, image, funds, auth, api_version,
+	// Code is stable: egress_ip_mismatch, image, funds, auth, api_version, ledger,
 	// budget.
 	Code string
 	// Reason is for everybody, those who wait for a job too.

@@ -17,14 +17,19 @@ import (
 // settleMost bounds the instances that one round settles.
 const settleMost = 20
 
+// unsettled is the condition of rows whose cost is not written yet. It says
+// twice what it says, and the + stands before other columns, so that SQLite finds
+// them by instances_open and not among all that are gone.
+const unsettled = `state = 'gone' AND permanent = 0 AND cost_state = '' AND cost_state <> 'final'`
+
 // settle writes what the instances cost that are gone, by our own measure, and
 // who bears it.
 func (f *Fleet) settle(ctx context.Context) error {
 	if !f.cfg.Policy.paid() {
 		return nil
 	}
-	labels, err := texts(ctx, f.cfg.DB.Read(), `SELECT label FROM instances WHERE state = 'gone' AND permanent = 0 AND cost_state = ''
-		AND provider = $1 ORDER BY state_since LIMIT $2`, f.cfg.Provider.Name(), settleMost)
+	labels, err := texts(ctx, f.cfg.DB.Read(), `SELECT label FROM instances WHERE `+unsettled+`
+		AND provider = $1 ORDER BY +state_since LIMIT $2`, f.cfg.Provider.Name(), settleMost)
 	if err != nil {
 		return fmt.Errorf("find instances to settle: %w", err)
 	}

@@ -98,18 +98,43 @@ func (f *Fleet) moveDeadlines(ctx context.Context, epoch int64, by time.Duration
 		if err != nil {
 			return err
 		}
-		if err := f.cfg.Queue.Shift(ctx, tx, by); err != nil {
-			return err
-		}
-		if err := f.moveAttempts(ctx, tx, by, now); err != nil {
-			return err
-		}
-		return shiftInstances(ctx, tx, by, now)
+		return f.shift(ctx, tx, by, now)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil // the new holder does it
 	}
 	return err
+}
+
+// pullBack moves all open deadlines, within tx, where the ledger was written at
+// a time that is still to come: the clock was set back while nobody led. An end
+// would not be asked for again before that time, and who is idle would stay. It
+// returns by how much they are moved.
+func (f *Fleet) pullBack(ctx context.Context, tx *sql.Tx, now time.Time) (by time.Duration, err error) {
+	written := make([]sql.NullInt64, 6)
+	err = tx.QueryRowContext(ctx, `SELECT max(created_at), max(state_since), max(asked_at), max(end_asked_at), max(contact_at), max(idle_since)
+		FROM instances`).Scan(&written[0], &written[1], &written[2], &written[3], &written[4], &written[5])
+	if err != nil {
+		return 0, fmt.Errorf("read when the ledger was written: %w", err)
+	}
+	for _, ms := range written {
+		by = min(by, now.Sub(db.Time(ms.Int64)))
+	}
+	if by >= -db.MaxDrift {
+		return 0, nil
+	}
+	return by, f.shift(ctx, tx, by, now)
+}
+
+// shift moves all open deadlines, within tx; now is the time after that.
+func (f *Fleet) shift(ctx context.Context, tx *sql.Tx, by time.Duration, now time.Time) error {
+	if err := f.cfg.Queue.Shift(ctx, tx, by); err != nil {
+		return err
+	}
+	if err := f.moveAttempts(ctx, tx, by, now); err != nil {
+		return err
+	}
+	return shiftInstances(ctx, tx, by, now)
 }
 
 // shifted is the condition of the rows that are moved, of those that are gone
@@ -118,7 +143,11 @@ func shifted(since string) string {
 	return `(state <> '` + string(gpu.Gone) + `' OR state_since > ` + since + `)`
 }
 
-func shiftedSince(by time.Duration, now time.Time) time.Time { return now.Add(-by - 10*breakMost) }
+// shiftedSince is now after the clock was set. What would be still to come
+// otherwise is moved, however long ago it was: it would keep pauses going.
+func shiftedSince(by time.Duration, now time.Time) time.Time {
+	return now.Add(-max(by, 0) - 10*breakMost)
+}
 
 // shiftInstances moves the times of all rows that are live, or that a pause
 // after a failed boot is still counted from.
@@ -154,6 +183,8 @@ func (f *Fleet) clockSet(by time.Duration) {
 	f.offers = offers{}
 	f.money.pricesAt, f.money.bills.next = time.Time{}, time.Time{}
 	clear(f.money.denied)
+	clear(f.money.bills.seen)
+	clear(f.unrecorded)
 	clear(f.asked)
 	for code, s := range f.stops {
 		s.Until = s.Until.Add(by)

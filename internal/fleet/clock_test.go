@@ -179,3 +179,59 @@ func TestClockIsSetBackOverADeath(t *testing.T) {
 	}
 	r.calls(providertest.Destroy, 0)
 }
+
+// The clock is set back while nobody leads, by more than anything lasts. What
+// was about to end ends, and what is idle goes, no later for that.
+func TestClockIsSetBackWhileAway(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		meanwhile func(*rig, Instance)
+		within    time.Duration
+	}{
+		"an end was recorded, and not asked for": {func(r *rig, in Instance) {
+			r.exec(`UPDATE instances SET state = 'destroying', end_asked_at = $1`, millis(r.clock.Now()))
+		}, 3*leaseFor + settleIn},
+		"idle":   {func(*rig, Instance) {}, 3*leaseFor + settleIn + policy.IdleTimeout},
+		"silent": {func(r *rig, in Instance) { r.workers.set(in.Label, true, "") }, 3*leaseFor + settleIn + policy.Silence},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var r *rig
+			r = newRig(t, func(_ *Config, m *providertest.FakeConfig) {
+				m.Now = func() time.Time { return noon.Add(r.clock.Elapsed()) } // its own clock
+			})
+			j, row := r.rented()
+			if name == "silent" {
+				_, err := r.queue.Claim(t.Context(), j.ID, row.Label, 0)
+				r.ok(err)
+				r.tick()
+			} else {
+				r.cancel(j)
+			}
+			c.meanwhile(r, row)
+			r.clock.Set(-5 * time.Hour)
+			r.restart()
+			r.pass(c.within, 5*time.Second)
+			r.exist(0)
+		})
+	}
+}
+
+// Machines of some hours ago keep nobody from renting after the clock was set
+// back behind them.
+func TestClockIsSetBackBehindCreates(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.tick()
+	then := r.clock.Now().Add(-3 * time.Hour)
+	for n := range createsMost {
+		in := ready(Label("us", string(rune('a'+n))))
+		in.State, in.CreatedAt, in.StateSince, in.ReadyAt, in.Blame = gpu.Gone, then, then.Add(time.Minute), time.Time{}, BlameMachine
+		r.ok(r.save(t.Context(), in))
+	}
+	r.clock.Set(-4 * time.Hour)
+	r.pass(time.Minute, 5*time.Second)
+	r.submit()
+	r.pass(time.Minute, 5*time.Second)
+	r.calls(providertest.Create, 1)
+}

@@ -175,8 +175,9 @@ func (f *Fleet) endsOnly(ctx context.Context, cause error) (time.Time, error) {
 		rows = overlay(rows, s.Changed)
 	}
 	world, worldErr := f.world(ctx, rows)
-	if worldErr != nil {
-		return now.Add(tickLive), errors.Join(cause, err, worldErr)
+	err = errors.Join(err, worldErr)
+	if world.Busy == nil {
+		return now.Add(tickLive), errors.Join(cause, err)
 	}
 	_ = f.noteIdle(ctx, rows, world.Busy) // in memory: that it cannot be written is known
 	err = errors.Join(cause, err)

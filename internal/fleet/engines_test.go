@@ -46,7 +46,9 @@ func TestPostgres(t *testing.T) {
 		"FailedBootsInARow": TestFailedBootsInARow, "NoRunaway": TestNoRunaway, "AmbiguousIsCapacity": TestAmbiguousIsCapacity,
 		"Away": TestAway, "AwayBeyondLease": TestAwayBeyondLease, "Restored": TestRestored,
 		"CostOfNoJob": TestCostOfNoJob, "CostOfTwoAttempts": TestCostOfTwoAttempts, "DayBudget": TestDayBudget, "Midnight": TestMidnight,
-		"BudgetEndsIdle": TestBudgetEndsIdle, "JobBudget": TestJobBudget, "Free": TestFree, "CrashWithMoney": TestCrashWithMoney,
+		"BudgetEndsIdle": TestBudgetEndsIdle, "JobBudget": TestJobBudget, "ClockIsSetBackWhileAway": TestClockIsSetBackWhileAway,
+		"ClockIsSetBackBehindCreates": TestClockIsSetBackBehindCreates, "DamagedRecordsHoldUpNoEnd": TestDamagedRecordsHoldUpNoEnd,
+		"EndOfAnIntentOfOurs": TestEndOfAnIntentOfOurs, "ShortJobLeavesNothingReserved": TestShortJobLeavesNothingReserved, "Free": TestFree, "CrashWithMoney": TestCrashWithMoney,
 	} {
 		t.Run(name, func(t *testing.T) { need.Long(t); test(t) })
 	}
@@ -103,5 +105,33 @@ func TestLeaseIsKeptWhileWriting(t *testing.T) {
 	}
 	if err := first.save(t.Context(), creating("ag1.us.later")); !errors.Is(err, errStandby) {
 		t.Errorf("the first writes still: %v", err)
+	}
+}
+
+// What each round asks of the ledger is found by an index, however many
+// machines there ever were.
+func TestRoundsWalkNoHistory(t *testing.T) {
+	t.Parallel()
+	d := dbtest.SQLite(t)
+	for name, statement := range map[string]string{
+		"instances_live": strings.ReplaceAll(selectLive, "$1", "'x'"),
+		"instances_open": `SELECT label FROM instances WHERE ` + unsettled + ` AND provider = 'x' ORDER BY +state_since LIMIT 20`,
+	} {
+		plan, err := d.Read().QueryContext(t.Context(), `EXPLAIN QUERY PLAN `+statement)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told string
+		for plan.Next() {
+			var id, parent, unused int
+			var detail string
+			if err := plan.Scan(&id, &parent, &unused, &detail); err != nil {
+				t.Fatal(err)
+			}
+			told += detail + "\n"
+		}
+		if err := errors.Join(plan.Err(), plan.Close()); err != nil || !strings.Contains(told, "INDEX "+name) {
+			t.Errorf("%s is found by %v%s", name, err, told)
+		}
 	}
 }

@@ -184,3 +184,28 @@ func TestEndOfAnIntent(t *testing.T) {
 		t.Errorf("error %v, row %+v", err, r.row(in.Label))
 	}
 }
+
+// An end that is asked for between the intent and the create call is not lost:
+// nothing is created.
+func TestEndOfAnIntentOfOurs(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	now, asked := r.cfg.Now, false
+	r.cfg.Now = func() time.Time {
+		rows := r.rows()
+		if !asked && len(rows) == 1 && rows[0].State == gpu.Planned {
+			asked = true
+			_, err := r.End(r.Context(), "")
+			r.ok(err)
+		}
+		return now()
+	}
+	j := r.submit()
+	r.until("its end is asked for", func() bool { return asked })
+	r.cancel(j)
+	r.until("gone", func() bool { return r.row(r.rows()[0].Label).State == gpu.Gone })
+	if in := r.rows()[0]; in.Reason != wished {
+		t.Errorf("it went because %q", in.Reason)
+	}
+	r.calls(providertest.Create, 0)
+}

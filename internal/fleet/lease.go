@@ -113,6 +113,7 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 		return true, nil // each write checks the row itself: this only saves one
 	}
 	var epoch int64
+	var by time.Duration
 	err := f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
 		var last string
 		var until int64
@@ -126,7 +127,10 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 		if err != nil || epoch == before {
 			return err
 		}
-		return f.orphan(ctx, tx, last)
+		if err = f.orphan(ctx, tx, last); err == nil {
+			by, err = f.pullBack(ctx, tx, now)
+		}
+		return err
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		epoch, err = 0, nil
@@ -136,6 +140,9 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 	}
 	if f.held(epoch, now) {
 		f.announce(ctx, epoch)
+	}
+	if by != 0 {
+		f.cfg.Log.WarnContext(ctx, "the clock was set back while nobody led: all open deadlines are moved with it", "by", by.Round(time.Second))
 	}
 	return epoch != 0, nil
 }
@@ -159,6 +166,8 @@ func (f *Fleet) abandoned(holder string, until int64) bool {
 func (f *Fleet) orphan(ctx context.Context, tx *sql.Tx, last string) error {
 	process, _, _ := strings.Cut(last, ".")
 	switch {
+	case last == f.holder: // tend and the loop took it at once
+		return nil
 	case f.cfg.DB.Dialect() == db.SQLite:
 		process = ""
 	case process == "" || process == f.cfg.Queue.Process(): // there was none; or it was us

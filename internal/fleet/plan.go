@@ -235,7 +235,7 @@ func endReady(p Policy, w World, in Instance, now time.Time) (a Action, due time
 		// It is there for them, but not for ever: what keeps them from it may
 		// last, as the end of a budget does. While we were away nobody could.
 		idle = latest(idle, w.Since)
-		if len(w.Backlog) > 0 {
+		if len(w.Backlog) > 0 && !w.Backlog[0].Since.After(now) { // else the clock was set back since
 			idle = latest(idle, w.Backlog[0].Since)
 		}
 		idleEnd, why = latest(idleEnd, idle.Add(unusedFor)), unused

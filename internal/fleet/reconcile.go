@@ -179,8 +179,9 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 	f.forget(rows)
 	f.contactAll(ctx, rows)
 	world, worldErr := f.world(ctx, rows)
-	if worldErr != nil {
-		return now.Add(tickLive), errors.Join(err, worldErr)
+	err = errors.Join(err, worldErr)
+	if world.Busy == nil {
+		return now.Add(tickLive), err
 	}
 	err = errors.Join(err, f.noteIdle(ctx, rows, world.Busy))
 	planned := f.cfg.Now()
@@ -330,28 +331,18 @@ func (f *Fleet) note(s Sighting, complete bool) {
 	f.strays = next
 }
 
-// world gathers what Plan looks at.
+// world gathers what Plan looks at. Busy is nil where too little could be read
+// to decide anything. Where its error comes with more, nothing is rented by it,
+// and what must end is not held up.
 func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error) {
 	w.Instances = rows
 	if w.Waiting, w.Busy, err = f.cfg.Queue.Load(ctx); err != nil {
 		return World{}, err
 	}
 	w.NoRoom = w.Waiting > 0 && f.cfg.HasRoom != nil && !f.cfg.HasRoom()
-	if w.FailedBoots, w.LastFailure, err = f.failedBoots(ctx); err != nil {
-		return World{}, err
-	}
-	if err := f.budgets(ctx, &w); err != nil {
-		return World{}, err
-	}
-	if err := f.demand(ctx, &w); err != nil {
-		return World{}, err
-	}
 	now := f.cfg.Now()
-	if w.Created, err = f.createdLately(ctx, now); err != nil {
-		return World{}, err
-	}
-	if w.Hosts, err = readHosts(ctx, f.cfg.DB.Read(), f.cfg.Provider.Name()); err != nil {
-		return World{}, err
+	if err = f.history(ctx, &w, now); err != nil {
+		w.Stops = append(w.Stops, Stop{Code: "ledger", Reason: "the records of this server cannot be read in full"})
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -368,7 +359,25 @@ func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error)
 		}
 	}
 	slices.Sort(w.Strays)
-	return w, nil
+	return w, err
+}
+
+// history adds to the world what only renting needs to know.
+func (f *Fleet) history(ctx context.Context, w *World, now time.Time) (err error) {
+	if err := f.budgets(ctx, w); err != nil {
+		return err
+	}
+	if w.FailedBoots, w.LastFailure, err = f.failedBoots(ctx); err != nil {
+		return err
+	}
+	if err := f.demand(ctx, w); err != nil {
+		return err
+	}
+	if w.Created, err = f.createdLately(ctx, now); err != nil {
+		return err
+	}
+	w.Hosts, err = readHosts(ctx, f.cfg.DB.Read(), f.cfg.Provider.Name())
+	return err
 }
 
 // noteIdle records since when each ready instance has no job, in the ledger and

@@ -56,7 +56,7 @@ func (p Policy) booked(in Instance, ask queue.Ask) (Instance, *OverBudget) {
 	down, up := p.limits(ask)
 	in.ReservedDown, in.ReservedUp = mostPull+down, up
 	perGPU, disk := in.rates()
-	fixed := ceil(perHour(perGPU+disk, in.ReservedUntil.Sub(in.CreatedAt))) + ceil(traffic(in.Terms, in.ReservedDown, in.ReservedUp))
+	fixed := ask.Spent + ceil(perHour(perGPU+disk, in.ReservedUntil.Sub(in.CreatedAt))) + ceil(traffic(in.Terms, in.ReservedDown, in.ReservedUp))
 	run, refusal := cutRun(p.Budget.Job, fixed, perGPU+disk, ask.Run)
 	if p.Budget != (Budget{}) {
 		in.ReservedUntil = in.ReservedUntil.Add(run)
@@ -270,12 +270,14 @@ func (f *Fleet) reserveRun(ctx context.Context, tx *sql.Tx, a Assignment) (time.
 		if err != nil {
 			return 0, err
 		}
+		ask.Spent = earlier.USD
 		var refusal *OverBudget
-		if run, refusal = p.jobRun(before, attempts, ask, earlier.USD, now); refusal != nil {
+		if run, refusal = p.jobRun(before, attempts, ask, now); refusal != nil {
 			return 0, refusal
 		}
 	}
 	after := p.loaded(before, attempts, ask, run, now)
+	after.IdleSince = time.Time{} // so that the loop sees it fall idle again, however short the job is
 	if err := f.afford(ctx, tx, before, after); err != nil {
 		return 0, err
 	}
@@ -285,10 +287,10 @@ func (f *Fleet) reserveRun(ctx context.Context, tx *sql.Tx, a Assignment) (time.
 // jobRun is how long a job may run on an instance that is ready, so that it
 // costs no more than its budget at the worst: with all boot and idle time that
 // the instance has had, a lease after its end, and what it cost before.
-func (p Policy) jobRun(in Instance, attempts []queue.Attempt, ask queue.Ask, earlier gpu.USD, now time.Time) (time.Duration, *OverBudget) {
+func (p Policy) jobRun(in Instance, attempts []queue.Attempt, ask queue.Ask, now time.Time) (time.Duration, *OverBudget) {
 	perGPU, disk := in.rates()
 	down, up := p.limits(ask)
-	fixed := earlier + ceil(perHour(perGPU+disk, p.Lease+contactTimeout+overtime)) + ceil(traffic(in.Terms, down, up))
+	fixed := ask.Spent + ceil(perHour(perGPU+disk, p.Lease+contactTimeout+overtime)) + ceil(traffic(in.Terms, down, up))
 	_, parts := Cost(in, attempts, now)
 	for _, c := range parts {
 		if c.Kind != WorkCharge {

@@ -470,3 +470,37 @@ func TestRunBounds(t *testing.T) {
 		t.Errorf("%d calls to a provider that fails, want at most %d", n, most)
 	}
 }
+
+// What only renting needs to know cannot be read: nothing is rented, and what is
+// idle goes all the same.
+func TestDamagedRecordsHoldUpNoEnd(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	j, _ := r.rented()
+	r.cancel(j)
+	r.exec(`ALTER TABLE hosts RENAME TO hosts_away`)
+	r.pass(policy.IdleTimeout+time.Minute, 5*time.Second)
+	r.exist(0)
+	r.submit()
+	r.pass(time.Minute, 5*time.Second)
+	r.calls(providertest.Create, 1)
+	r.exec(`ALTER TABLE hosts_away RENAME TO hosts`)
+	r.until("rented", func() bool { return len(r.fake.Calls(providertest.Create)) == 2 })
+}
+
+// A lease that this process holds already orphans none of its own jobs.
+func TestOwnLeaseOrphansNobody(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	j, row := r.rented()
+	run, err := r.queue.Claim(t.Context(), j.ID, row.Label, 0)
+	r.ok(err)
+	r.mu.Lock()
+	r.epoch = 0 // as tend has it that began before the loop took the lease
+	r.mu.Unlock()
+	held, err := r.hold(t.Context())
+	r.ok(err)
+	if got := r.job(j.ID); !held || !got.LeaseUntil.Equal(run.LeaseUntil) {
+		t.Errorf("held %t; the job's lease ended %s, ends %s", held, run.LeaseUntil, got.LeaseUntil)
+	}
+}

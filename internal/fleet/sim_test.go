@@ -155,7 +155,7 @@ func (s *stage) newWorld(logf func(string, ...any), lack mutant) *world {
 	}
 	s.world = w
 	if lack == intent {
-		w.exec(`CREATE TRIGGER nointent BEFORE INSERT ON instances BEGIN SELECT RAISE(IGNORE); END`)
+		w.exec(`CREATE TRIGGER nointent AFTER UPDATE ON instances WHEN NEW.state = 'creating' BEGIN DELETE FROM instances WHERE label = NEW.label; END`)
 	}
 	w.commits = 1
 	w.fake = providertest.NewFake(providertest.FakeConfig{

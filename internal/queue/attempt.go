@@ -131,6 +131,8 @@ type Ask struct {
 	// Size is the length of its video in bytes, 0 where it is not known; Room
 	// is what is expected of its result.
 	Size, Room int64
+	// Spent is what it cost before. It is left to those who know.
+	Spent gpu.USD
 }
 
 const selectAsk = `SELECT id, run_for, video_bytes, room FROM jobs WHERE status = 'queued' AND cancel_requested = 0 `
