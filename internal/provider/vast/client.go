@@ -31,8 +31,10 @@ const (
 	// callTimeout bounds one call, its wait for the lane not counted. The
 	// API's own client allows as much.
 	callTimeout = 120 * time.Second
-	// maxBody bounds what is read of an answer. 64 offers are 0.2 MB.
-	maxBody = 1 << 20
+	// maxBody bounds what is read of an answer. 64 offers are 0.2 MB; a page of 25
+	// instances can be 1.3 MB, since each shows its environment (32 KB) and its
+	// script (16 KB), those of others on the account too.
+	maxBody = 4 << 20
 )
 
 // request is one call of the API.
