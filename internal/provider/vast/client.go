@@ -172,24 +172,26 @@ func loginSecrets(login string) (secrets []string) {
 
 // newClients returns the client of most calls, and that of the one call that
 // must never be made twice. net/http tries a request again on its own when a
-// kept connection proves dead, and HTTP/2 when a stream is refused. It is
-// right to do so by the letter, but a create is not the place to rely on it:
-// it gets a fresh connection, HTTP/1.1, where nothing is ever tried again.
-// Neither follows redirects: a body sent elsewhere is a second request.
+// kept connection proves dead. It is right to do so by the letter, but a create
+// is not the place to rely on it: it gets a fresh connection, where nothing is
+// ever tried again. Neither follows redirects: a body sent elsewhere is a second
+// request.
+//
+// Both speak HTTP/1.1, where a call that got no answer takes its connection with
+// it. HTTP/2 would keep it, and all calls with it, destroys too, until the kernel
+// notices after a quarter of an hour that it is dead.
 func newClients() (client, once *http.Client) {
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	base := &http.Transport{
+	kept := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		ForceAttemptHTTP2:     true,
+		Protocols:             new(http.Protocols),
 		TLSHandshakeTimeout:   10 * time.Second,
 		IdleConnTimeout:       90 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
 	}
-	fresh := base.Clone()
+	kept.Protocols.SetHTTP1(true)
+	fresh := kept.Clone()
 	fresh.DisableKeepAlives = true
-	fresh.ForceAttemptHTTP2 = false
-	fresh.Protocols = new(http.Protocols)
-	fresh.Protocols.SetHTTP1(true)
-	return &http.Client{Transport: base, CheckRedirect: stay}, &http.Client{Transport: fresh, CheckRedirect: stay}
+	return &http.Client{Transport: kept, CheckRedirect: stay}, &http.Client{Transport: fresh, CheckRedirect: stay}
 }
