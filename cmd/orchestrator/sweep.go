@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -128,12 +129,9 @@ const lookTries = 5
 
 // look lists, again where it was not told all. What it got last is returned.
 func (s *sweeper) look(ctx context.Context) (snapshot gpu.Snapshot, err error) {
-	for n := range lookTries {
-		if n > 0 && !sleep(ctx, s.round) {
-			break
-		}
-		snapshot, err = s.account.Instances(ctx)
-		if err == nil && snapshot.Complete || errors.Is(err, gpu.ErrAuth) {
+	for tries := 1; ; tries++ {
+		snapshot, err = s.list(ctx)
+		if err == nil && snapshot.Complete || errors.Is(err, gpu.ErrAuth) || tries == lookTries || !sleep(ctx, s.round) {
 			break
 		}
 	}
@@ -141,6 +139,22 @@ func (s *sweeper) look(ctx context.Context) (snapshot gpu.Snapshot, err error) {
 		return snapshot, fmt.Errorf("list the instances of the account: %w", err)
 	}
 	return snapshot, nil
+}
+
+// list lists, and again as long as the account is asked too often: by a server
+// that runs beside us with the same key. It asks at a pace, and one of our own
+// could meet it every time, so ours is by chance.
+func (s *sweeper) list(ctx context.Context) (gpu.Snapshot, error) {
+	for tries := 0; ; tries++ {
+		snapshot, err := s.account.Instances(ctx)
+		limited, often := errors.AsType[gpu.RateLimited](err)
+		if often && tries == 1 {
+			s.say("Somebody else, such as a running server, asks with the same key: waiting for a turn.")
+		}
+		if !often || !sleep(ctx, limited.After+rand.N(limited.After+1)) {
+			return snapshot, err
+		}
+	}
 }
 
 // targets are the instances that are to end: those of the fleets that were
@@ -212,12 +226,11 @@ func (s *sweeper) sweep(ctx context.Context, began time.Time) error {
 	var absent time.Time // since when complete listings have none
 	last := left(0, false)
 	for {
-		snapshot, err := s.account.Instances(ctx)
+		snapshot, err := s.list(ctx)
 		switch {
 		case errors.Is(err, gpu.ErrAuth):
 			return fmt.Errorf("list the instances of the account: %w", err)
-		case err != nil:
-			absent = time.Time{}
+		case err != nil: // which says nothing: neither that something is there
 			s.say("The account does not tell what is there (%v); trying again.", err)
 		default:
 			targets := s.targets(snapshot, began)

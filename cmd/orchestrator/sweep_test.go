@@ -15,6 +15,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/api-gpu/api-gpu/internal/fleet"
+	"github.com/api-gpu/api-gpu/internal/gpu"
 	"github.com/api-gpu/api-gpu/internal/provider/vast"
 	"github.com/api-gpu/api-gpu/internal/vastsim"
 )
@@ -241,5 +242,46 @@ func TestSweepCommandLine(t *testing.T) {
 	var out bytes.Buffer
 	if err := run(t.Context(), []string{"sweep"}, &out, io.Discard); err != nil || out.String() != "No instance of any fleet is on this account.\n" {
 		t.Errorf("%q, %v", &out, err)
+	}
+}
+
+// busy is an account that is asked too often by somebody else: but for every
+// tenth time.
+type busy struct {
+	account
+	asked int
+}
+
+func (b *busy) Instances(ctx context.Context) (gpu.Snapshot, error) {
+	if b.asked++; b.asked%10 != 0 {
+		return gpu.Snapshot{}, gpu.RateLimited{After: time.Millisecond}
+	}
+	return b.account.Instances(ctx)
+}
+
+// A server that runs beside a sweep lists as often as the account allows: it is
+// in the way, and no more.
+func TestSweepBesideAServer(t *testing.T) {
+	t.Parallel()
+	sim, url := market(t, instances(aged("us", time.Hour), aged("lost", time.Hour)))
+	account, err := vast.NewAccount(vast.AccountConfig{URL: url, Key: "account-key", Pace: 0.001})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer account.Close()
+	for _, c := range []sweepCmd{{List: true, Fleet: []string{"none"}}, {Fleet: []string{"us"}}} {
+		var out bytes.Buffer
+		c.Timeout = time.Minute
+		s := &sweeper{
+			cmd: &c, account: &busy{account: account}, out: &out, now: time.Now, gap: 50 * time.Millisecond, round: time.Millisecond,
+			asked: map[string]time.Time{},
+		}
+		if err := s.run(t.Context()); err != nil {
+			t.Errorf("%v\n%s", err, &out)
+		}
+		wantLines(t, out.String(), "waiting for a turn", "Fleet lost, ")
+	}
+	if truth := sim.Truth(); len(truth.Broken) > 0 {
+		t.Errorf("broken: %+v", truth.Broken)
 	}
 }

@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/api-gpu/api-gpu/internal/program"
 	"github.com/api-gpu/api-gpu/internal/selfdestroy"
 )
 
@@ -35,7 +35,10 @@ func (c *serveCmd) rented() bool { return c.ContainerID != "" && c.Lease > 0 && 
 // guard is the worker on a rented machine: this process holds the lease and
 // nothing else, and a child of it serves and renders. Whatever happens to the
 // child, the machine ends with its lease (docs/adr/0007-switch.md).
-func (c *serveCmd) guard(ctx context.Context, log *slog.Logger) error {
+func (c *serveCmd) guard(ctx context.Context, out program.Output) error {
+	lines := newLoose(out.Stderr)
+	defer lines.close()
+	log := program.Log(lines, c.LogLevel, c.AppEnv == "production")
 	self, err := selfdestroy.New(selfdestroy.Config{URL: c.VastAPIURL, ID: c.ContainerID, Key: c.ContainerAPIKey, Log: log})
 	if err != nil {
 		return err

@@ -80,10 +80,10 @@ func (c *serveCmd) check() error {
 
 // Run serves until ctx ends or the lease does.
 func (c *serveCmd) Run(ctx context.Context, out program.Output) (err error) {
-	log := program.Log(out.Stderr, c.LogLevel, c.AppEnv == "production")
 	if c.rented() { // before the checks, whose failure must not leave the machine behind
-		return c.guard(ctx, log)
+		return c.guard(ctx, out)
 	}
+	log := program.Log(out.Stderr, c.LogLevel, c.AppEnv == "production")
 	if err := c.check(); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -65,7 +66,7 @@ func (f *Fleet) Preview(ctx context.Context) (Preview, error) {
 }
 
 func (f *Fleet) lookForOffers(ctx context.Context) ([]gpu.Offer, error) {
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	offers, err := askPatiently(ctx, f.cfg.Provider.Offers)
 	if err != nil {
@@ -118,13 +119,17 @@ func (f *Fleet) worldUnwritten(ctx context.Context) (World, error) {
 	return w, nil
 }
 
+// lookTimeout bounds a question to the provider that a person waits for.
+const lookTimeout = 90 * time.Second
+
 // askPatiently asks again where the provider was asked too often: by the server
-// beside which this looks on.
+// beside which this looks on. That has a pace, and one of our own could meet it
+// every time, so ours is by chance.
 func askPatiently[T any](ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
 	for {
 		got, err := ask(ctx)
 		limited, ok := errors.AsType[gpu.RateLimited](err)
-		if !ok || !pause(ctx, limited.After) {
+		if !ok || !pause(ctx, limited.After+rand.N(limited.After+1)) {
 			return got, err
 		}
 	}
@@ -137,7 +142,7 @@ func noWord(cause error) error {
 
 // sight lists, and says what that means for the rows.
 func (f *Fleet) sight(ctx context.Context, rows []Instance, now time.Time) (Sighting, []Foreign, error) {
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	snapshot, err := askPatiently(ctx, f.cfg.Provider.Instances)
 	if err != nil {

@@ -32,6 +32,9 @@ const (
 	// the instance is asked to stop instead. A stop ends this process, and the
 	// disk is still paid for then: it is no answer to a hiccup.
 	stopAfter = 3
+	// stopAccepted is how many in a row may be accepted without effect, which is
+	// more than a minute, before it is asked to stop as well.
+	stopAccepted = 5
 	maxAnswer = 1 << 20 // bytes of an answer that are read
 )
 
@@ -92,11 +95,11 @@ func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse
 // asks again until then, or until this process is no more. It returns the
 // error of ctx when that ends first, and no other.
 //
-// Where the marketplace refuses, or nothing comes of several tries, the
-// instance is asked to stop, so that the GPU at least is not paid for, and
-// its end is asked for again.
+// Where the marketplace refuses, or nothing comes of several tries, accepted
+// ones too, the instance is asked to stop, so that the GPU at least is not paid
+// for, and its end is asked for again.
 func (s *Self) End(ctx context.Context) error {
-	failures := 0
+	failures, vain := 0, 0 // in a row: without a word, and accepted
 	for try := 0; ; try++ {
 		what, err := s.destroy(ctx)
 		if ctx.Err() != nil {
@@ -108,12 +111,14 @@ func (s *Self) End(ctx context.Context) error {
 			return nil
 		case accepted:
 			failures = 0
+			vain++
 			s.log.InfoContext(ctx, "the end of this instance was accepted: asking until it comes")
 		default:
+			vain = 0
 			failures++
 			s.log.ErrorContext(ctx, "this instance does not end: trying again", "error", err)
 		}
-		if what == refused || failures >= stopAfter {
+		if what == refused || failures >= stopAfter || vain >= stopAccepted {
 			s.stop(ctx)
 		}
 		if !wait(ctx, pause(try)) {

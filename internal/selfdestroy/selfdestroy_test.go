@@ -94,6 +94,8 @@ func TestEnd(t *testing.T) {
 		want          string // the calls, D and P
 	}{
 		"accepted, then gone":              {[]string{yes, yes, noSuch}, nil, "DDD"},
+		"accepted, and nothing comes":      {[]string{yes, yes, yes, yes, yes, yes, noSuch}, []string{yes}, "DDDDDPDPD"},
+		"accepted, but not in a row":       {[]string{yes, yes, yes, yes, page, yes, noSuch}, nil, "DDDDDDD"},
 		"gone already":                     {[]string{noSuch}, nil, "D"},
 		"older words":                      {[]string{`404 {"error":"not_found"}`}, nil, "D"},
 		"a hiccup is no reason to stop":    {[]string{"", page, yes, noSuch}, nil, "DDDD"},

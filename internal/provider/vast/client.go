@@ -31,8 +31,10 @@ const (
 	// callTimeout bounds one call, its wait for the lane not counted. The
 	// API's own client allows as much.
 	callTimeout = 120 * time.Second
-	// maxBody bounds what is read of an answer. 64 offers are 0.2 MB.
-	maxBody = 1 << 20
+	// maxBody bounds what is read of an answer. 64 offers are 0.2 MB; a page of 25
+	// instances can be 1.3 MB, since each shows its environment (32 KB) and its
+	// script (16 KB), those of others on the account too.
+	maxBody = 4 << 20
 )
 
 // request is one call of the API.
@@ -171,24 +173,26 @@ func loginSecrets(login string) (secrets []string) {
 
 // newClients returns the client of most calls, and that of the one call that
 // must never be made twice. net/http tries a request again on its own when a
-// kept connection proves dead, and HTTP/2 when a stream is refused. It is
-// right to do so by the letter, but a create is not the place to rely on it:
-// it gets a fresh connection, HTTP/1.1, where nothing is ever tried again.
-// Neither follows redirects: a body sent elsewhere is a second request.
+// kept connection proves dead. It is right to do so by the letter, but a create
+// is not the place to rely on it: it gets a fresh connection, where nothing is
+// ever tried again. Neither follows redirects: a body sent elsewhere is a second
+// request.
+//
+// Both speak HTTP/1.1, where a call that got no answer takes its connection with
+// it. HTTP/2 would keep it, and all calls with it, destroys too, until the kernel
+// notices after a quarter of an hour that it is dead.
 func newClients() (client, once *http.Client) {
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	base := &http.Transport{
+	kept := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		ForceAttemptHTTP2:     true,
+		Protocols:             new(http.Protocols),
 		TLSHandshakeTimeout:   10 * time.Second,
 		IdleConnTimeout:       90 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
 	}
-	fresh := base.Clone()
+	kept.Protocols.SetHTTP1(true)
+	fresh := kept.Clone()
 	fresh.DisableKeepAlives = true
-	fresh.ForceAttemptHTTP2 = false
-	fresh.Protocols = new(http.Protocols)
-	fresh.Protocols.SetHTTP1(true)
-	return &http.Client{Transport: base, CheckRedirect: stay}, &http.Client{Transport: fresh, CheckRedirect: stay}
+	return &http.Client{Transport: kept, CheckRedirect: stay}, &http.Client{Transport: fresh, CheckRedirect: stay}
 }

@@ -34,6 +34,16 @@ func idRows(from, to int) (rows []string) {
 	return rows
 }
 
+// longRows are instances with all the environment and script that the API lets
+// them have.
+func longRows(n int) (rows []string) {
+	for id := range n {
+		rows = append(rows, fmt.Sprintf(`{"id":%d,"label":"other-%d","extra_env":[["X","%s"]],"onstart":"%s"}`,
+			id+1, id+1, strings.Repeat("x", maxEnv), strings.Repeat("x", 16<<10)))
+	}
+	return rows
+}
+
 func TestListings(t *testing.T) {
 	t.Parallel()
 	full := func(total int, next string, from, to int) step { return pageOf(total, next, idRows(from, to)...) }
@@ -48,6 +58,7 @@ func TestListings(t *testing.T) {
 		"empty":                {[]step{pageOf(0, "null")}, 0, true, nil, false},
 		"one page":             {[]step{full(3, "null", 1, 3)}, 3, true, nil, false},
 		"three pages":          {[]step{full(60, "a+/=", 1, 25), full(60, "b", 26, 50), full(60, "null", 51, 60)}, 60, true, nil, false},
+		"others' scripts":      {[]step{pageOf(25, "null", longRows(25)...)}, 25, true, nil, false},
 		"token is empty":       {[]step{{status: 200, body: `{"total_instances":0,"next_token":"","instances":[]}`}}, 0, true, nil, false},
 		"no token":             {[]step{{status: 200, body: `{"total_instances":0,"instances":[]}`}}, 0, true, nil, false},
 		"token is no text":     {[]step{{status: 200, body: `{"total_instances":0,"next_token":{},"instances":[]}`}}, 0, false, nil, false},
@@ -198,6 +209,13 @@ func TestFault(t *testing.T) {
 		"Error response from daemon: pull access denied for x, repository does not exist or may require 'docker login': denied: requested access to the resource is denied": gpu.FaultImage,
 		"Error response from daemon: Head \"https://ghcr.io/v2/x/manifests/1\": unauthorized":                                                                               gpu.FaultImage,
 		"Error response from daemon: Head \"https://ghcr.io/v2/x/manifests/1\": denied: denied":                                                                             gpu.FaultImage,
+		"Error response from daemon: Head \"https://ghcr.io/v2/x/manifests/1\": denied":                                                                                     gpu.FaultImage,
+		"Error response from daemon: error from registry: denied\n":                                                                                                         gpu.FaultImage,
+		"Error response from daemon: failed to resolve reference \"ghcr.io/x/y:1\": ghcr.io/x/y:1: not found\n":                                                             gpu.FaultImage,
+		"Error response from daemon: ghcr.io/x/y:1: not found":                                                                                                              gpu.FaultImage,
+		"Error response from daemon: failed to resolve reference \"ghcr.io/x/y:1\": dial tcp: lookup ghcr.io: no such host":                                                 gpu.FaultMachine,
+		"Error response from daemon: open /var/lib/docker/overlay2/x: permission denied":                                                                                    gpu.FaultMachine,
+		"Error response from daemon: network vast not found":                                                                                                                gpu.FaultMachine,
 		"Error: No such image: x:1":                                                                       gpu.FaultImage,
 		"no matching manifest for linux/amd64 in the manifest list entries":                               gpu.FaultImage,
 		"write /var/lib/docker/tmp/x: no space left on device":                                            gpu.FaultMachine,

@@ -23,6 +23,8 @@ type lane struct {
 	// penalty is how long to stay away after a 429 that does not say; twice the
 	// gap when zero.
 	penalty time.Duration
+	// most bounds how long a 429 can keep us away. Zero is no bound of its own.
+	most time.Duration
 
 	mu   sync.Mutex
 	gap  time.Duration
@@ -77,6 +79,9 @@ func (l *lane) take(now time.Time) time.Duration {
 func (l *lane) pushBack(after time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.most > 0 {
+		after = min(after, l.most)
+	}
 	if t := time.Now().Add(after); t.After(l.next) {
 		l.next = t
 	}
@@ -134,5 +139,9 @@ func newLanes(scale float64) lanes {
 	// Who creates has better things to do than to wait for long: a refusal is
 	// definite, and so costs nothing.
 	l.create.patience = 15 * time.Second
+	// An end that has to wait costs money. The API names no time; whoever does is
+	// somebody on the way, and asking them once a minute harms nobody. Who ends
+	// one machine after another is not held up by the first.
+	l.destroy.most, l.destroy.patience = maxGap, 15*time.Second
 	return l
 }

@@ -119,6 +119,27 @@ func TestLanePushedBack(t *testing.T) {
 	})
 }
 
+// No 429 keeps us from a destroy for more than a minute, and whoever asks
+// meanwhile is told at once.
+func TestDestroyPushedBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLanes(1).destroy
+		start := time.Now()
+		l.pushBack(maxAfter)
+		limited, ok := errors.AsType[gpu.RateLimited](l.wait(t.Context()))
+		if !ok || limited.After != time.Minute || time.Since(start) != 0 {
+			t.Errorf("after %s: %+v", time.Since(start), limited)
+		}
+		time.Sleep(limited.After)
+		for range 5 { // one after another, at their gap
+			if err := l.wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 func TestLaneWaitEndsWithContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -255,6 +255,11 @@ func (p *Provider) offer(row object) (offer gpu.Offer, ok bool) {
 			return gpu.Offer{}, false
 		}
 	}
+	if bid, _ := row.yes("is_bid"); bid {
+		// Not what was searched for: it shows the least bid, and without one we
+		// would pay what it does not show.
+		return gpu.Offer{}, false
+	}
 	id := row.id("id")
 	if id == "" {
 		id = row.id("ask_contract_id")

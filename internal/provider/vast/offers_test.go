@@ -97,6 +97,8 @@ func TestOffersAreCheckedAgain(t *testing.T) {
 		"not rentable":         {nil, row{"rentable": false}, false},
 		"not rentable, number": {nil, row{"rentable": 0}, false},
 		"external":             {nil, row{"external": true}, false},
+		"price of a bid":       {nil, row{"is_bid": true}, false},
+		"kind null":            {nil, row{"is_bid": nil}, true},
 		"ARM":                  {nil, row{"cpu_arch": "arm64"}, false},
 		"no NVENC":             {nil, row{"gpu_name": "A100 SXM4", "compute_cap": 800}, false},
 		"no NVENC, new name":   {nil, row{"gpu_name": "B300 SXM", "compute_cap": 1030}, false},

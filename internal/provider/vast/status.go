@@ -71,10 +71,17 @@ func Fault(message string) gpu.Fault {
 		return gpu.FaultImage
 	case anyIn(said, machineWords):
 		return gpu.FaultMachine
-	case anyIn(said, imageWords), daemon && strings.Contains(said, "manifest") && strings.Contains(said, "not found"):
+	case anyIn(said, imageWords), daemon && refusesPull(strings.TrimSpace(said)):
 		return gpu.FaultImage
 	case daemon:
 		return gpu.FaultMachine
 	}
 	return ""
+}
+
+// refusesPull recognises the registry's "no" by how the daemon ends its
+// sentence: `…/manifests/1: denied`, "ghcr.io/x/y:1: not found".
+func refusesPull(said string) bool {
+	return strings.HasSuffix(said, ": denied") || strings.HasSuffix(said, ": not found") ||
+		strings.Contains(said, "manifest") && strings.Contains(said, "not found")
 }
