@@ -621,3 +621,23 @@ func TestSpentJobRentsNothing(t *testing.T) {
 		t.Errorf("told %q", note)
 	}
 }
+
+// Whatever keeps a budget from giving machines their job that it let be rented:
+// the pauses between them grow.
+func TestRefusedMachinesPause(t *testing.T) {
+	t.Parallel()
+	r, _ := moneyRig(t, budgeted(Budget{Day: 100 * rentCost}))
+	r.submit()
+	for range 360 {
+		r.tick()
+		for _, in := range r.rows() {
+			if in.State == gpu.Ready {
+				r.deny(in.Label, &OverBudget{Setting: "BUDGET_DAY_USD", Need: 1}, 0)
+			}
+		}
+		r.clock.Advance(5 * time.Second)
+	}
+	if n := len(r.fake.Calls(providertest.Create)); n > 6 { // 1, 2, 4, 8 and 15 minutes apart
+		t.Errorf("%d machines were rented in half an hour", n)
+	}
+}
