@@ -25,6 +25,8 @@ const (
 	// goes.
 	deniedFor  = 10 * time.Second
 	deniedTill = 5 * time.Second
+	// overBudget begins the reason of a machine's end that a budget brought.
+	overBudget = "budget: "
 )
 
 // money is what is kept in memory about budgets.
@@ -183,7 +185,7 @@ func (f *Fleet) unpaid(now time.Time) map[string]string {
 	out := map[string]string{}
 	for label, d := range f.money.denied {
 		if now.Sub(d.first) >= d.patience {
-			out[label] = "budget: " + d.why.Error()
+			out[label] = overBudget + d.why.Error()
 		}
 	}
 	return out

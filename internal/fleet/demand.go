@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/queue"
@@ -93,7 +94,8 @@ func (f *Fleet) models(ctx context.Context, jobs []queue.Speed) (map[string]stri
 }
 
 // unused counts the latest instances that ended because no waiting job was
-// given to them, and says when the last of them did.
+// given to them, or none that a budget allows, and says when the last of them
+// did: whatever it was that the rental did not foresee, the next would go alike.
 func (f *Fleet) unused(ctx context.Context) (n int, last time.Time, err error) {
 	rows, err := f.cfg.DB.Read().QueryContext(ctx, `SELECT reason, state_since FROM instances
 		WHERE state IN ('destroying', 'gone') AND permanent = 0 AND ready_at <> 0 ORDER BY created_at DESC, label DESC LIMIT 8`)
@@ -107,7 +109,7 @@ func (f *Fleet) unused(ctx context.Context) (n int, last time.Time, err error) {
 		if err := rows.Scan(&reason, &since); err != nil {
 			return 0, last, fmt.Errorf("read unused instances: %w", err)
 		}
-		if reason != unused {
+		if reason != unused && !strings.HasPrefix(reason, overBudget) {
 			break
 		}
 		n++
