@@ -18,7 +18,7 @@ tests() {
 	local status=0
 	STRICT=1 go test -race -json "$@" || status=1
 	if [[ " $* " == *" ./... "* ]]; then
-		STRICT=1 go test -json -timeout 12m -run '^(TestSimulation|TestCrashPoints)$' ./internal/fleet || status=1
+		STRICT=1 go test -json -timeout 12m -run '^(TestSimulation|TestCrashPoints|TestMutants|TestMutantFence)$' ./internal/fleet || status=1
 	fi
 	return $status
 }
