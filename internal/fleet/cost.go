@@ -33,10 +33,10 @@ type Charge struct {
 // rates are the prices of an hour: of the GPU, which is paid from the start of
 // the container, and of the disk, which is from its creation. What the offer
 // did not tell apart is paid from its creation; what the price has risen by
-// since is the GPU's.
+// since, as its provider lists it, is the GPU's.
 func (in Instance) rates() (perGPU, disk gpu.USD) {
 	perGPU, disk = max(0, in.Terms.GPUHourlyUSD), max(0, in.Terms.DiskHourlyUSD)
-	switch rest := in.HourlyUSD - perGPU - disk; {
+	switch rest := max(in.HourlyUSD, in.ListedUSD) - perGPU - disk; {
 	case rest <= 0:
 		return perGPU, disk
 	case perGPU+disk == 0:

@@ -120,3 +120,16 @@ func TestPartsEqualTheWhole(t *testing.T) {
 		check(billed, rescale(parts, billed), sign)
 	})
 }
+
+// What the price has risen by since the offer is spent and reserved, too.
+func TestRisenPriceCounts(t *testing.T) {
+	t.Parallel()
+	row := Instance{ProviderID: "1", State: gpu.Ready, HourlyUSD: 100, ListedUSD: 300, Terms: Terms{GPUHourlyUSD: 80, DiskHourlyUSD: 20},
+		CreatedAt: ago(time.Hour), StartedAt: ago(time.Hour), ReadyAt: ago(time.Hour), ReservedUntil: in(time.Hour)}
+	if perGPU, disk := row.rates(); perGPU != 280 || disk != 20 {
+		t.Errorf("the GPU costs %d an hour, the disk %d", perGPU, disk)
+	}
+	if whole, _ := Cost(row, nil, noon); whole != 300 || row.account(noon).spread != 600 {
+		t.Errorf("spent %d, taken %d", whole, row.account(noon).spread)
+	}
+}
