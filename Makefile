@@ -8,6 +8,8 @@ SHELL       := bash
 
 GO      ?= go
 IMAGE   ?= api-gpu-worker
+# What is rented is amd64, whatever the machine that builds the worker's image.
+PLATFORM ?= linux/amd64
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 # How long each fuzz target and how often each test runs in make soak, how often
 # in a row each program is killed, and how many schedules are simulated.
@@ -107,8 +109,8 @@ docker-build-orchestrator: ## Build the image of the orchestrator
 	docker build -f docker/orchestrator.Dockerfile --build-arg VERSION=$(VERSION) -t api-gpu-orchestrator .
 
 .PHONY: docker-build-worker
-docker-build-worker: ## Build the image of the worker (IMAGE=you/api-gpu-worker:tag)
-	docker build -f docker/worker.Dockerfile --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+docker-build-worker: ## Build the image of the worker (IMAGE=you/api-gpu-worker:tag PLATFORM=linux/amd64)
+	docker build --platform $(PLATFORM) -f docker/worker.Dockerfile --build-arg VERSION=$(VERSION) -t $(IMAGE) .
 
 .PHONY: docker-push-worker
 docker-push-worker: ## Push it (IMAGE=you/api-gpu-worker:tag)

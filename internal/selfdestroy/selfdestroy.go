@@ -35,7 +35,7 @@ const (
 	// stopAccepted is how many in a row may be accepted without effect, which is
 	// more than a minute, before it is asked to stop as well.
 	stopAccepted = 5
-	maxAnswer = 1 << 20 // bytes of an answer that are read
+	maxAnswer    = 1 << 20 // bytes of an answer that are read
 )
 
 // Config names the instance. All fields are required unless their comment says
