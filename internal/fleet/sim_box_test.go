@@ -25,7 +25,6 @@ type box struct {
 	epoch     int64     // the highest that it heard
 	heard     bool
 	silent    time.Time // nobody reaches it until then
-	wasSilent time.Time // the last moment at which nobody did
 	unfit     time.Time // it cannot encode until then
 	work      map[string]*work
 }

@@ -11,10 +11,7 @@ import (
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
-var (
-	errDead = errors.New("this process is dead")
-	errFull = apigpu.E(apigpu.StorageFull, nil, "The storage of this server is full.")
-)
+var errDead = errors.New("this process is dead")
 
 // Times of the driving of jobs: those of package dispatch.
 const (
