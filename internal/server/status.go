@@ -106,7 +106,11 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 // notRented says in one line why nothing is rented, or was not until somebody
 // has shown that it is mended.
 func notRented(s fleet.Stop, now time.Time) string {
-	text := fmt.Sprintf("nothing is rented (%s): %s", s.Code, s.Told())
+	text := fmt.Sprintf("nothing is rented (%s): %s", s.Code, s.Reason)
+	if s.Detail != "" {
+		// Anybody may ask for this, and the detail names addresses and images.
+		text += " (more in GET /gpus and in the log)"
+	}
 	switch {
 	case s.Until.IsZero():
 	case s.Until.After(now):

@@ -3,6 +3,7 @@ package vast
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -31,6 +32,11 @@ func (p *Provider) Instances(ctx context.Context) (gpu.Snapshot, error) {
 	token := ""
 	for n := range maxPages {
 		a, rows, err := p.page(ctx, token, pageSize)
+		if _, limited := errors.AsType[gpu.RateLimited](err); limited && n > 0 {
+			// Another program lists, too. The pages before are worth one more try,
+			// which its lane sends late enough.
+			a, rows, err = p.page(ctx, token, pageSize)
+		}
 		if err != nil && n == 0 {
 			return gpu.Snapshot{}, err
 		}
