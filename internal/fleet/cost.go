@@ -36,7 +36,7 @@ type Charge struct {
 // since is the GPU's.
 func (in Instance) rates() (perGPU, disk gpu.USD) {
 	perGPU, disk = max(0, in.Terms.GPUHourlyUSD), max(0, in.Terms.DiskHourlyUSD)
-	switch rest := in.HourlyUSD - perGPU - disk; {
+	switch rest := max(in.HourlyUSD, in.ListedUSD) - perGPU - disk; {
 	case rest <= 0:
 		return perGPU, disk
 	case perGPU+disk == 0:
@@ -127,6 +127,9 @@ func rescale(parts []Charge, total gpu.USD) []Charge {
 // shares are the parts of a cost, and how much each is of it, in nanodollars.
 func shares(in Instance, attempts []queue.Attempt, now time.Time) (parts []Charge, weights []*big.Rat) {
 	work, boot, idle := timeline(in, attempts, now)
+	if l := in.lifeUntil(now); l.started.Before(l.end) {
+		boot.Add(boot, traffic(in.Terms, in.Terms.PullBytes, 0))
+	}
 	sum := new(big.Rat)
 	for n, a := range attempts {
 		work[n].Add(work[n], traffic(in.Terms, a.Down, a.Up))

@@ -10,9 +10,15 @@ import (
 
 // The times that an instance is paid by are what the ledger saw: its start in
 // the middle between the first listing that has it running and the one before,
-// which are listGap apart; its end where the provider accepted it, unless a
-// later listing still has it running, or else in the first complete listing
-// without it. So the end is never set too early by what is known.
+// which are listGap apart, or earlier where its worker says that it runs for
+// longer: a listing may lag behind by more than a boot takes. Its end is where
+// the provider accepted it, unless a listing still has it running when it should
+// no longer, or else in the first complete listing without it.
+
+// lingers is for how long listings may show an instance as it was before its
+// end. One that they show for longer was not ended: the next destroy that is
+// accepted, or its absence, then is its end.
+const lingers = 5 * time.Second
 
 // seenAt notes the times that a listing begun at a moment tells of an instance
 // that it has.
@@ -20,8 +26,18 @@ func seenAt(row Instance, seen gpu.Instance, began time.Time) Instance {
 	if seen.Started && row.StartedAt.IsZero() {
 		row.StartedAt = latest(row.CreatedAt, began.Add(-listGap/2))
 	}
-	if seen.Running && began.After(row.EndedAt) {
+	if seen.Running && began.After(row.EndedAt.Add(lingers)) {
 		row.EndedAt = time.Time{}
+	}
+	return row
+}
+
+// runsFor notes for how long a worker says that it runs, in seconds. No worker
+// can have it start before it was rented.
+func runsFor(row Instance, seconds float64, now time.Time) Instance {
+	ran := time.Duration(min(max(seconds, 0), 1e8) * float64(time.Second))
+	if began := latest(row.CreatedAt, now.Add(-ran)); ran > 0 && !row.Permanent && (row.StartedAt.IsZero() || began.Before(row.StartedAt)) {
+		row.StartedAt = began
 	}
 	return row
 }
