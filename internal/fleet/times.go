@@ -8,12 +8,12 @@ import (
 	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
-// The times that an instance is paid by are what the ledger saw: its start in
+// The times that an instance is paid by are what the ledger saw. Its start is in
 // the middle between the first listing that has it running and the one before,
-// which are listGap apart, or earlier where its worker says that it runs for
-// longer: a listing may lag behind by more than a boot takes. Its end is where
-// the provider accepted it, unless a listing still has it running when it should
-// no longer, or else in the first complete listing without it.
+// which are listGap apart; or what its worker says, where listings leave that
+// open: they may lag behind by more than a boot takes. Its end is where the
+// provider accepted it, unless a listing still has it running when it should no
+// longer, or else in the first complete listing without it.
 
 // lingers is for how long listings may show an instance as it was before its
 // end. One that they show for longer was not ended: the next destroy that is
@@ -32,11 +32,20 @@ func seenAt(row Instance, seen gpu.Instance, began time.Time) Instance {
 	return row
 }
 
-// runsFor notes for how long a worker says that it runs, in seconds. No worker
-// can have it start before it was rented.
+// runsFor notes for how long a worker says that it runs, in seconds: to be called
+// before its answer is noted as the last. The first answer is more exact than the
+// listings; a later one, of a worker that may have been started anew, can only
+// tell of an earlier start. None is earlier than the row.
 func runsFor(row Instance, seconds float64, now time.Time) Instance {
-	ran := time.Duration(min(max(seconds, 0), 1e8) * float64(time.Second))
-	if began := latest(row.CreatedAt, now.Add(-ran)); ran > 0 && !row.Permanent && (row.StartedAt.IsZero() || began.Before(row.StartedAt)) {
+	if !(seconds > 0) || row.Permanent {
+		return row
+	}
+	began := latest(row.CreatedAt, now.Add(-time.Duration(min(seconds, 1e8)*float64(time.Second))))
+	open := row.StartedAt
+	if row.ContactAt.IsZero() {
+		open = open.Add(listGap / 2)
+	}
+	if row.StartedAt.IsZero() || began.Before(open) {
 		row.StartedAt = began
 	}
 	return row

@@ -32,6 +32,9 @@ const (
 	proof = 2 * time.Second
 	// bound is how far an estimate may be from the bill, as a part of it.
 	bound = 0.05
+	// judged is how long a machine lives at least that is held to it: of one
+	// that goes at once, the time of a call is a good part.
+	judged = 20 * time.Second
 )
 
 // twentySeconds is a market whose machines boot in 20 s.
@@ -78,7 +81,7 @@ func newLedger(t *testing.T, scenario string, slots int) *ledger {
 		DB: l.db, Provider: provider, Identity: identity, Log: slog.New(slog.DiscardHandler),
 		Transport: workers{l.Sim, slots},
 		Policy: fleet.Policy{
-			MaxGPUs: 2, IdleTimeout: 10 * time.Second, BootTimeout: 3 * time.Minute, Lease: 10 * time.Minute, Silence: 3 * time.Minute,
+			MaxGPUs: 2, IdleTimeout: 5 * time.Second, BootTimeout: 3 * time.Minute, Lease: 10 * time.Minute, Silence: 3 * time.Minute,
 			MaxWait: time.Hour, Traits: provider.Traits(),
 		},
 	}
@@ -345,7 +348,7 @@ func (l *ledger) truths() map[string]vastsim.Known {
 }
 
 // off is by how much the ledger is above the truth, as a part of that: of the
-// machine for which that is most. Lives of less than a minute are not judged.
+// machine for which that is most. Lives of less than judged are not.
 func (l *ledger) off() (most float64) {
 	l.Helper()
 	truths := l.truths()
@@ -361,7 +364,7 @@ func (l *ledger) off() (most float64) {
 		}
 		part := float64(r.cost-truth.Total) / float64(truth.Total)
 		l.Logf("lived %6.1f s: cost %s, estimated %s: %+.2f %%", lived.Seconds(), truth.Total, r.cost, 100*part)
-		if lived >= time.Minute && math.Abs(part) > math.Abs(most) {
+		if lived >= judged && math.Abs(part) > math.Abs(most) {
 			most = part
 		}
 	}
