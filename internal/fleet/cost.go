@@ -16,7 +16,7 @@ type ChargeKind string
 // The kinds of a charge.
 const (
 	WorkCharge ChargeKind = "work" // a job ran: its time, and its traffic
-	BootCharge ChargeKind = "boot" // before the worker was first ready
+	BootCharge ChargeKind = "boot" // before the worker was first ready, and the download of its image
 	IdleCharge ChargeKind = "idle" // ready, and no job ran
 )
 
