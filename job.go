@@ -139,12 +139,13 @@ type Stats struct {
 	Encoder    string `json:"encoder,omitempty" doc:"Encoder that really ran" example:"libx264"`
 	// RealtimeFactor is seconds of video rendered per second.
 	RealtimeFactor float64 `json:"realtime_factor,omitempty" doc:"Seconds of video rendered per second"`
-	// CostUSD is what the job cost: its work, and its shares of the boot and
-	// the idle time of the machines that it ran on.
-	CostUSD Dollars `json:"cost_usd,omitempty" doc:"US dollars that the job cost, its share of the machine's boot and idle time included; absent where nothing is paid" example:"0.004321"`
-	// CostState tells how sure that is. An estimate may still grow while the
-	// machine is there.
-	CostState CostState `json:"cost_state,omitempty" enum:"estimated,final" doc:"estimated by our own measure, until the provider's bill is there: final"`
+	// CostUSD is what the job cost so far: its work and traffic, and its shares
+	// of the boot and the idle time of the machines that it ran on. It changes
+	// until they are gone: the time for which one stands idle after the job is
+	// added, and other jobs that it runs bear their part.
+	CostUSD Dollars `json:"cost_usd,omitempty" doc:"US dollars that the job cost so far: its work and traffic, and its share of the machine's boot and idle time. What the machine stands idle after the job is added once it is gone. Absent where nothing is paid" example:"0.004321"`
+	// CostState tells how sure that is.
+	CostState CostState `json:"cost_state,omitempty" enum:"estimated,final" doc:"estimated by our own measure and not the last word; final, as charged by the provider, once its bill is there"`
 }
 
 // CostState tells how sure a cost is.

@@ -68,6 +68,9 @@ type LeaseReply struct {
 	// Reason says why not, where it is not.
 	Reason string     `json:"reason,omitempty"`
 	Worker WorkerInfo `json:"worker"`
+	// UptimeSeconds is for how long the worker runs: its machine is paid for at
+	// least as long. 0 where it does not say.
+	UptimeSeconds float64 `json:"uptime_seconds,omitempty"`
 	// Jobs lists what the worker holds, finished results included.
 	Jobs []HeldJob `json:"jobs"`
 }

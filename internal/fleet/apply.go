@@ -101,6 +101,9 @@ func (f *Fleet) create(ctx context.Context, offer Choice, image, reason string) 
 	if err != nil {
 		return err
 	}
+	if in.Terms.PullBytes, err = f.pulls(ctx); err != nil { // no reason not to rent
+		f.cfg.Log.WarnContext(ctx, "what the image's download costs is not known", "instance", in.Label, "error", err)
+	}
 	if err := f.intend(ctx, &in, offer.Reserve); err != nil {
 		return fmt.Errorf("record intent: %w", err)
 	}

@@ -46,6 +46,8 @@ type bills struct {
 // billed is what a provider charged for an instance, by the last look.
 type billed struct {
 	usd   gpu.USD
+	down  gpu.USD   // of that, for traffic into it
+	told  bool      // the parts are told
 	until time.Time // the end of the last charge; zero where it does not say
 	since time.Time // of the first look that found the same
 }
@@ -53,15 +55,16 @@ type billed struct {
 // tendBills asks for bills until ctx ends.
 func (f *Fleet) tendBills(ctx context.Context) {
 	for pause(ctx, billTick) {
-		if err := f.bill(ctx); err != nil && ctx.Err() == nil {
+		if err := f.Bill(ctx); err != nil && ctx.Err() == nil {
 			f.cfg.Log.WarnContext(ctx, "charges not known yet", "error", err)
 		}
 	}
 }
 
-// bill asks the provider what it charged for the instances that are gone, and
-// closes the accounts of those that its bill covers.
-func (f *Fleet) bill(ctx context.Context) error {
+// Bill asks the provider what it charged for the instances that are gone, and
+// closes the accounts of those that its bill covers, where it is time: Run does
+// so every billTick.
+func (f *Fleet) Bill(ctx context.Context) error {
 	biller, ok := f.cfg.Provider.(gpu.Biller)
 	now := f.cfg.Now()
 	if !ok || !f.cfg.Policy.paid() || !f.Leading() || !f.Steady() || !f.mayBill(now) {
@@ -92,7 +95,7 @@ func (f *Fleet) bill(ctx context.Context) error {
 		if !sure {
 			continue
 		}
-		if err := f.finish(ctx, in, b.usd); err != nil {
+		if err := f.finish(ctx, in, b); err != nil {
 			return err
 		}
 	}
@@ -121,6 +124,8 @@ func (f *Fleet) billedFor(in Instance, charges []gpu.Charge, now time.Time) (b b
 	for _, c := range charges {
 		if c.Label == in.Label || c.Label == "" && c.InstanceID == in.ProviderID {
 			b.usd += c.Total()
+			b.down += c.Down
+			b.told = b.told || c.Total() != c.Other
 			b.until = latest(b.until, c.Until)
 		}
 	}
@@ -141,13 +146,17 @@ func (f *Fleet) billedFor(in Instance, charges []gpu.Charge, now time.Time) (b b
 
 // finish makes what a provider charged the cost of an instance, and of its
 // jobs.
-func (f *Fleet) finish(ctx context.Context, in Instance, usd gpu.USD) error {
-	err := f.close(ctx, in.Label, func(ctx context.Context, tx *sql.Tx, row *Instance, _ []queue.Attempt) ([]Charge, bool, error) {
+func (f *Fleet) finish(ctx context.Context, in Instance, b billed) error {
+	usd := b.usd
+	err := f.close(ctx, in.Label, func(ctx context.Context, tx *sql.Tx, row *Instance, attempts []queue.Attempt) ([]Charge, bool, error) {
 		if row.CostState != Estimated {
 			return nil, false, nil
 		}
 		parts, err := readCharges(ctx, tx, row.Label)
 		row.CostUSD, row.CostState = usd, Final
+		if b.told {
+			row.Terms.PullBytes = pulled(row.Terms, b.down, attempts)
+		}
 		return rescale(parts, usd), true, err
 	})
 	if err != nil {
@@ -155,12 +164,12 @@ func (f *Fleet) finish(ctx context.Context, in Instance, usd gpu.USD) error {
 	}
 	off := difference(in.CostUSD, usd)
 	f.mu.Lock()
-	b := &f.money.bills
-	delete(b.seen, in.Label)
-	b.final++
-	b.last = off
+	bills := &f.money.bills
+	delete(bills.seen, in.Label)
+	bills.final++
+	bills.last = off
 	if math.Abs(off) > billOff {
-		b.off++
+		bills.off++
 	}
 	f.mu.Unlock()
 	if math.Abs(off) > billOff {

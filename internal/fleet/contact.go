@@ -113,6 +113,7 @@ func answered(row Instance, reply apigpu.LeaseReply, p Policy, now time.Time) In
 	if row.HeardAt.IsZero() {
 		row.HeardAt = now
 	}
+	row = runsFor(row, reply.UptimeSeconds, now)
 	row.ContactAt, row.Worker = now, reply.Worker
 	row.Worker.Load = 0 // changes with every answer, and nobody decides by it
 	if reply.Worker.Slots > 0 {

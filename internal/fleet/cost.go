@@ -16,7 +16,7 @@ type ChargeKind string
 // The kinds of a charge.
 const (
 	WorkCharge ChargeKind = "work" // a job ran: its time, and its traffic
-	BootCharge ChargeKind = "boot" // before the worker was first ready
+	BootCharge ChargeKind = "boot" // before the worker was first ready, and the download of its image
 	IdleCharge ChargeKind = "idle" // ready, and no job ran
 )
 
@@ -127,6 +127,9 @@ func rescale(parts []Charge, total gpu.USD) []Charge {
 // shares are the parts of a cost, and how much each is of it, in nanodollars.
 func shares(in Instance, attempts []queue.Attempt, now time.Time) (parts []Charge, weights []*big.Rat) {
 	work, boot, idle := timeline(in, attempts, now)
+	if l := in.lifeUntil(now); l.started.Before(l.end) {
+		boot.Add(boot, traffic(in.Terms, in.Terms.PullBytes, 0))
+	}
 	sum := new(big.Rat)
 	for n, a := range attempts {
 		work[n].Add(work[n], traffic(in.Terms, a.Down, a.Up))

@@ -62,6 +62,12 @@ func TestCost(t *testing.T) {
 		{"no listing saw it start", costly(func(i *Instance) { i.StartedAt = time.Time{} }), nil,
 			(800 + 100) * ms, []Charge{{"", 0, BootCharge, 20 * ms}, {"", 0, IdleCharge, 880 * ms}}},
 		{"prices that nobody told apart", costly(func(i *Instance) { i.Terms = Terms{} }), nil, 1100 * ms, []Charge{{"", 0, BootCharge, 220 * ms}, {"", 0, IdleCharge, 880 * ms}}},
+		{"a price that rose", costly(func(i *Instance) { i.ListedUSD = 12 * 3600 * 1000 }), nil,
+			90*11*ms + 100*ms, []Charge{{"", 0, BootCharge, 10*11*ms + 20*ms}, {"", 0, IdleCharge, 80 * 12 * ms}}},
+		{"its image", costly(func(i *Instance) { i.Terms.PullBytes = 1e6 }), nil,
+			90*10*ms + 100*ms + 1e6, []Charge{{"", 0, BootCharge, 10*10*ms + 20*ms + 1e6}, {"", 0, IdleCharge, 80 * 11 * ms}}},
+		{"its image, and it never started", costly(func(i *Instance) { i.StartedAt, i.ReadyAt, i.Terms.PullBytes = time.Time{}, time.Time{}, 1e6 }), nil,
+			100 * ms, []Charge{{"", 0, BootCharge, 100 * ms}}},
 		{"it was never there", costly(func(i *Instance) { i.ProviderID = "" }), nil, 0, nil},
 		{"it is somebody's own", costly(func(i *Instance) { i.Permanent = true }), nil, 0, nil},
 	} {

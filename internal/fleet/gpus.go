@@ -225,7 +225,7 @@ func exposed(p Policy, in Instance, attempts []queue.Attempt, now time.Time) Exp
 	e.Spent, _ = Cost(in, attempts, now)
 	all := in.account(now)
 	e.Reserved = max(0, all.spread+all.traffic-e.Spent)
-	e.Worst = max(e.Spent, atMost(in, e.EndsBy, now)+ceil(traffic(in.Terms, in.ReservedDown, in.ReservedUp)))
+	e.Worst = max(e.Spent, atMost(in, e.EndsBy, now)+all.traffic)
 	return e
 }
 
@@ -247,7 +247,7 @@ func endsBy(p Policy, in Instance, now time.Time) time.Time {
 }
 
 // atMost is what the time of an instance costs until then, if it exists and
-// works from now on at the latest.
+// works from now on at the latest. The image is in its account, as all traffic.
 func atMost(in Instance, until, now time.Time) gpu.USD {
 	if in.StartedAt.IsZero() && in.ReadyAt.IsZero() {
 		in.StartedAt = now
@@ -255,7 +255,7 @@ func atMost(in Instance, until, now time.Time) gpu.USD {
 	if !in.existed() {
 		in.ProviderID = "?"
 	}
-	in.EndedAt = time.Time{}
+	in.EndedAt, in.Terms.PullBytes = time.Time{}, 0
 	usd, _ := Cost(in, nil, until)
 	return usd
 }

@@ -73,6 +73,9 @@ func TestExposure(t *testing.T) {
 		"reserved": {func(i *Instance) {
 			i.StartedAt, i.ContactAt, i.LeaseUntil, i.ReservedUntil, i.ReservedDown, i.ReservedUp = noon, noon, at(6), at(11), 1e9, 5e8
 		}, nil, Exposure{Spent: usd(1), Reserved: usd(10) + gpu.Dollar/50, Worst: usd(7) + gpu.Dollar/50, EndsBy: at(7)}},
+		"an image": {func(i *Instance) {
+			i.StartedAt, i.ContactAt, i.LeaseUntil, i.ReservedDown, i.Terms.PullBytes = noon, noon, at(6), 1e9, 1e8
+		}, nil, Exposure{Spent: usd(1) + gpu.Dollar/1000, Reserved: gpu.Dollar/100 - gpu.Dollar/1000, Worst: usd(7) + gpu.Dollar/100, EndsBy: at(7)}},
 		"a job ran": {func(i *Instance) {
 			i.StartedAt, i.ContactAt, i.LeaseUntil, i.ReservedUntil, i.ReservedDown = noon, noon, at(6), at(11), 1e8
 		}, ran, Exposure{Spent: usd(1) + gpu.Dollar/1000, Reserved: usd(10), Worst: usd(7) + gpu.Dollar/1000, EndsBy: at(7)}},

@@ -69,6 +69,9 @@ type Terms struct {
 	DownMbps float64 `json:"down_mbps,omitempty"`
 	UpMbps   float64 `json:"up_mbps,omitempty"`
 	Image    string  `json:"image,omitempty"`
+	// PullBytes is what it is charged for the download of the image: as the
+	// bills of others had it, and once its own is there as that has it.
+	PullBytes int64 `json:"pull_bytes,omitempty"`
 	// Why says what it was rented for, and why by this offer.
 	Why string `json:"why,omitempty"`
 }

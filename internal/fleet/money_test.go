@@ -143,7 +143,7 @@ func TestCostOfAJob(t *testing.T) {
 			t.Fatalf("no bill: %+v", r.rows()[0])
 		}
 		r.tick()
-		r.ok(r.bill(t.Context()))
+		r.ok(r.Bill(t.Context()))
 	}
 	if got := r.rows()[0].CostUSD; got != truth {
 		t.Errorf("charged %d, booked %d", truth, got)
@@ -158,7 +158,7 @@ func TestCostOfAJob(t *testing.T) {
 	asked := bill.asked
 	r.clock.Advance(time.Hour)
 	r.tick()
-	r.ok(r.bill(t.Context()))
+	r.ok(r.Bill(t.Context()))
 	if bill.asked != asked {
 		t.Error("a bill that is known is asked for again")
 	}
@@ -193,7 +193,7 @@ func TestCostOfNoJob(t *testing.T) {
 	for range 60 {
 		r.clock.Advance(time.Minute)
 		r.tick()
-		r.ok(r.bill(t.Context()))
+		r.ok(r.Bill(t.Context()))
 	}
 	if got := pair()[1]; got.CostState != Final || got.CostUSD != r.fake.Cost()+gpu.Dollar || r.money.bills.off != 1 {
 		t.Errorf("booked %+v, %+v", got, r.money.bills)

@@ -152,6 +152,10 @@ func (f *Fleet) Tick(ctx context.Context) error {
 	return err
 }
 
+// Await waits for the contacts that rounds began: for those who say themselves
+// when time passes.
+func (f *Fleet) Await() { f.contacts.Wait() }
+
 // step lists, reads the ledger, moves rows passively, contacts the workers,
 // then plans and acts. Each part runs though another failed. It returns when
 // to look again at the latest.

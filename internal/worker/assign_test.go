@@ -189,7 +189,7 @@ func TestLeaseAwaitsTheProof(t *testing.T) {
 	b.proven, b.unfit = true, ""
 	close(b.tried)
 	b.mu.Unlock()
-	if reply := <-replies; !reply.Ready {
+	if reply := <-replies; !reply.Ready || reply.UptimeSeconds <= 0 {
 		t.Errorf("a proof that ended: %+v", reply)
 	}
 }

@@ -204,12 +204,15 @@ func (w *Worker) putLease(rw http.ResponseWriter, r *http.Request) (any, error) 
 	w.awaitProof(r.Context())
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	reply := apigpu.LeaseReply{Ready: w.unfit == "", Reason: w.unfit, Worker: w.info(), Jobs: []apigpu.HeldJob{}}
+	reply := apigpu.LeaseReply{Ready: w.unfit == "", Reason: w.unfit, Worker: w.info(), UptimeSeconds: w.uptime(), Jobs: []apigpu.HeldJob{}}
 	for _, j := range w.jobs {
 		reply.Jobs = append(reply.Jobs, apigpu.HeldJob{ID: j.id, Attempt: j.attempt, Status: j.public().Status})
 	}
 	return reply, nil
 }
+
+// uptime is for how long this worker runs, in seconds.
+func (w *Worker) uptime() float64 { return w.cfg.Now().Sub(w.began).Seconds() }
 
 // proofPatience is how long an answer about the lease waits for the end of the
 // proof: whoever asks wants to hear that this worker is ready, and would ask
@@ -263,7 +266,7 @@ func (w *Worker) health(rw http.ResponseWriter, r *http.Request) {
 		h.Status, status = "starting", http.StatusServiceUnavailable
 	}
 	if w.cfg.Guard.Admits(r) {
-		h.Reason, h.Uptime, h.Worker = unfit, w.cfg.Now().Sub(w.began).Seconds(), &info
+		h.Reason, h.Uptime, h.Worker = unfit, w.uptime(), &info
 	}
 	httpapi.WriteJSON(rw, status, h)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/fleet"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 	"github.com/api-gpu/api-gpu/internal/vastsim"
 	"github.com/api-gpu/api-gpu/test/need"
@@ -56,7 +57,9 @@ func TestVast(t *testing.T) {
 	job := r.submit(base+"/v.mp4", base+"/s.srt")
 	eventually(t, time.Minute, "a worker runs", func() bool { return len(r.market.alive()) > 0 && r.market.alive()[0].Running })
 	r.workersAreInnocent()
-	r.done(r.final(job.ID, time.Minute))
+	done := r.final(job.ID, time.Minute)
+	r.done(done)
+	r.measured(done)
 	r.done(r.uploads(base))
 	if n := len(r.market.calls("create")); n > 2 {
 		t.Errorf("%d creates for two jobs", n)
@@ -76,6 +79,49 @@ func (r *rental) done(job apigpu.Job) {
 		r.t.Fatalf("the job is %s: %v", job.Status, job.Error)
 	}
 	r.fetch(job.VideoURL)
+}
+
+// measured holds what the orchestrator says that its machines and their first
+// job cost against the market's own account: to a twentieth and the price of a
+// second, by which programs are late that start on a busy machine. The job
+// cost what its machine did until the job's end.
+func (r *rental) measured(job apigpu.Job) {
+	r.t.Helper()
+	before := r.market.ours()
+	gpus, err := r.client().GPUs(r.t.Context(), false)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	truth := r.market.truth()
+	var least, most, said, hourly float64
+	for _, g := range gpus.Data {
+		said, hourly = said+float64(g.CostUSD), max(hourly, float64(g.HourlyUSD))
+	}
+	for _, i := range before {
+		least += float64(i.Total) / 1e9
+	}
+	within := func(what string, said, least, most float64) {
+		r.t.Helper()
+		r.t.Logf("%s cost $%.7f as measured, $%.7f to $%.7f in truth", what, said, least, most)
+		if second := hourly / 3600; said < 0.95*least-second || said > 1.05*most+second {
+			r.t.Errorf("%s cost $%.7f as measured, $%.7f to $%.7f in truth", what, said, least, most)
+		}
+	}
+	for _, i := range truth.Instances {
+		if !fleet.Ours(ourFleet, i.Label) {
+			continue
+		}
+		most += float64(i.Total) / 1e9
+		if len(before) == 1 {
+			end := truth.Now
+			if !i.Alive {
+				end = i.Destroyed
+			}
+			then := float64(i.Total)/1e9 - hourly*end.Sub(*job.FinishedAt).Hours()
+			within("the job", float64(job.Stats.CostUSD), then, then)
+		}
+	}
+	within("all machines", said, least, most)
 }
 
 // uploads sends the video itself.
