@@ -46,10 +46,10 @@ func TestClockClosesNoBill(t *testing.T) {
 	r.complete(j)
 	r.until("gone", r.has(gpu.Gone))
 	r.tick()
-	r.ok(r.bill(t.Context()))
+	r.ok(r.Bill(t.Context()))
 	r.clock.Set(billRest + time.Hour)
 	r.pass(clockShared+5*time.Second, 5*time.Second)
-	r.ok(r.bill(t.Context()))
+	r.ok(r.Bill(t.Context()))
 	if in := r.row(j.Instance); in.CostState != Estimated || b.asked != 2 {
 		t.Errorf("after %d looks it cost %s, %s", b.asked, in.CostUSD, in.CostState)
 	}

@@ -40,7 +40,8 @@ var listCases = []struct {
 	{"key not known", `{"kind":"status","call":"list","status":404,"body":{"success":false,"error":"auth_error","msg":"Invalid user key"}}`, -1, false, gpu.ErrAuth},
 
 	{"the second page is HTML", `{"kind":"status","call":"list","skip":1,"status":502,"html":true}`, 25, false, nil},
-	{"the second page is too often", `{"kind":"limited","call":"list","skip":1}`, 25, false, nil},
+	{"the second page is too often", `{"kind":"limited","call":"list","skip":1}`, 27, true, nil}, // asked for once more
+	{"the second page is too often twice", `{"kind":"limited","call":"list","skip":1,"times":2}`, 25, false, nil},
 	{"the second page has no list", `{"kind":"list_no_key","skip":1}`, 25, false, nil},
 	{"the second page is cut", `{"kind":"reset","call":"list","skip":1,"times":-1}`, 25, false, nil},
 	{"the second page is lost", `{"kind":"list_cut"}`, 25, false, nil},
