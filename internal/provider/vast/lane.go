@@ -2,6 +2,7 @@ package vast
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -23,6 +24,13 @@ type lane struct {
 	// penalty is how long to stay away after a 429 that does not say; twice the
 	// gap when zero.
 	penalty time.Duration
+
+	// shared is set where others who use the account call as well, for as long
+	// as anything is rented: another fleet, or a sweep. Two with the same gap
+	// fall into step, and then one of them is refused for ever. So each wait is
+	// longer by a random part. (To back off further after a refusal would leave
+	// the lane to whoever has it.)
+	shared bool
 
 	mu   sync.Mutex
 	gap  time.Duration
@@ -69,7 +77,7 @@ func (l *lane) take(now time.Time) time.Duration {
 	if left := l.next.Sub(now); left > 0 {
 		return left
 	}
-	l.next = now.Add(l.gap)
+	l.next = now.Add(l.vary(l.gap))
 	return 0
 }
 
@@ -77,9 +85,17 @@ func (l *lane) take(now time.Time) time.Duration {
 func (l *lane) pushBack(after time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if t := time.Now().Add(after); t.After(l.next) {
+	if t := time.Now().Add(l.vary(after)); t.After(l.next) {
 		l.next = t
 	}
+}
+
+// vary makes a time of a shared lane longer by a random part.
+func (l *lane) vary(d time.Duration) time.Duration {
+	if !l.shared {
+		return d
+	}
+	return d + time.Duration(0.5*rand.Float64()*float64(d))
 }
 
 // widen makes the gap at least this: what the API itself says it is.
@@ -118,6 +134,7 @@ func newLanes(scale float64) lanes {
 		charges: newLane(gap(1)),   // GET /charges/
 		user:    newLane(gap(1)),   // GET /users/current/: not documented
 	}
+	l.list.shared = true
 	// Older versions of the API's description speak of a penalty of 12 s.
 	l.create.penalty = time.Duration(scale * float64(12*time.Second))
 	// Who creates has better things to do than to wait for long: a refusal is
