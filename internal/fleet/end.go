@@ -72,6 +72,9 @@ func (f *Fleet) ending(ctx context.Context, tx *sql.Tx, a Action, row *Instance,
 	if row.Permanent || row.State == gpu.Gone {
 		return ending{}, nil
 	}
+	if a.IfBooting && row.State == gpu.Ready {
+		return ending{}, nil
+	}
 	if a.IfIdle {
 		if busy, err := f.cfg.Queue.Busy(ctx, tx, a.Label); busy || err != nil {
 			return ending{}, err

@@ -326,6 +326,21 @@ func TestIdleLosesToClaim(t *testing.T) {
 	r.exist(0)
 }
 
+// What became ready after Plan had given up its boot keeps its job: another end
+// may have kept this one waiting for its turn.
+func TestSlowBootLosesToReady(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	_, row := r.rented()
+	r.ok(r.destroy(t.Context(), Action{Label: row.Label, Reason: "not ready within 10m0s", IfBooting: true}))
+	r.want(gpu.Ready, "")
+	r.calls(providertest.Destroy, 0)
+	r.exec(`UPDATE instances SET state = 'booting' WHERE label = $1`, row.Label)
+	r.ok(r.destroy(t.Context(), Action{Label: row.Label, Reason: "not ready within 10m0s", IfBooting: true}))
+	r.want(gpu.Destroying, "not ready within 10m0s")
+	r.exist(0)
+}
+
 // An answer of a worker that comes between the listing and its effect is not
 // lost: here it comes while the listing is under way.
 func TestObserveKeepsAnswers(t *testing.T) {

@@ -39,7 +39,11 @@ type Policy struct {
 // Waits between tries, and the age of offers that may still be taken.
 const (
 	retryDestroy = 3 * time.Second
-	offersFresh  = 30 * time.Second
+	// retryUnlisted bounds how much longer it takes where the provider no longer
+	// lists it. The calls have a least time between them, and each keeps waiting
+	// what else must end, and the next machine.
+	retryUnlisted = 30 * time.Second
+	offersFresh   = 30 * time.Second
 	// settleIn is one full round of contact: before it has passed since we
 	// began to act, no boot is judged too slow.
 	settleIn = 30 * time.Second
@@ -79,6 +83,9 @@ type World struct {
 	Busy map[string]int
 	// Exited are the labels whose machines are listed and do not work.
 	Exited map[string]bool
+	// Unlisted are the labels that the last listing lacked, where it was complete
+	// and asked for after their end was.
+	Unlisted map[string]bool
 	// Strays are provider ids of instances that carry our label and are in no
 	// live row, seen in two complete listings: those whose end is to be asked
 	// for now. Extra counts all of them.
@@ -135,6 +142,9 @@ type Action struct {
 	// IfIdle takes the instance only while no job runs on it: one may have
 	// been claimed since Plan looked.
 	IfIdle bool
+	// IfBooting takes the instance only while it is not ready: its worker may
+	// have answered, and been given a job, since Plan looked.
+	IfBooting bool
 	// Unrecorded is set where the ledger takes no writes: see destroy.
 	Unrecorded bool
 }
@@ -163,7 +173,7 @@ func shrink(p Policy, w World, now time.Time) (actions []Action, staying []Insta
 			a, due = end(p, w, in, now)
 		}
 		if a.Reason != "" {
-			a.Kind, a.Label = Destroy, in.Label
+			a.Kind, a.Label, a.IfBooting = Destroy, in.Label, in.State == gpu.Booting
 			actions = append(actions, a)
 		} else if in.capacity(now) {
 			staying = append(staying, in)
@@ -188,7 +198,7 @@ func soonest(now, wake, due time.Time) time.Time {
 func end(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time) {
 	switch in.State {
 	case gpu.Destroying:
-		if again := in.EndAskedAt.Add(retryDestroy); now.Before(again) {
+		if again := in.EndAskedAt.Add(endAgain(w, in)); now.Before(again) {
 			return a, again
 		}
 		return Action{Reason: in.Reason}, now.Add(retryDestroy)
@@ -200,6 +210,16 @@ func end(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time
 	// Before the provider has shown it there is nothing to end: what was never
 	// created goes by absence.
 	return a, due
+}
+
+// endAgain is how long after an end was asked for it is asked for again. What
+// complete listings lack is most likely gone, and is asked for less and less
+// often until it may be called so.
+func endAgain(w World, in Instance) time.Duration {
+	if !w.Unlisted[in.Label] {
+		return retryDestroy
+	}
+	return min(max(retryDestroy, in.EndAskedAt.Sub(in.StateSince)), retryUnlisted)
 }
 
 func endReady(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time) {

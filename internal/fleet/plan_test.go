@@ -47,6 +47,9 @@ func TestPlan(t *testing.T) {
 	blamed := func(label, reason string) []Action {
 		return []Action{{Kind: Destroy, Label: label, Reason: reason, Blame: BlameMachine}}
 	}
+	unready := func(label, reason string) []Action {
+		return []Action{{Kind: Destroy, Label: label, Reason: reason, Blame: BlameMachine, IfBooting: true}}
+	}
 	after := func(w World, change func(*World)) World { change(&w); return w }
 	hour := in(time.Hour)
 	for _, c := range []struct {
@@ -83,15 +86,15 @@ func TestPlan(t *testing.T) {
 		{"and then another try", after(market, func(w *World) { w.FailedBoots, w.LastFailure = 3, ago(30*time.Second) }), rent, hour},
 		{"nothing is rented blindly", after(market, func(w *World) { w.Blind = true }), nil, hour},
 		{"a slow boot ends", World{Instances: []Instance{with(booting("a"), func(i *Instance) { i.Deadline = noon })}},
-			blamed("a", "not ready within 1m0s"), hour},
+			unready("a", "not ready within 1m0s"), hour},
 		{"a slow boot is not judged right after a start", World{
 			Since: ago(time.Second), Instances: []Instance{with(booting("a"), func(i *Instance) { i.Deadline = noon })},
 		}, nil, in(29 * time.Second)},
 		{"one that can no longer encode ends", World{Instances: []Instance{with(ready("a"), func(i *Instance) {
 			i.State, i.Deadline, i.Reason = gpu.Booting, noon, "no encoder"
-		})}}, blamed("a", "no longer ready: no encoder"), hour},
+		})}}, unready("a", "no longer ready: no encoder"), hour},
 		{"a worker that ended while booting", World{Instances: []Instance{booting("a")}, Exited: map[string]bool{"a": true}},
-			blamed("a", "its worker ended"), hour},
+			unready("a", "its worker ended"), hour},
 		{"a worker that ended at work", World{
 			Instances: []Instance{ready("a")}, Exited: map[string]bool{"a": true}, Busy: map[string]int{"a": 1},
 		}, blamed("a", "its worker ended"), hour},
@@ -126,6 +129,18 @@ func TestPlan(t *testing.T) {
 			Instances: []Instance{with(ready("a"), func(i *Instance) { i.ContactAt = ago(time.Hour) })}}, nil, hour},
 		{"an end is asked for again", World{Instances: []Instance{{Label: "a", State: gpu.Destroying, Reason: "idle", EndAskedAt: ago(3 * time.Second)}}},
 			end("a", "idle"), in(3 * time.Second)},
+		{"an end of what is not listed is asked for again", World{
+			Unlisted: map[string]bool{"a": true}, Instances: []Instance{{Label: "a", State: gpu.Destroying, Reason: "idle", StateSince: ago(3 * time.Second), EndAskedAt: ago(3 * time.Second)}},
+		}, []Action{{Kind: Destroy, Label: "a", Reason: "idle"}}, in(3 * time.Second)},
+		{"and then after ever longer", World{
+			Unlisted: map[string]bool{"a": true}, Instances: []Instance{{Label: "a", State: gpu.Destroying, Reason: "idle", StateSince: ago(20 * time.Second), EndAskedAt: ago(8 * time.Second)}},
+		}, nil, in(4 * time.Second)},
+		{"but not for ever longer", World{
+			Unlisted: map[string]bool{"a": true}, Instances: []Instance{{Label: "a", State: gpu.Destroying, Reason: "idle", StateSince: ago(time.Hour), EndAskedAt: ago(30 * time.Second)}},
+		}, []Action{{Kind: Destroy, Label: "a", Reason: "idle"}}, in(3 * time.Second)},
+		{"nor where it is listed again", World{
+			Instances: []Instance{{Label: "a", State: gpu.Destroying, Reason: "idle", StateSince: ago(20 * time.Second), EndAskedAt: ago(8 * time.Second)}},
+		}, []Action{{Kind: Destroy, Label: "a", Reason: "idle"}}, in(3 * time.Second)},
 		{"an end is not asked for at once", World{Instances: []Instance{{Label: "a", State: gpu.Destroying, EndAskedAt: ago(time.Second)}}},
 			nil, in(2 * time.Second)},
 		{"a stray ends", World{Strays: []string{"7"}, Extra: 1},

@@ -352,6 +352,7 @@ func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error)
 	defer f.mu.Unlock()
 	f.breakers(&w, now)
 	w.Exited, w.Since, w.Reachable, w.Blind = f.exited, f.since, f.listing.reachable, f.listing.failed
+	w.Unlisted = f.unlisted(rows)
 	w.Offers, w.OffersAt = f.offers.list, f.offers.at
 	for id, s := range f.strays {
 		if s.listings < 2 {
@@ -382,6 +383,18 @@ func (f *Fleet) history(ctx context.Context, w *World, now time.Time) (err error
 	}
 	w.Hosts, err = readHosts(ctx, f.cfg.DB.Read(), f.cfg.Provider.Name())
 	return err
+}
+
+// unlisted are the labels among rows that the last listing lacked, where it was
+// complete and was asked for after their end was. The caller holds f.mu.
+func (f *Fleet) unlisted(rows []Instance) map[string]bool {
+	lacking := map[string]bool{}
+	for _, in := range rows {
+		if f.listing.labels != nil && !f.listing.failed && f.listing.at.After(in.EndAskedAt) && !f.listing.labels[in.Label] {
+			lacking[in.Label] = true
+		}
+	}
+	return lacking
 }
 
 // noteIdle records since when each ready instance has no job, in the ledger and

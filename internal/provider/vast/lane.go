@@ -2,6 +2,7 @@ package vast
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -25,6 +26,13 @@ type lane struct {
 	penalty time.Duration
 	// most bounds how long a 429 can keep us away. Zero is no bound of its own.
 	most time.Duration
+
+	// shared is set where others who use the account call as well, for as long
+	// as anything is rented: another fleet, or a sweep. Two with the same gap
+	// fall into step, and then one of them is refused for ever. So each wait is
+	// longer by a random part. (To back off further after a refusal would leave
+	// the lane to whoever has it.)
+	shared bool
 
 	mu   sync.Mutex
 	gap  time.Duration
@@ -71,7 +79,7 @@ func (l *lane) take(now time.Time) time.Duration {
 	if left := l.next.Sub(now); left > 0 {
 		return left
 	}
-	l.next = now.Add(l.gap)
+	l.next = now.Add(l.vary(l.gap))
 	return 0
 }
 
@@ -82,7 +90,7 @@ func (l *lane) pushBack(after time.Duration) {
 	if l.most > 0 {
 		after = min(after, l.most)
 	}
-	if t := time.Now().Add(after); t.After(l.next) {
+	if t := time.Now().Add(l.vary(after)); t.After(l.next) {
 		l.next = t
 	}
 }
@@ -96,6 +104,14 @@ func (l *lane) ended() {
 	gap := l.gap
 	l.mu.Unlock()
 	l.pushBack(gap)
+}
+
+// vary makes a time of a shared lane longer by a random part.
+func (l *lane) vary(d time.Duration) time.Duration {
+	if !l.shared {
+		return d
+	}
+	return d + time.Duration(0.5*rand.Float64()*float64(d))
 }
 
 // widen makes the gap at least this: what the API itself says it is.
@@ -134,6 +150,7 @@ func newLanes(scale float64) lanes {
 		charges: newLane(gap(1)),   // GET /charges/
 		user:    newLane(gap(1)),   // GET /users/current/: not documented
 	}
+	l.list.shared = true
 	// Older versions of the API's description speak of a penalty of 12 s.
 	l.create.penalty = time.Duration(scale * float64(12*time.Second))
 	// Who creates has better things to do than to wait for long: a refusal is

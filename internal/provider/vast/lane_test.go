@@ -225,3 +225,45 @@ func TestLaneCountsFromTheAnswer(t *testing.T) {
 		}
 	})
 }
+
+// Two who list the same account, each as often as the API allows, both get
+// through: neither falls into step behind the other.
+func TestSharedLane(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var last time.Time
+		allowed := func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			if now := time.Now(); now.Sub(last) >= time.Second {
+				last = now
+				return true
+			}
+			return false
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		var heard [2]int
+		var all sync.WaitGroup
+		for n := range heard {
+			all.Go(func() {
+				l := newLanes(1).list
+				for l.wait(ctx) == nil {
+					if allowed() {
+						heard[n]++
+						continue
+					}
+					l.pushBack(1100 * time.Millisecond)
+				}
+			})
+			time.Sleep(50 * time.Millisecond)
+		}
+		all.Wait()
+		for n, times := range heard {
+			if times < 30 { // one in 20 seconds
+				t.Errorf("%d got through %d times in 10 minutes, of %v", n, times, heard)
+			}
+		}
+	})
+}
