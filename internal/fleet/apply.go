@@ -133,6 +133,8 @@ func (f *Fleet) create(ctx context.Context, offer Choice, image, reason string) 
 	call, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()
 	crash.Point("fleet.create")
+	f.asking(in.Label)
+	defer f.asking("")
 	id, createErr := f.cfg.Provider.Create(call, gpu.Request{Label: in.Label, Offer: offer.Offer, Image: image, Env: env})
 	crash.Point("fleet.created")
 	_, err = f.update(ctx, in.Label, func(row *Instance) bool {
@@ -149,6 +151,13 @@ func (f *Fleet) create(ctx context.Context, offer Choice, image, reason string) 
 		err = errors.Join(createErr, err)
 	}
 	return err
+}
+
+// asking notes the label whose create call is under way; empty for none.
+func (f *Fleet) asking(label string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.creating = label
 }
 
 // created is the row after the create call ended.
