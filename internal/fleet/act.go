@@ -105,11 +105,8 @@ func (f *Fleet) endsAside(ctx context.Context, rows []Instance) error {
 		return nil
 	}
 	w, err := f.world(ctx, rows)
-	if w.Busy == nil {
-		return err
-	}
 	w.Blind = true
-	err = errors.Join(err, f.noteIdle(ctx, rows, w.Busy))
+	err = errors.Join(err, f.noteIdle(ctx, rows, w))
 	if !f.stillSo(w, f.cfg.Now()) {
 		return err
 	}

@@ -195,10 +195,7 @@ func (f *Fleet) endsOnly(ctx context.Context, cause error) (time.Time, error) {
 	}
 	world, worldErr := f.world(ctx, rows)
 	err = errors.Join(err, worldErr)
-	if world.Busy == nil {
-		return now.Add(tickLive), errors.Join(cause, err)
-	}
-	_ = f.noteIdle(ctx, rows, world.Busy) // in memory: that it cannot be written is known
+	_ = f.noteIdle(ctx, rows, world) // in memory: that it cannot be written is known
 	err = errors.Join(cause, err)
 	world.Blind, world.NoRoom = true, true
 	actions, _ := Plan(f.cfg.Policy, world, now)

@@ -186,11 +186,7 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 	f.forget(rows)
 	f.contactAll(ctx, rows)
 	world, worldErr := f.world(ctx, rows)
-	err = errors.Join(err, worldErr)
-	if world.Busy == nil {
-		return now.Add(tickLive), err
-	}
-	err = errors.Join(err, f.noteIdle(ctx, rows, world.Busy))
+	err = errors.Join(err, worldErr, f.noteIdle(ctx, rows, world))
 	planned := f.cfg.Now()
 	if !f.stillSo(world, planned) {
 		return now, err // look again at once
@@ -362,17 +358,18 @@ func (f *Fleet) note(s Sighting, complete bool) {
 	f.strays = next
 }
 
-// world gathers what Plan looks at. Busy is nil where too little could be read
-// to decide anything. Where its error comes with more, nothing is rented by it,
-// and what must end is not held up.
+// world gathers what Plan looks at. Where it comes with an error nothing is
+// rented by it, and what must end is not held up.
 func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error) {
 	w.Instances = rows
-	if w.Waiting, w.Busy, err = f.cfg.Queue.Load(ctx); err != nil {
-		return World{}, err
-	}
-	w.NoRoom = w.Waiting > 0 && f.cfg.HasRoom != nil && !f.cfg.HasRoom()
 	now := f.cfg.Now()
-	if err = f.history(ctx, &w, now); err != nil {
+	if w.Waiting, w.Busy, err = f.cfg.Queue.Load(ctx); err != nil {
+		w.Waiting, w.Busy, w.Unread = 0, map[string]int{}, true
+	} else {
+		w.NoRoom = w.Waiting > 0 && f.cfg.HasRoom != nil && !f.cfg.HasRoom()
+		err = f.history(ctx, &w, now)
+	}
+	if err != nil {
 		w.Stops = append(w.Stops, Stop{Code: "ledger", Reason: "the records of this server cannot be read in full"})
 	}
 	f.mu.Lock()
@@ -414,8 +411,11 @@ func (f *Fleet) history(ctx context.Context, w *World, now time.Time) (err error
 // noteIdle records since when each ready instance has no job, in the ledger and
 // in rows. What the ledger does not take is kept in memory: an instance must
 // not stay because nobody could write down that it is idle.
-func (f *Fleet) noteIdle(ctx context.Context, rows []Instance, busy map[string]int) (err error) {
-	now := f.cfg.Now()
+func (f *Fleet) noteIdle(ctx context.Context, rows []Instance, w World) (err error) {
+	if w.Unread {
+		return nil
+	}
+	now, busy := f.cfg.Now(), w.Busy
 	for i, in := range rows {
 		next := in.IdleSince
 		switch {
