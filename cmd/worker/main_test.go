@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 // cleanEnv makes the test see no setting of the machine it runs on.
 func cleanEnv(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{"PORT", "HOST", "SESSION_TOKEN", "ALLOWED_IPS", "X_API_KEY", "LEASE", "BOOT_TIMEOUT", "MAX_WORKER_JOBS", "MAX_UPLOAD",
+	for _, name := range []string{"PORT", "HOST", "SESSION_TOKEN", "ALLOWED_IPS", "X_API_KEY", "LEASE", "BOOT_TIMEOUT", "END_BY", "MAX_WORKER_JOBS", "MAX_UPLOAD",
 		"ALLOW_PRIVATE_HOSTS", "WORK_DIR", "PORT_FILE", "LOG_LEVEL", "APP_ENV", "NODE_ENV", "TLS_SEED", "CONTAINER_ID", "CONTAINER_API_KEY", "VAST_API_URL"} {
 		t.Setenv(name, "")
 	}
@@ -93,6 +93,26 @@ func portOf(t *testing.T, path string) string {
 	}
 	t.Fatal("no port was told")
 	return ""
+}
+
+// A clock that is wrong makes no machine live longer than it would without one,
+// nor end before its orchestrator could speak to it.
+func TestFirstLease(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	for name, c := range map[string]struct{ endIn, want time.Duration }{
+		"started at once": {15 * time.Minute, 15 * time.Minute}, "started late": {7 * time.Minute, 7 * time.Minute},
+		"started after its time": {-time.Hour, 5 * time.Minute}, "just": {5 * time.Minute, 5 * time.Minute},
+		"its clock is slow": {24 * time.Hour, 15 * time.Minute}, "its clock is years fast": {-200_000 * time.Hour, 5 * time.Minute},
+	} {
+		w := serveCmd{Lease: 5 * time.Minute, BootTimeout: 10 * time.Minute, EndBy: now.Add(c.endIn).Unix()}
+		if got := w.first(now); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+	if got := (&serveCmd{Lease: 5 * time.Minute, BootTimeout: 10 * time.Minute}).first(now); got != 15*time.Minute {
+		t.Errorf("without END_BY: %s", got)
+	}
 }
 
 func TestServeStartsAndStops(t *testing.T) {

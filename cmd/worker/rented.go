@@ -43,7 +43,7 @@ func (c *serveCmd) guard(ctx context.Context, out program.Output) error {
 	if err != nil {
 		return err
 	}
-	return supervise(ctx, c.Lease+c.BootTimeout, self, log)
+	return supervise(ctx, c.first(time.Now()), self, log)
 }
 
 // crashPause is how long to wait after so many ends in a row, 1 or more.

@@ -256,6 +256,18 @@ func TestRentedEndsItself(t *testing.T) {
 	}
 }
 
+// A machine that started late ends when it was told to, which is sooner than its
+// own time to boot and a lease.
+func TestRentedEndsByItsTime(t *testing.T) {
+	t.Parallel()
+	m := newMarket(t, gone)
+	r := rent(t, m, "LEASE=1s", "BOOT_TIMEOUT=1h", fmt.Sprintf("END_BY=%d", time.Now().Unix()))
+	if code := r.status(); code != 1 {
+		t.Errorf("exit status %d", code)
+	}
+	r.wantCalls(m, theDelete)
+}
+
 // A child that is killed is started again, and the lease is no longer for it:
 // three fit into it, whatever their end.
 func TestRentedChildKilled(t *testing.T) {

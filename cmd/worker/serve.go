@@ -45,6 +45,7 @@ type serveCmd struct {
 	TLSSeed           string        `name:"tls-seed" env:"TLS_SEED" help:"Speak TLS 1.3 only, with the key made of these 64 hex digits. Default: plain HTTP."`
 	Lease             time.Duration `env:"LEASE" help:"Exit unless renewed within this time, and with CONTAINER_ID end that instance. Default: never."`
 	BootTimeout       time.Duration `env:"BOOT_TIMEOUT" default:"10m" help:"Added to the first lease."`
+	EndBy             int64         `name:"end-by" env:"END_BY" help:"When the first lease ends at the latest, in seconds since 1970: but for LEASE after the start. Default: LEASE and BOOT_TIMEOUT after it."`
 	ContainerID       string        `name:"container-id" env:"CONTAINER_ID" help:"Instance that this machine is; Vast.ai sets it."`
 	ContainerAPIKey   string        `name:"container-api-key" env:"CONTAINER_API_KEY" help:"Key of that instance; Vast.ai sets it."`
 	VastAPIURL        string        `name:"vast-api-url" env:"VAST_API_URL" default:"https://console.vast.ai" help:"Where that instance is ended."`
@@ -76,6 +77,19 @@ func (c *serveCmd) check() error {
 		return errors.New("LEASE and BOOT_TIMEOUT must not be negative")
 	}
 	return nil
+}
+
+// first is for how long the lease is good before its first renewal. Whoever
+// rented this machine reserved its time until EndBy, however late it started;
+// but the clock of a machine may be wrong. So it is believed within bounds: it
+// never grants more than the boot timeout and a lease, and never less than a
+// lease, in which who still wants this machine renews it.
+func (c *serveCmd) first(now time.Time) time.Duration {
+	most := c.Lease + c.BootTimeout
+	if c.EndBy <= 0 {
+		return most
+	}
+	return min(most, max(c.Lease, time.Unix(c.EndBy, 0).Sub(now)))
 }
 
 // Run serves until ctx ends or the lease does.
@@ -155,7 +169,7 @@ func (c *serveCmd) newWorker(dir string, f *fetch.Client, log *slog.Logger) (*wo
 	return worker.New(worker.Config{
 		Tools: tools, Fetch: f, Guard: worker.Guard{Allowed: allowed, Token: c.SessionToken, Keys: keys}, WorkDir: dir,
 		Slots: c.MaxWorkerJobs, Limits: ffmpeg.DefaultLimits(), MaxInput: int64(c.MaxUpload), SyncWait: syncWait,
-		Lease: lease, BootTimeout: c.BootTimeout, Renewed: renewed, Version: apigpu.Version(), Log: log, Now: time.Now,
+		Lease: lease, BootTimeout: c.first(time.Now()) - c.Lease, Renewed: renewed, Version: apigpu.Version(), Log: log, Now: time.Now,
 	})
 }
 

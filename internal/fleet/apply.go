@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -97,7 +98,7 @@ func (f *Fleet) create(ctx context.Context, offer Choice, image, reason string) 
 		HourlyUSD: offer.HourlyUSD, Terms: TermsOf(offer.Offer), CreatedAt: now, StateSince: now, Deadline: now.Add(f.cfg.Policy.BootTimeout),
 	}
 	in.Terms.Image, in.Terms.Why = image, reason+": "+offer.Why
-	env, err := f.workerEnv(in.Label)
+	env, err := f.workerEnv(in)
 	if err != nil {
 		return err
 	}
@@ -135,6 +136,8 @@ func (f *Fleet) create(ctx context.Context, offer Choice, image, reason string) 
 	call, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()
 	crash.Point("fleet.create")
+	f.asking(in.Label)
+	defer f.asking("")
 	id, createErr := f.cfg.Provider.Create(call, gpu.Request{Label: in.Label, Offer: offer.Offer, Image: image, Env: env})
 	crash.Point("fleet.created")
 	_, err = f.update(ctx, in.Label, func(row *Instance) bool {
@@ -151,6 +154,13 @@ func (f *Fleet) create(ctx context.Context, offer Choice, image, reason string) 
 		err = errors.Join(createErr, err)
 	}
 	return err
+}
+
+// asking notes the label whose create call is under way; empty for none.
+func (f *Fleet) asking(label string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.creating = label
 }
 
 // created is the row after the create call ended.
@@ -177,20 +187,21 @@ func created(row Instance, id string, err error, now time.Time) Instance {
 }
 
 // workerEnv is what an instance's worker is told.
-func (f *Fleet) workerEnv(label string) (map[string]string, error) {
-	creds, err := f.credentials(label)
+func (f *Fleet) workerEnv(in Instance) (map[string]string, error) {
+	creds, err := f.credentials(in.Label)
 	if err != nil {
 		return nil, err
 	}
 	env := map[string]string{
 		"SESSION_TOKEN": creds.Token, "X_API_KEY": creds.Key,
 		"LEASE": f.cfg.Policy.Lease.String(), "BOOT_TIMEOUT": f.cfg.Policy.BootTimeout.String(),
+		"END_BY": strconv.FormatInt(f.cfg.Policy.firstLease(in).Unix(), 10),
 	}
 	for k, v := range f.cfg.Env {
 		env[k] = v
 	}
 	if f.cfg.Policy.Traits.Pinned {
-		if env["TLS_SEED"], err = link.Seed(f.cfg.Identity.Secret, label); err != nil {
+		if env["TLS_SEED"], err = link.Seed(f.cfg.Identity.Secret, in.Label); err != nil {
 			return nil, err
 		}
 	}

@@ -166,7 +166,7 @@ func overpriced(p Policy, in Instance) (reason string, forbidden bool) {
 	switch {
 	case in.ListedUSD <= in.HourlyUSD+gpu.Dollar/1e6:
 		return "", false
-	case p.MaxPrice > 0 && in.ListedUSD > p.MaxPrice+gpu.Dollar/1e6:
+	case p.MaxPrice > 0 && in.ListedUSD > p.MaxPrice+rounding:
 		return fmt.Sprintf("it costs %s an hour: at most %s is allowed", in.ListedUSD, p.MaxPrice), true
 	case in.HourlyUSD > 0 && in.ListedUSD > in.HourlyUSD+rounding:
 		return fmt.Sprintf("it costs %s an hour: it was offered for %s", in.ListedUSD, in.HourlyUSD), false

@@ -145,6 +145,7 @@ func TestEndReadyBlames(t *testing.T) {
 		{"dearer, at work", World{Busy: busy}, dear(gpu.Dollar / 2), Action{}},
 		{"dearer", World{Waiting: 1}, dear(gpu.Dollar / 2), Action{Reason: "it costs $0.500000 an hour: it was offered for $0.100000", Blame: BlameMachine, IfIdle: true}},
 		{"dearer than allowed, at work", World{Busy: busy}, dear(2 * gpu.Dollar), Action{Reason: "it costs $2.000000 an hour: at most $1.000000 is allowed", Blame: BlameMachine}},
+		{"dearer than allowed by no more than is rounded", World{Waiting: 1}, func(i *Instance) { i.HourlyUSD, i.ListedUSD = gpu.Dollar, gpu.Dollar*1004/1000 }, Action{}},
 		{"of another version, at work", World{Busy: busy}, old, Action{}},
 		{"of another version", World{Waiting: 1}, old, Action{Reason: otherVersion(apigpu.APIVersion + 1), IfIdle: true}},
 	} {

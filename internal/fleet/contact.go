@@ -133,6 +133,7 @@ func answered(row Instance, reply apigpu.LeaseReply, p Policy, now time.Time) In
 		// one, and works: it finishes.
 	case !fit: // another program took its place, or it was started anew
 		row.State, row.StateSince, row.HeardAt, row.Reason = gpu.Booting, now, now, unfit(row, reply)
+		row.Deadline = latest(row.Deadline, now.Add(p.BootTimeout)) // that of its boot may be long past
 	}
 	return row
 }

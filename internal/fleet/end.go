@@ -25,7 +25,23 @@ type ending struct {
 // no destroy: then it is only read, under the fleet lease like every decision,
 // and the end is asked for without a record. What is not recorded is decided
 // again in the next rounds, until it is.
+//
+// While such a call is under way there is no other for the same instance.
 func (f *Fleet) destroy(ctx context.Context, a Action) error {
+	if !f.startCall(a.Label) {
+		return nil
+	}
+	defer f.endCall(a.Label)
+	call, err := f.beginEnd(ctx, a)
+	if call == nil {
+		return err
+	}
+	return call()
+}
+
+// beginEnd is the part of destroy that asks nobody but the ledger. call is the
+// other, and tells what went wrong before it too; nil where there is nothing to ask.
+func (f *Fleet) beginEnd(ctx context.Context, a Action) (call func() error, err error) {
 	var e ending
 	now := f.cfg.Now()
 	decide := func(tx *sql.Tx, row *Instance) (_ bool, err error) {
@@ -38,15 +54,15 @@ func (f *Fleet) destroy(ctx context.Context, a Action) error {
 	}
 	if unrecorded != nil {
 		if errors.Is(unrecorded, errStandby) || !f.mayAskAgain(a.Label, now) {
-			return unrecorded
+			return nil, unrecorded
 		}
 		e = ending{}
 		if err := f.decideOnly(ctx, a.Label, decide); err != nil {
-			return errors.Join(unrecorded, err)
+			return nil, errors.Join(unrecorded, err)
 		}
 	}
 	if !e.due {
-		return unrecorded
+		return nil, unrecorded
 	}
 	switch {
 	case unrecorded != nil:
@@ -59,12 +75,14 @@ func (f *Fleet) destroy(ctx context.Context, a Action) error {
 		e.id = a.ID // seen in a listing that could not be recorded
 	}
 	if e.id == "" { // the listing that finds it tells its id
-		return unrecorded
+		return nil, unrecorded
 	}
-	if err := f.callDestroy(ctx, e.id); err != nil || unrecorded != nil {
-		return errors.Join(unrecorded, err)
-	}
-	return f.noteEnd(ctx, a.Label)
+	return func() error {
+		if err := f.callDestroy(ctx, e.id); err != nil || unrecorded != nil {
+			return errors.Join(unrecorded, err)
+		}
+		return f.noteEnd(ctx, a.Label)
+	}, nil
 }
 
 // ending decides whether an instance goes, and notes it in the row.
@@ -171,6 +189,7 @@ func (f *Fleet) endsOnly(ctx context.Context, cause error) (time.Time, error) {
 	if err != nil {
 		return now.Add(tickLive), errors.Join(cause, err)
 	}
+	cause = errors.Join(cause, f.takeFaults())
 	snapshot, err := f.list(ctx)
 	if snapshot != nil {
 		s := Observe(f.cfg.Identity.ID, f.cfg.Provider.Traits(), rows, *snapshot, f.cfg.Policy.BootTimeout, now)
@@ -179,10 +198,7 @@ func (f *Fleet) endsOnly(ctx context.Context, cause error) (time.Time, error) {
 	}
 	world, worldErr := f.world(ctx, rows)
 	err = errors.Join(err, worldErr)
-	if world.Busy == nil {
-		return now.Add(tickLive), errors.Join(cause, err)
-	}
-	_ = f.noteIdle(ctx, rows, world.Busy) // in memory: that it cannot be written is known
+	_ = f.noteIdle(ctx, rows, world) // in memory: that it cannot be written is known
 	err = errors.Join(cause, err)
 	world.Blind, world.NoRoom = true, true
 	actions, _ := Plan(f.cfg.Policy, world, now)
@@ -198,7 +214,7 @@ func (f *Fleet) endsOnly(ctx context.Context, cause error) (time.Time, error) {
 		if a.Label != "" {
 			a.ID = ids[a.Label]
 		}
-		err = errors.Join(err, f.apply(ctx, a))
+		err = errors.Join(err, f.act(ctx, world, a))
 	}
 	return now.Add(tickLive), fmt.Errorf("the ledger takes no writes, only ends are asked for: %w", err)
 }

@@ -87,6 +87,9 @@ type Fleet struct {
 	asked     map[string]time.Time      // label → the last contact began
 	refused   map[string]refused        // label → why its worker refused the last contact
 	clients   map[string]*client.Client // address and label → client
+	underWay  map[string]bool           // calls to the provider: see act
+	creating  string                    // the label whose create call is under way
+	faults    []error                   // of what ran beside the loop
 	// unrecorded is what the ledger could not be told, by label.
 	unrecorded map[string]unrecorded
 	money      money
@@ -103,8 +106,8 @@ type Fleet struct {
 	}
 
 	contacts sync.WaitGroup
-	// spawn begins a contact, which ends by itself: contacts.Go. The simulation
-	// says when.
+	// spawn begins a contact, or a call to the provider, which end by
+	// themselves: contacts.Go. The simulation says when.
 	spawn func(contact func())
 
 	ungated bool // for tests: no budget refuses anything
@@ -118,6 +121,7 @@ type offers struct {
 // listing is how the provider's listings fare.
 type listing struct {
 	at        time.Time // the last good one
+	asked     time.Time // since when one is under way; zero while none is
 	reachable time.Time // since when they are good
 	failed    bool      // the last one failed
 	// labels are those of the last good one; nil where it was not complete.
@@ -143,7 +147,7 @@ func New(cfg Config) *Fleet {
 		cfg: cfg, holder: newHolder(cfg.Queue.Process()), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		exited: map[string]bool{}, strays: map[string]stray{}, calling: map[string]bool{},
 		asked: map[string]time.Time{}, refused: map[string]refused{}, clients: map[string]*client.Client{},
-		unrecorded: map[string]unrecorded{}, stops: map[string]stopped{}, pause: creates{failures: map[Kind]int{}},
+		underWay: map[string]bool{}, unrecorded: map[string]unrecorded{}, stops: map[string]stopped{}, pause: creates{failures: map[Kind]int{}},
 	}
 	f.spawn = f.contacts.Go
 	return f

@@ -60,11 +60,11 @@ func TestExposure(t *testing.T) {
 		attempts []queue.Attempt
 		want     Exposure
 	}{
-		"not started":  {func(*Instance) {}, nil, Exposure{Reserved: usd(1), Worst: usd(16), EndsBy: at(17), Unprotected: true}},
-		"nobody knows": {func(i *Instance) { i.ProviderID = "" }, nil, Exposure{Reserved: usd(1), Worst: usd(16), EndsBy: at(17), Unprotected: true}},
+		"not started":  {func(*Instance) {}, nil, Exposure{Reserved: usd(1), Worst: usd(15), EndsBy: at(16), Unprotected: true}},
+		"nobody knows": {func(i *Instance) { i.ProviderID = "" }, nil, Exposure{Reserved: usd(1), Worst: usd(15), EndsBy: at(16), Unprotected: true}},
 		"a disk": {func(i *Instance) { i.HourlyUSD, i.Terms.DiskHourlyUSD = 2*hour, hour }, nil,
-			Exposure{Spent: usd(1), Reserved: usd(1), Worst: usd(17 + 16), EndsBy: at(17), Unprotected: true}},
-		"started": {func(i *Instance) { i.StartedAt = at(1) }, nil, Exposure{Reserved: usd(1), Worst: usd(16), EndsBy: at(17), Unprotected: true}},
+			Exposure{Spent: usd(1), Reserved: usd(1), Worst: usd(16 + 15), EndsBy: at(16), Unprotected: true}},
+		"started": {func(i *Instance) { i.StartedAt = at(1) }, nil, Exposure{Reserved: usd(1), Worst: usd(15), EndsBy: at(16), Unprotected: true}},
 		"started at once": {func(i *Instance) { i.StartedAt, i.LeaseUntil = noon, at(15) }, nil,
 			Exposure{Spent: usd(1), Worst: usd(16), EndsBy: at(16), Unprotected: true}},
 		"ready":                     {func(i *Instance) { i.StartedAt, i.ContactAt, i.LeaseUntil = noon, noon, at(6) }, nil, Exposure{Spent: usd(1), Worst: usd(7), EndsBy: at(7)}},
@@ -85,6 +85,26 @@ func TestExposure(t *testing.T) {
 		c.change(&in)
 		if got := exposed(p, in, c.attempts, at(1)); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
+// What is reserved before the create is enough until a worker that nobody speaks
+// to has ended its machine, whenever that started within its time to boot.
+func TestReserveCoversLateStart(t *testing.T) {
+	t.Parallel()
+	p := Policy{BootTimeout: 10 * time.Minute, Lease: 5 * time.Minute}
+	rented := Instance{ProviderID: "1", State: gpu.Booting, HourlyUSD: gpu.Dollar, CreatedAt: noon, Terms: Terms{GPUHourlyUSD: gpu.Dollar * 9 / 10, DiskHourlyUSD: gpu.Dollar / 10}}
+	rented, _ = p.booked(rented, queue.Ask{})
+	for at := time.Duration(0); at <= p.BootTimeout; at += time.Minute {
+		for _, started := range []bool{false, true} {
+			in, now := rented, noon.Add(at)
+			if started {
+				in.StartedAt = now
+			}
+			if e := exposed(p, in, nil, now.Add(time.Second)); e.Worst > e.Spent+e.Reserved || e.EndsBy.After(in.ReservedUntil.Add(time.Second)) {
+				t.Errorf("after %s, started %t: it ends by %s and may cost %s; %s are spent and %s reserved until %s", at, started, e.EndsBy, e.Worst, e.Spent, e.Reserved, in.ReservedUntil)
+			}
 		}
 	}
 }

@@ -210,6 +210,23 @@ func TestTwin(t *testing.T) {
 	}
 }
 
+// A machine that is ready for longer than any may boot, and is not for a moment,
+// is given the time that a younger one is given.
+func TestOldMachineMayBeUnfitForAMoment(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	j, row := r.rented()
+	_, err := r.queue.Claim(t.Context(), j.ID, row.Label, 0)
+	r.ok(err)
+	r.pass(policy.BootTimeout+time.Minute, 5*time.Second)
+	r.workers.set(row.Label, false, "it proves its encoder")
+	r.until("not ready", r.has(gpu.Booting))
+	r.pass(unfitFor/2, 5*time.Second)
+	r.workers.set(row.Label, false, "")
+	r.until("ready", r.has(gpu.Ready))
+	r.exist(1)
+}
+
 func TestEnds(t *testing.T) {
 	t.Parallel()
 	never := providertest.CreateStep{Boot: 24 * time.Hour}

@@ -81,6 +81,9 @@ type World struct {
 	NoRoom bool
 	// Busy counts the running jobs of each instance, by label.
 	Busy map[string]int
+	// Unread means that nobody could read which jobs wait and which run: then
+	// every machine that is ready counts as one that works.
+	Unread bool
 	// Exited are the labels whose machines are listed and do not work.
 	Exited map[string]bool
 	// Unlisted are the labels that the last listing lacked, where it was complete
@@ -223,7 +226,7 @@ func endAgain(w World, in Instance) time.Duration {
 }
 
 func endReady(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time) {
-	busy := w.Busy[in.Label] > 0
+	busy := w.Unread || w.Busy[in.Label] > 0
 	if w.Exited[in.Label] {
 		a.Reason = "its worker ended"
 		if busy && now.Sub(in.ContactAt) < p.Lease { // else its lease ran out: it did what it must
@@ -231,7 +234,7 @@ func endReady(p Policy, w World, in Instance, now time.Time) (a Action, due time
 		}
 		return a, due
 	}
-	if why := w.Unpaid[in.Label]; why != "" && w.Busy[in.Label] == 0 {
+	if why := w.Unpaid[in.Label]; why != "" && !busy {
 		return Action{Reason: why, IfIdle: true}, due
 	}
 	heard := latest(in.ContactAt, latest(w.Since, w.Reachable))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
@@ -55,16 +56,19 @@ func (f *Fleet) Run(ctx context.Context) error {
 }
 
 // tend keeps the fleet lease and the leases of the workers beside the loop,
-// which may wait minutes for an answer of the provider: a worker must not seem
-// silent because nobody spoke to it.
+// which may wait for a listing: a worker must not seem silent because nobody spoke to
+// it, nor stay because its end was not decided.
 func (f *Fleet) tend(ctx context.Context) {
 	for pause(ctx, tickLive) {
 		if leading, err := f.hold(ctx); err != nil || !leading {
 			continue // the loop meets the same, and tells
 		}
-		if rows, err := f.live(ctx); err == nil {
-			f.contactAll(ctx, rows)
+		rows, err := f.live(ctx)
+		if err != nil {
+			continue
 		}
+		f.contactAll(ctx, rows)
+		f.fault(ctx, f.endsAside(ctx, rows))
 	}
 }
 
@@ -95,21 +99,22 @@ func (f *Fleet) destroyRound(ctx context.Context) (left int, err error) {
 	err = errors.Join(holdErr, f.observe(ctx))
 	rows, readErr := f.live(ctx)
 	err = errors.Join(err, readErr)
-	for _, in := range rows {
-		if in.Permanent {
-			continue
-		}
-		if f.leaves(in) {
+	faults := make([]error, len(rows))
+	var all sync.WaitGroup // one that hangs holds up no other
+	for n, in := range rows {
+		if in.Permanent || f.leaves(in) {
 			continue
 		}
 		left++
 		if in.State != gpu.Destroying || f.cfg.Now().Sub(in.EndAskedAt) >= retryDestroy {
-			endErr := f.destroy(ctx, Action{Label: in.Label, Reason: "the orchestrator stops", Unrecorded: holdErr != nil})
-			f.accepts(in, endErr)
-			err = errors.Join(err, endErr)
+			all.Go(func() {
+				faults[n] = f.destroy(ctx, Action{Label: in.Label, Reason: "the orchestrator stops", Unrecorded: holdErr != nil})
+				f.accepts(in, faults[n])
+			})
 		}
 	}
-	return left, err
+	all.Wait()
+	return left, errors.Join(append(faults, err)...)
 }
 
 // reconcile runs one round after another until ctx ends.
@@ -146,10 +151,12 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Tick is one round: it does what Run does at each waking.
+// Tick is one round: it does what Run does at each waking, and waits for the
+// calls that it began.
 func (f *Fleet) Tick(ctx context.Context) error {
 	_, err := f.step(ctx)
-	return err
+	f.contacts.Wait()
+	return errors.Join(err, f.takeFaults())
 }
 
 // Await waits for the contacts that rounds began: for those who say themselves
@@ -157,8 +164,8 @@ func (f *Fleet) Tick(ctx context.Context) error {
 func (f *Fleet) Await() { f.contacts.Wait() }
 
 // step lists, reads the ledger, moves rows passively, contacts the workers,
-// then plans and acts. Each part runs though another failed. It returns when
-// to look again at the latest.
+// then plans, and begins what follows: see act. Each part runs though another
+// failed. It returns when to look again at the latest.
 func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 	now := f.cfg.Now()
 	leading, err := f.hold(ctx)
@@ -175,7 +182,7 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 		}
 		return now.Add(tickLive), err
 	}
-	err = errors.Join(f.observe(ctx), f.settle(ctx))
+	err = errors.Join(f.takeFaults(), f.observe(ctx), f.settle(ctx))
 	rows, readErr := f.live(ctx)
 	if readErr != nil {
 		return now.Add(tickLive), errors.Join(err, readErr)
@@ -183,11 +190,7 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 	f.forget(rows)
 	f.contactAll(ctx, rows)
 	world, worldErr := f.world(ctx, rows)
-	err = errors.Join(err, worldErr)
-	if world.Busy == nil {
-		return now.Add(tickLive), err
-	}
-	err = errors.Join(err, f.noteIdle(ctx, rows, world.Busy))
+	err = errors.Join(err, worldErr, f.noteIdle(ctx, rows, world))
 	planned := f.cfg.Now()
 	if !f.stillSo(world, planned) {
 		return now, err // look again at once
@@ -197,7 +200,7 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 		if ctx.Err() != nil {
 			break
 		}
-		err = errors.Join(err, f.apply(ctx, a))
+		err = errors.Join(err, f.act(ctx, world, a))
 	}
 	err = errors.Join(err, f.explain(ctx, world))
 	if latest := now.Add(pace(rows)); latest.Before(wake) {
@@ -248,6 +251,7 @@ func (f *Fleet) observe(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		rows = f.stillAsked(rows)
 		s = Observe(f.cfg.Identity.ID, f.cfg.Provider.Traits(), rows, *snapshot, f.cfg.Policy.BootTimeout, f.cfg.Now())
 		return f.putSeen(ctx, tx, rows, s.Changed)
 	})
@@ -262,6 +266,20 @@ func (f *Fleet) observe(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// stillAsked marks the row whose create call is under way: whatever a listing
+// lacks, it may still come.
+func (f *Fleet) stillAsked(rows []Instance) []Instance {
+	now := f.cfg.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for n, in := range rows {
+		if in.Label == f.creating && in.State == gpu.Creating {
+			rows[n].AskedAt = now
+		}
+	}
+	return rows
 }
 
 // putSeen writes the rows that a listing changed, with what their change tells
@@ -300,7 +318,9 @@ func (f *Fleet) list(ctx context.Context) (*gpu.Snapshot, error) {
 	}
 	call, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
+	f.listsSince(now)
 	snapshot, err := f.cfg.Provider.Instances(call)
+	f.listsSince(time.Time{})
 	f.listed(ctx, err)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -316,6 +336,13 @@ func (f *Fleet) list(ctx context.Context) (*gpu.Snapshot, error) {
 	// provider is this machine's, which another may be wrong by.
 	snapshot.Began = now
 	return &snapshot, nil
+}
+
+// listsSince notes since when a listing is under way; never, that none is.
+func (f *Fleet) listsSince(at time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.listing.asked = at
 }
 
 // note keeps in memory what a listing said beyond the ledger. A stray counts
@@ -335,17 +362,18 @@ func (f *Fleet) note(s Sighting, complete bool) {
 	f.strays = next
 }
 
-// world gathers what Plan looks at. Busy is nil where too little could be read
-// to decide anything. Where its error comes with more, nothing is rented by it,
-// and what must end is not held up.
+// world gathers what Plan looks at. Where it comes with an error nothing is
+// rented by it, and what must end is not held up.
 func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error) {
 	w.Instances = rows
-	if w.Waiting, w.Busy, err = f.cfg.Queue.Load(ctx); err != nil {
-		return World{}, err
-	}
-	w.NoRoom = w.Waiting > 0 && f.cfg.HasRoom != nil && !f.cfg.HasRoom()
 	now := f.cfg.Now()
-	if err = f.history(ctx, &w, now); err != nil {
+	if w.Waiting, w.Busy, err = f.cfg.Queue.Load(ctx); err != nil {
+		w.Waiting, w.Busy, w.Unread = 0, map[string]int{}, true
+	} else {
+		w.NoRoom = w.Waiting > 0 && f.cfg.HasRoom != nil && !f.cfg.HasRoom()
+		err = f.history(ctx, &w, now)
+	}
+	if err != nil {
 		w.Stops = append(w.Stops, Stop{Code: "ledger", Reason: "the records of this server cannot be read in full"})
 	}
 	f.mu.Lock()
@@ -400,8 +428,11 @@ func (f *Fleet) unlisted(rows []Instance) map[string]bool {
 // noteIdle records since when each ready instance has no job, in the ledger and
 // in rows. What the ledger does not take is kept in memory: an instance must
 // not stay because nobody could write down that it is idle.
-func (f *Fleet) noteIdle(ctx context.Context, rows []Instance, busy map[string]int) (err error) {
-	now := f.cfg.Now()
+func (f *Fleet) noteIdle(ctx context.Context, rows []Instance, w World) (err error) {
+	if w.Unread {
+		return nil
+	}
+	now, busy := f.cfg.Now(), w.Busy
 	for i, in := range rows {
 		next := in.IdleSince
 		switch {

@@ -47,11 +47,10 @@ func (p Policy) limits(a queue.Ask) (down, up int64) {
 }
 
 // booked is an instance about to be asked for, with what is reserved for it:
-// its time until it ends itself if we die now, for our worker allows its boot
-// and a lease; and where there are budgets also the run of the job that it is
+// its time until it ends itself if we die now, which our worker is told; and where there are budgets also the run of the job that it is
 // rented for, so that no budget is in its way when it is ready.
 func (p Policy) booked(in Instance, ask queue.Ask) (Instance, *OverBudget) {
-	in.LeaseUntil = in.CreatedAt.Add(p.BootTimeout + p.Lease)
+	in.LeaseUntil = p.firstLease(in)
 	in.ReservedUntil = in.leaseEnd()
 	down, up := p.limits(ask)
 	in.ReservedDown, in.ReservedUp = mostPull+down, up
@@ -63,6 +62,10 @@ func (p Policy) booked(in Instance, ask queue.Ask) (Instance, *OverBudget) {
 	}
 	return in, refusal
 }
+
+// firstLease is until when a worker lives that was never spoken to, wherever it
+// started in time.
+func (p Policy) firstLease(in Instance) time.Time { return in.CreatedAt.Add(p.BootTimeout + p.Lease) }
 
 // cutRun is how long a job may run, at most run, so that it costs no more than
 // its budget; 0 is no budget. fixed is what it may cost beside its run. The

@@ -488,6 +488,35 @@ func TestDamagedRecordsHoldUpNoEnd(t *testing.T) {
 	r.until("rented", func() bool { return len(r.fake.Calls(providertest.Create)) == 2 })
 }
 
+// Nobody can read what jobs there are: what is asked to end is asked again,
+// strays go, and so does what boots for too long; what works or may work stays.
+func TestUnreadQueueHoldsUpNoEnd(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(c *Config, _ *providertest.FakeConfig) { c.Policy.MaxGPUs = 5 })
+	j, row := r.rented()
+	run, err := r.queue.Claim(t.Context(), j.ID, row.Label, 0)
+	r.ok(err)
+	again, slow := r.twin(row), row
+	slow.Label, slow.ProviderID, slow.State, slow.ReadyAt, slow.Address = row.Label+"slow", "", gpu.Booting, time.Time{}, ""
+	slow.ProviderID, err = r.fake.Create(t.Context(), gpu.Request{Label: slow.Label, Offer: cheap})
+	r.ok(err)
+	again.State = gpu.Destroying
+	slow.CreatedAt, slow.StateSince, slow.Deadline = r.clock.Now(), r.clock.Now(), r.clock.Now().Add(time.Minute)
+	r.workers.set(slow.Label, true, "")
+	r.ok(r.save(t.Context(), again, slow))
+	_, err = r.fake.Create(t.Context(), gpu.Request{Label: row.Label + "stray", Offer: cheap})
+	r.ok(err)
+	r.exist(4)
+	r.exec(`ALTER TABLE jobs RENAME TO jobs_away`)
+	r.pass(policy.IdleTimeout+2*time.Minute, 5*time.Second)
+	r.exist(1)
+	r.exec(`ALTER TABLE jobs_away RENAME TO jobs`)
+	r.tick()
+	if got := r.row(run.Instance); got.State != gpu.Ready || !got.IdleSince.IsZero() {
+		t.Errorf("the one that works: %+v", got)
+	}
+}
+
 // A lease that this process holds already orphans none of its own jobs.
 func TestOwnLeaseOrphansNobody(t *testing.T) {
 	t.Parallel()
