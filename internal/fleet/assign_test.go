@@ -87,7 +87,12 @@ func TestAnswered(t *testing.T) {
 		}
 	}
 	state := func(s gpu.State, reason string) func(*Instance) {
-		return func(i *Instance) { i.State, i.StateSince, i.Reason = s, noon, reason }
+		return func(i *Instance) {
+			if i.State == gpu.Ready && s == gpu.Booting { // it has as long again
+				i.Deadline = in(policy.BootTimeout)
+			}
+			i.State, i.StateSince, i.Reason = s, noon, reason
+		}
 	}
 	for _, c := range []struct {
 		name  string

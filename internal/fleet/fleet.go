@@ -124,6 +124,7 @@ type listing struct {
 	asked     time.Time // since when one is under way; zero while none is
 	reachable time.Time // since when they are good
 	failed    bool      // the last one failed
+	calm      bool      // nothing is to be learned from the next but what was there
 	// labels are those of the last good one; nil where it was not complete.
 	labels map[string]bool
 }

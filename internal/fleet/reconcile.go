@@ -25,6 +25,9 @@ const (
 	// listGap is the most often that listings are asked for. A provider whose
 	// listings are believed sooner is asked as often as it is believed.
 	listGap = time.Second
+	// listCalm is listGap while nothing is to come of a listing but what was
+	// there: others who use the account need their turn, too.
+	listCalm = 5 * time.Second
 )
 
 // Bounds of the end of Run.
@@ -191,6 +194,9 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 	f.contactAll(ctx, rows)
 	world, worldErr := f.world(ctx, rows)
 	err = errors.Join(err, worldErr, f.noteIdle(ctx, rows, world))
+	f.mu.Lock()
+	f.listing.calm = worldErr == nil && len(f.strays) == 0 && calm(world)
+	f.mu.Unlock()
 	planned := f.cfg.Now()
 	if !f.stillSo(world, planned) {
 		return now, err // look again at once
@@ -305,13 +311,21 @@ func (f *Fleet) putSeen(ctx context.Context, tx *sql.Tx, rows, changed []Instanc
 	return nil
 }
 
+// calm reports whether all that exists works.
+func calm(w World) bool {
+	return len(w.Exited) == 0 && !slices.ContainsFunc(w.Instances, func(in Instance) bool { return in.State != gpu.Ready })
+}
+
 // list asks for a listing, or returns nil where the last is fresh enough.
 func (f *Fleet) list(ctx context.Context) (*gpu.Snapshot, error) {
 	now := f.cfg.Now()
-	gap := min(listGap, f.cfg.Provider.Traits().AbsenceGap)
 	f.mu.Lock()
+	gap := listGap
+	if f.listing.calm {
+		gap = listCalm
+	}
 	age := now.Sub(f.listing.at)
-	fresh := !f.listing.failed && age >= 0 && age < gap
+	fresh := !f.listing.failed && age >= 0 && age < min(gap, f.cfg.Provider.Traits().AbsenceGap)
 	f.mu.Unlock()
 	if fresh {
 		return nil, nil
