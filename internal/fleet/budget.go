@@ -126,6 +126,8 @@ type OverBudget struct {
 	Limit   gpu.USD
 	Taken   gpu.USD // spent and reserved by others
 	Need    gpu.USD // the most that it might cost
+	// Own means that it is for what the job itself has spent before.
+	Own bool
 	// Until is when the budget is another; zero where waiting is of no use.
 	Until time.Time
 }

@@ -56,7 +56,7 @@ func TestClockClosesNoBill(t *testing.T) {
 }
 
 // A job that lost its machine has spent most of its budget. No other machine is
-// rented for it that it would then not be given.
+// rented for it that it would then not be given, and it does not wait in vain.
 func TestSpentJobRentsNothing(t *testing.T) {
 	t.Parallel()
 	half := ceil(perHour(cheap.HourlyUSD, policy.BootTimeout+30*time.Minute+policy.Lease+overtime))
@@ -78,8 +78,76 @@ func TestSpentJobRentsNothing(t *testing.T) {
 		r.clock.Advance(5 * time.Second)
 	}
 	r.calls(providertest.Create, 1)
-	if note := r.job(j.ID).PhaseNote; !strings.Contains(note, "BUDGET_JOB_USD=") {
-		t.Errorf("told %q", note)
+	if got := r.job(j.ID); got.Status != apigpu.Failed || got.Error.Code != apigpu.BudgetExceeded || !strings.Contains(got.Error.Hint, "BUDGET_JOB_USD") {
+		t.Errorf("it is %s: %v", got.Status, got.Error)
+	}
+}
+
+// A machine is not sent away for a job that has spent its own budget, and the
+// job ends though a machine is there.
+func TestSpentJobEndsNoMachine(t *testing.T) {
+	t.Parallel()
+	half := ceil(perHour(cheap.HourlyUSD, policy.BootTimeout+30*time.Minute+policy.Lease+overtime))
+	r, _ := moneyRig(t, budgeted(Budget{Job: half}))
+	j, err := r.claim(r.submit())
+	r.ok(err)
+	row := r.row(j.Instance)
+	r.pass(34*time.Minute, 15*time.Second)
+	r.fake.Vanish(j.Instance)
+	r.until("gone", r.has(gpu.Gone))
+	now := r.clock.Now()
+	row.CreatedAt, row.StartedAt, row.ReadyAt, row.IdleSince, row.ContactAt, row.ReservedUntil = now, now, now, now, now, now
+	two := r.twin(row)
+	_, err = r.queue.Requeue(t.Context(), j.Lease(), queue.Setback{Why: apigpu.E(apigpu.GPULost, nil, "gone")})
+	r.ok(err)
+	for range 10 {
+		if _, err = r.Claim(t.Context(), Assignment{j.ID, Slot{two.Label, 0}}); apigpu.CodeOf(err) != apigpu.BudgetExceeded {
+			t.Fatal(err)
+		}
+		r.clock.Advance(time.Second)
+	}
+	if why := r.unpaid(r.clock.Now()); len(why) != 0 {
+		t.Errorf("it goes for %v", why)
+	}
+	r.tick()
+	if got := r.job(j.ID); got.Status != apigpu.Failed || got.Error.Code != apigpu.BudgetExceeded {
+		t.Errorf("it is %s: %v", got.Status, got.Error)
+	}
+	r.tick()
+	if got := r.row(two.Label); got.State != gpu.Ready {
+		t.Errorf("the machine is %s: %s", got.State, got.Reason)
+	}
+}
+
+// Only what is surely in vain is ended.
+func TestSpentUp(t *testing.T) {
+	t.Parallel()
+	p := policy
+	p.Budget.Job = gpu.Dollar / 10
+	prices := []gpu.Offer{dear, cheap}
+	there := []Instance{{HourlyUSD: cheap.HourlyUSD, CreatedAt: ago(time.Hour), ReadyAt: ago(time.Hour)}}
+	for _, c := range []struct {
+		name     string
+		spent    gpu.USD
+		machines []Instance
+		prices   []gpu.Offer
+		up       bool
+	}{
+		{"nothing spent", 0, nil, []gpu.Offer{{HourlyUSD: 100 * gpu.Dollar}}, false},
+		{"all spent", gpu.Dollar / 10, nil, nil, true},
+		{"nobody knows a price", gpu.Dollar * 9 / 100, nil, nil, false},
+		{"too much to rent", gpu.Dollar * 75 / 1000, nil, prices, true},
+		{"not for one that is there", gpu.Dollar * 75 / 1000, there, prices, false},
+		{"for that too", gpu.Dollar * 9 / 100, there, prices, true},
+		{"enough", gpu.Dollar / 50, nil, prices, false},
+	} {
+		if got := p.spentUp(queue.Ask{Spent: c.spent, Run: time.Hour}, c.machines, c.prices, noon); (got != nil) != c.up {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	p.Budget.Job = 0
+	if got := p.spentUp(queue.Ask{Spent: gpu.Dollar}, nil, prices, noon); got != nil {
+		t.Errorf("without a budget: %v", got)
 	}
 }
 

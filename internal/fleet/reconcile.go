@@ -193,7 +193,12 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 	f.forget(rows)
 	f.contactAll(ctx, rows)
 	world, worldErr := f.world(ctx, rows)
-	err = errors.Join(err, worldErr, f.noteIdle(ctx, rows, world))
+	ended, spentErr := f.endSpent(ctx, world)
+	err = errors.Join(err, worldErr, spentErr)
+	if ended {
+		return now, err // look again at once
+	}
+	err = errors.Join(err, f.noteIdle(ctx, rows, world))
 	f.mu.Lock()
 	f.listing.calm = worldErr == nil && len(f.strays) == 0 && calm(world)
 	f.mu.Unlock()

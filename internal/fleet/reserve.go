@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/api-gpu/api-gpu"
@@ -230,6 +231,8 @@ func (f *Fleet) Claim(ctx context.Context, a Assignment) (queue.Job, error) {
 	})
 	refusal, refused := errors.AsType[*OverBudget](err)
 	switch {
+	case refused && refusal.Own: // another machine would be no better
+		return queue.Job{}, apigpu.E(apigpu.BudgetExceeded, refusal, "%s.", refusal.Error()).WithJob(a.JobID)
 	case refused:
 		f.deny(a.Slot.Instance, refusal, deniedTill)
 		return queue.Job{}, apigpu.E(apigpu.BudgetExceeded, refusal, "%s.", refusal.Error()).WithJob(a.JobID)
@@ -276,6 +279,10 @@ func (f *Fleet) reserveRun(ctx context.Context, tx *sql.Tx, a Assignment) (time.
 		ask.Spent = earlier.USD
 		var refusal *OverBudget
 		if run, refusal = p.jobRun(before, attempts, ask, now); refusal != nil {
+			fresh := ask
+			fresh.Spent = 0
+			_, anyway := p.jobRun(before, attempts, fresh, now)
+			refusal.Own = anyway == nil
 			return 0, refusal
 		}
 	}
@@ -348,6 +355,70 @@ func (f *Fleet) unload(ctx context.Context, tx *sql.Tx, row *Instance) error {
 	row.ReservedUntil = row.leaseEnd()
 	row.ReservedDown, row.ReservedUp = mostPull+closed.Down, closed.Up
 	return nil
+}
+
+// spentUp says why a queued job that has cost something before has no run left
+// that its own budget pays for: none on a machine that would be rented at the
+// prices known, and where machines are there, not even one for nothing but its
+// work on the cheapest of all. nil where it may have.
+func (p Policy) spentUp(ask queue.Ask, machines []Instance, prices []gpu.Offer, now time.Time) *OverBudget {
+	if p.Budget.Job <= 0 || ask.Spent <= 0 {
+		return nil
+	}
+	if ask.Spent >= p.Budget.Job {
+		return &OverBudget{Setting: "BUDGET_JOB_USD", Limit: p.Budget.Job, Taken: ask.Spent}
+	}
+	if len(machines) == 0 {
+		if len(prices) == 0 {
+			return nil
+		}
+		p.Budget = Budget{Job: p.Budget.Job}
+		_, refusal := affordable(p, World{Asks: []queue.Ask{ask}}, choices(prices), now)
+		return refusal
+	}
+	for _, o := range prices {
+		machines = append(slices.Clip(machines), wouldBe(o, now))
+	}
+	var least *OverBudget
+	for _, in := range machines {
+		bare := Instance{ProviderID: "?", HourlyUSD: in.HourlyUSD, ListedUSD: in.ListedUSD, Terms: in.Terms, CreatedAt: now}
+		_, refusal := p.jobRun(bare, nil, ask, now)
+		if refusal == nil {
+			return nil
+		}
+		if least == nil || refusal.Least() < least.Least() {
+			least = refusal
+		}
+	}
+	return least
+}
+
+// endSpent ends the queued jobs that have no run left which their budget pays
+// for, and reports whether there were any: they would wait in vain, and count
+// as work for machines that are not given to them.
+func (f *Fleet) endSpent(ctx context.Context, w World) (some bool, err error) {
+	now := f.cfg.Now()
+	f.mu.Lock()
+	prices, age := f.money.prices, now.Sub(f.money.pricesAt)
+	f.mu.Unlock()
+	if age >= pricesFor {
+		prices = nil
+	}
+	machines := slices.DeleteFunc(slices.Clone(w.Instances), func(in Instance) bool { return in.Permanent || !in.capacity(now) })
+	for _, ask := range w.Asks {
+		refusal := f.cfg.Policy.spentUp(ask, machines, prices, now)
+		if refusal == nil {
+			continue
+		}
+		why := apigpu.E(apigpu.BudgetExceeded, refusal, "The job has cost %s without an end, and the budget of one job pays for no other run.", ask.Spent.Exact()).
+			WithHint("Its operator can raise BUDGET_JOB_USD above %s.", refusal.Least().Exact()[1:])
+		ended, refuseErr := f.cfg.Queue.Refuse(ctx, ask.JobID, why)
+		if ended {
+			f.cfg.Log.WarnContext(ctx, "job ended", "job", ask.JobID, "reason", refusal.Error())
+		}
+		some, err = some || ended, errors.Join(err, refuseErr)
+	}
+	return some, err
 }
 
 // Affordable returns BudgetExceeded for a job that could never be run within

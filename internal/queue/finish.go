@@ -78,6 +78,17 @@ func (q *Queue) Condemn(ctx context.Context, id string) error {
 	return nil
 }
 
+// Refuse fails a queued job for which there will be no other attempt, and
+// reports whether it did: nothing happens to one that is not queued any more.
+func (q *Queue) Refuse(ctx context.Context, id string, why *apigpu.Error) (refused bool, err error) {
+	ids, err := q.change(ctx, `UPDATE jobs SET status = 'failed', phase = $1, phase_note = '', error = $2, finished_at = $3, expires_at = $3 + keep_for, revision = revision + 1
+		WHERE id = $4 AND status = 'queued' RETURNING id`, apigpu.Done, encode(why), db.Millis(q.now()), db.Text(id))
+	if err != nil {
+		return false, fmt.Errorf("refuse job: %w", err)
+	}
+	return len(ids) > 0, nil
+}
+
 // Cancelled ends a running job whose cancel reached the worker.
 func (q *Queue) Cancelled(ctx context.Context, l Lease) error {
 	now := q.now()

@@ -30,6 +30,22 @@ func requeue(b *bench) {
 	}
 }
 
+// refuse: a job that waits fails, and no other does.
+func refuse(b *bench) {
+	j := b.submit()
+	if ok, err := b.Refuse(b.Context(), j.ID, why()); !ok || err != nil {
+		b.Fatal(ok, err)
+	}
+	if got := b.get(j.ID); got.Status != apigpu.Failed || got.Error == nil || got.Error.Code != why().Code || got.FinishedAt == nil || got.ExpiresAt.IsZero() {
+		b.Errorf("refused as %+v", got)
+	}
+	for _, id := range []string{j.ID, b.running().ID, "none"} {
+		if ok, err := b.Refuse(b.Context(), id, why()); ok || err != nil {
+			b.Errorf("%s: %t, %v", id, ok, err)
+		}
+	}
+}
+
 func requeueLimits(b *bench) {
 	for _, c := range []struct {
 		blamed bool

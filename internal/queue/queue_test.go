@@ -138,6 +138,7 @@ func exercise(t *testing.T, e dbtest.Engine) {
 		{"take over once", takeOverOnce},
 		{"release", release},
 		{"requeue", requeue},
+		{"refuse", refuse},
 		{"requeue limits", requeueLimits},
 		{"requeue after cancel", requeueAfterCancel},
 		{"waiting stands still while it runs", waitingStandsStill},
