@@ -239,7 +239,7 @@ func endsBy(p Policy, in Instance, now time.Time) time.Time {
 		if start.IsZero() {
 			start = now
 		}
-		until = latest(until, start.Add(p.BootTimeout+p.Lease+overtime))
+		until = latest(until, start.Add(p.firstLease()+overtime))
 	} else if until.IsZero() { // its lease was never noted
 		until = in.ContactAt.Add(p.Lease + overtime)
 	}

@@ -243,7 +243,7 @@ func (f *Fleet) observe(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s = Observe(f.cfg.Identity.ID, f.cfg.Provider.Traits(), rows, *snapshot, f.cfg.Policy.BootTimeout, f.cfg.Now())
+		s = Observe(f.cfg.Identity.ID, f.cfg.Provider.Traits(), rows, *snapshot, f.cfg.Policy.BootTimeout, f.actsSince(), f.cfg.Now())
 		return f.putSeen(ctx, tx, rows, s.Changed)
 	})
 	if err != nil {
