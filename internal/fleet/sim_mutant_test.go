@@ -27,6 +27,10 @@ const (
 	runReserve     mutant = "reserve of a run"      // jobs are claimed past the ledger
 )
 
+// noLeaseNoted keeps rows from saying how long a renewal lets a worker live.
+const noLeaseNoted = `CREATE TRIGGER nolease AFTER UPDATE ON instances WHEN NEW.lease_until > OLD.lease_until BEGIN
+	UPDATE instances SET lease_until = OLD.lease_until, reserved_until = OLD.reserved_until WHERE label = NEW.label; END`
+
 // unfence gives the lease to a process that believes to have it.
 func (p *orchestrator) unfence() {
 	p.mu.Lock()

@@ -12,7 +12,8 @@ package fleet
 //	sim_box_test.go      the workers, with the dead man's switch
 //	sim_process_test.go  a process: its fleet, the driving of its jobs, its death
 //	sim_check_test.go    the rules: the invariants of the design
-//	sim_money_test.go    the rules of money, the prices, the budgets and the bill
+//	sim_money_test.go    the rules of money
+//	sim_purse_test.go    prices, budgets, and the provider's bill
 //	sim_run_test.go      the schedules: drawn, and one for each point at which a process can die
 //	sim_mutant_test.go   the rules bite: without one safety some rule is broken
 //
@@ -123,7 +124,7 @@ type world struct {
 	runs   *orchestrator // whose code runs now
 	jobs   map[string]*simJob
 	lack   mutant // the safety that is missing
-	budget Budget
+	budget Budget // that the operator set
 	purse  purse
 	broken string // the first rule that was broken, and how
 	story  string // all that happened, where play keeps it
