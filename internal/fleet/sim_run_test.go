@@ -173,6 +173,11 @@ var foundFaults = map[string][]happening{
 	"suspended after the intent": {
 		{what: "submit"}, {what: "suspend", n: 8, d: 5 * time.Minute, after: time.Minute, step: 5 * time.Second},
 	},
+	// It sent a renewal that it had noted long before: the worker lived for longer.
+	"suspended before a renewal": {
+		{what: "submit", d: 5 * time.Minute, after: 80 * time.Second, step: 5 * time.Second},
+		{what: "suspend", n: 9, d: 2 * time.Minute, after: time.Minute, step: 5 * time.Second},
+	},
 	// It called a machine gone that its provider did not list yet.
 	"the clock was set while nobody ran": {
 		{what: "submit", after: 3 * time.Second, step: time.Second}, {what: "away", d: time.Second},
