@@ -195,7 +195,7 @@ func (f *Fleet) workerEnv(in Instance) (map[string]string, error) {
 	env := map[string]string{
 		"SESSION_TOKEN": creds.Token, "X_API_KEY": creds.Key,
 		"LEASE": f.cfg.Policy.Lease.String(), "BOOT_TIMEOUT": f.cfg.Policy.BootTimeout.String(),
-		"END_BY": strconv.FormatInt(f.cfg.Policy.firstLease(in).Unix(), 10),
+		"END_BY": strconv.FormatInt(in.CreatedAt.Add(f.cfg.Policy.firstLease()).Unix(), 10),
 	}
 	for k, v := range f.cfg.Env {
 		env[k] = v

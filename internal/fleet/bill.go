@@ -122,7 +122,7 @@ func (f *Fleet) billAgain(now time.Time, age time.Duration) {
 func (f *Fleet) billedFor(in Instance, charges []gpu.Charge, now time.Time) (b billed, sure bool) {
 	b.since = now
 	for _, c := range charges {
-		if c.Label == in.Label || c.Label == "" && c.InstanceID == in.ProviderID {
+		if c.Label == in.Label || c.Label == "" && c.InstanceID == in.ProviderID && in.existed() {
 			b.usd += c.Total()
 			b.down += c.Down
 			b.told = b.told || c.Total() != c.Other

@@ -312,12 +312,12 @@ func TestAffordable(t *testing.T) {
 	}
 	p.Budget.Day = gpu.Dollar / 100
 	left, why = affordable(p, world, offers, noon)
-	// 5 + 10 minutes, one of overtime, and 2 of work at $0.10 an hour.
-	if len(left) != 0 || why == nil || why.Least() != gpu.Dollar/10*18/60 || why.Setting != "BUDGET_DAY_USD" {
+	// Twice 5 and 10 minutes, one of overtime, and 2 of work at $0.10 an hour.
+	if len(left) != 0 || why == nil || why.Least() != (gpu.Dollar/10*23+59)/60 || why.Setting != "BUDGET_DAY_USD" {
 		t.Errorf("too little leaves %+v, %+v", left, why)
 	}
 	p.Budget = Budget{Job: gpu.Dollar / 100}
-	if _, why = affordable(p, world, offers, noon); why == nil || why.Setting != "BUDGET_JOB_USD" || why.Least() != (gpu.Dollar/10*17+59)/60 {
+	if _, why = affordable(p, world, offers, noon); why == nil || why.Setting != "BUDGET_JOB_USD" || why.Least() != (gpu.Dollar/10*22+59)/60 {
 		t.Errorf("a job's budget: %+v", why)
 	}
 	p.Traits.Free = true

@@ -67,8 +67,12 @@ func (f *Fleet) contact(ctx context.Context, in Instance) {
 	f.mu.Lock()
 	epoch := f.epoch
 	f.mu.Unlock()
+	began := f.cfg.Now()
 	if !f.mayRenew(ctx, in) {
 		return
+	}
+	if stood := f.cfg.Now().Sub(began); stood.Abs() >= contactTimeout {
+		return // what was noted is old: a worker would live for longer
 	}
 	reply, err := lease(ctx, c, apigpu.LeaseRequest{Epoch: epoch, TTLSeconds: f.cfg.Policy.Lease.Seconds()})
 	crash.Point("fleet.contact")
@@ -112,6 +116,11 @@ func answered(row Instance, reply apigpu.LeaseReply, p Policy, now time.Time) In
 	}
 	if row.HeardAt.IsZero() {
 		row.HeardAt = now
+		// It lives by this lease now, no longer by the longer first one. Where
+		// that was never noted, nothing is.
+		if until := now.Add(p.Lease + contactTimeout + leaseStep); until.Before(row.LeaseUntil) {
+			row.LeaseUntil = until
+		}
 	}
 	row = runsFor(row, reply.UptimeSeconds, now)
 	row.ContactAt, row.Worker = now, reply.Worker

@@ -169,6 +169,13 @@ func (f *Fleet) Leading() bool {
 	return f.epoch != 0 && !f.cfg.Now().After(f.heldUntil)
 }
 
+// actsSince is when this process began to act, or to act again.
+func (f *Fleet) actsSince() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.since
+}
+
 // Client returns the way to speak to the worker of an instance, as long as it
 // may be running jobs. GPULost means that it no longer can.
 func (f *Fleet) Client(ctx context.Context, label string) (*client.Client, error) {

@@ -230,9 +230,8 @@ func exposed(p Policy, in Instance, attempts []queue.Attempt, now time.Time) Exp
 }
 
 // endsBy is when an instance has ended by itself if nobody speaks to it again.
-// A worker that was never spoken to was told when that is, and allows a lease
-// from its start all the same; one that has not started yet, as far as is known,
-// starts now.
+// A worker that was never spoken to allows its first lease from its start; one
+// that has not started yet, as far as is known, starts now.
 func endsBy(p Policy, in Instance, now time.Time) time.Time {
 	until := in.leaseEnd()
 	if in.ContactAt.IsZero() {
@@ -240,7 +239,7 @@ func endsBy(p Policy, in Instance, now time.Time) time.Time {
 		if start.IsZero() {
 			start = now
 		}
-		until = latest(latest(until, p.firstLease(in).Add(overtime)), start.Add(p.Lease+overtime))
+		until = latest(until, start.Add(p.firstLease()+overtime))
 	} else if until.IsZero() { // its lease was never noted
 		until = in.ContactAt.Add(p.Lease + overtime)
 	}

@@ -60,11 +60,11 @@ func TestExposure(t *testing.T) {
 		attempts []queue.Attempt
 		want     Exposure
 	}{
-		"not started":  {func(*Instance) {}, nil, Exposure{Reserved: usd(1), Worst: usd(15), EndsBy: at(16), Unprotected: true}},
-		"nobody knows": {func(i *Instance) { i.ProviderID = "" }, nil, Exposure{Reserved: usd(1), Worst: usd(15), EndsBy: at(16), Unprotected: true}},
+		"not started":  {func(*Instance) {}, nil, Exposure{Reserved: usd(1), Worst: usd(16), EndsBy: at(17), Unprotected: true}},
+		"nobody knows": {func(i *Instance) { i.ProviderID = "" }, nil, Exposure{Reserved: usd(1), Worst: usd(16), EndsBy: at(17), Unprotected: true}},
 		"a disk": {func(i *Instance) { i.HourlyUSD, i.Terms.DiskHourlyUSD = 2*hour, hour }, nil,
-			Exposure{Spent: usd(1), Reserved: usd(1), Worst: usd(16 + 15), EndsBy: at(16), Unprotected: true}},
-		"started": {func(i *Instance) { i.StartedAt = at(1) }, nil, Exposure{Reserved: usd(1), Worst: usd(15), EndsBy: at(16), Unprotected: true}},
+			Exposure{Spent: usd(1), Reserved: usd(1), Worst: usd(17 + 16), EndsBy: at(17), Unprotected: true}},
+		"started": {func(i *Instance) { i.StartedAt = at(1) }, nil, Exposure{Reserved: usd(1), Worst: usd(16), EndsBy: at(17), Unprotected: true}},
 		"started at once": {func(i *Instance) { i.StartedAt, i.LeaseUntil = noon, at(15) }, nil,
 			Exposure{Spent: usd(1), Worst: usd(16), EndsBy: at(16), Unprotected: true}},
 		"ready":                     {func(i *Instance) { i.StartedAt, i.ContactAt, i.LeaseUntil = noon, noon, at(6) }, nil, Exposure{Spent: usd(1), Worst: usd(7), EndsBy: at(7)}},

@@ -46,7 +46,7 @@ func TestCrashWithMoney(t *testing.T) {
 					r.guarded()
 					for _, in := range r.rows() {
 						exists := in.State != gpu.Planned && in.State != gpu.Gone
-						if exists && in.ReservedUntil.Before(in.CreatedAt.Add(policy.BootTimeout+policy.Lease)) && in.ReservedUntil.Before(in.LeaseUntil) {
+						if exists && in.ReservedUntil.Before(in.CreatedAt.Add(policy.BootTimeout+policy.firstLease())) && in.ReservedUntil.Before(in.LeaseUntil) {
 							t.Errorf("not covered: %+v", in)
 						}
 					}

@@ -230,7 +230,7 @@ func (r *rig) guarded() {
 	r.fake.OnCall(func(c providertest.Call) {
 		if c.Verb == providertest.Create {
 			in := r.row(c.Label)
-			if least := in.CreatedAt.Add(policy.BootTimeout + policy.Lease); in.ReservedUntil.Before(least) || in.LeaseUntil.Before(least) {
+			if least := in.CreatedAt.Add(policy.BootTimeout + policy.firstLease()); in.ReservedUntil.Before(least) || in.LeaseUntil.Before(least) {
 				r.Errorf("created %s with a reserve until %s, a lease until %s", c.Label, in.ReservedUntil, in.LeaseUntil)
 			}
 			r.within()
@@ -269,7 +269,7 @@ func (r *rig) within() {
 
 // rentCost is the most that renting by the cheap offer for a job of the rig
 // may cost: its boot, its run, a lease and overtime. Traffic is free there.
-var rentCost = ceil(perHour(cheap.HourlyUSD, policy.BootTimeout+time.Hour+policy.Lease+overtime))
+var rentCost = ceil(perHour(cheap.HourlyUSD, policy.BootTimeout+time.Hour+policy.firstLease()+overtime))
 
 func budgeted(b Budget) func(*Config) { return func(c *Config) { c.Policy.Budget = b } }
 
@@ -378,11 +378,11 @@ func TestBudgetEndsIdle(t *testing.T) {
 // taken on.
 func TestJobBudget(t *testing.T) {
 	t.Parallel()
-	half := ceil(perHour(cheap.HourlyUSD, policy.BootTimeout+30*time.Minute+policy.Lease+overtime))
+	half := ceil(perHour(cheap.HourlyUSD, policy.BootTimeout+30*time.Minute+policy.firstLease()+overtime))
 	r, _ := moneyRig(t, budgeted(Budget{Job: half}))
 	j, err := r.claim(r.submit())
 	r.ok(err)
-	if may := r.job(j.ID).RunningUntil.Sub(*j.StartedAt); may < 30*time.Minute || may > 30*time.Minute+policy.BootTimeout {
+	if may := r.job(j.ID).RunningUntil.Sub(*j.StartedAt); may < 30*time.Minute || may > 30*time.Minute+2*policy.BootTimeout {
 		t.Errorf("it may run for %s", may)
 	}
 	if j.RunFor != time.Hour {
@@ -391,7 +391,7 @@ func TestJobBudget(t *testing.T) {
 	r.ok(r.Affordable(t.Context(), queue.Ask{Run: time.Hour}))
 	r.cfg.Policy.Budget.Job = gpu.Dollar / 1000
 	err = r.Affordable(t.Context(), queue.Ask{Run: time.Hour})
-	least := ceil(perHour(cheap.HourlyUSD, policy.BootTimeout+policy.Lease+overtime)) + ceil(perHour(cheap.HourlyUSD, leastRun))
+	least := ceil(perHour(cheap.HourlyUSD, policy.BootTimeout+policy.firstLease()+overtime)) + ceil(perHour(cheap.HourlyUSD, leastRun))
 	if apigpu.CodeOf(err) != apigpu.BudgetExceeded || !strings.Contains(err.Error(), least.Exact()) {
 		t.Errorf("%v does not name %s", err, least.Exact())
 	}

@@ -23,8 +23,8 @@ type Sighting struct {
 
 // Observe compares the ledger with a listing and moves rows passively: what
 // exists is found by its label, and what complete listings lack is gone. It
-// decides nothing about money.
-func Observe(fleetID string, t gpu.Traits, rows []Instance, s gpu.Snapshot, bootTimeout time.Duration, now time.Time) Sighting {
+// decides nothing about money. since is when this process began to act.
+func Observe(fleetID string, t gpu.Traits, rows []Instance, s gpu.Snapshot, bootTimeout time.Duration, since, now time.Time) Sighting {
 	out := Sighting{Exited: map[string]bool{}, Strays: map[string]string{}}
 	unknown := map[string][]gpu.Instance{} // by label
 	for _, in := range s.Instances {
@@ -41,7 +41,7 @@ func Observe(fleetID string, t gpu.Traits, rows []Instance, s gpu.Snapshot, boot
 		case ok:
 			next = seenAt(found(row, seen, bootTimeout, now), seen, s.Began)
 		case s.Complete, row.State == gpu.Planned:
-			next = missedAt(missing(row, t, s.Began, now))
+			next = missedAt(missing(row, t, s.Began, since, now))
 		}
 		if next != row {
 			out.Changed = append(out.Changed, next)
@@ -116,8 +116,14 @@ func said(row Instance, seen gpu.Instance, now time.Time) Instance {
 // missing applies a complete listing that lacks an instance: it is gone after
 // two of them, the first begun no earlier than the listing lag after the
 // create was asked for, the second no earlier than the absence gap after the
-// first.
-func missing(row Instance, t gpu.Traits, began, now time.Time) Instance {
+// first. Of one that no listing ever had the lag counts from since too: where
+// the clock was set while nobody ran, nobody knows how long ago it was asked
+// for.
+func missing(row Instance, t gpu.Traits, began, since, now time.Time) Instance {
+	asked := latest(row.CreatedAt, row.AskedAt)
+	if !row.listed() {
+		asked = latest(asked, since)
+	}
 	switch {
 	case row.State == gpu.Planned:
 		// Nothing was asked of the provider, and whoever would have is gone.
@@ -125,7 +131,7 @@ func missing(row Instance, t gpu.Traits, began, now time.Time) Instance {
 		if began.After(row.StateSince.Add(plannedFor)) {
 			row.State, row.Reason, row.StateSince = gpu.Gone, "it was never asked for", now
 		}
-	case began.Before(latest(row.CreatedAt, row.AskedAt).Add(t.ListingLag)):
+	case began.Before(asked.Add(t.ListingLag)):
 	case row.AbsentSince.IsZero():
 		row.AbsentSince = began
 	case began.After(row.AbsentSince) && !began.Before(row.AbsentSince.Add(t.AbsenceGap)):
@@ -135,6 +141,11 @@ func missing(row Instance, t gpu.Traits, began, now time.Time) Instance {
 		row.State, row.StateSince, row.Ambiguous = gpu.Gone, now, false
 	}
 	return row
+}
+
+// listed reports whether any listing had it, as far as its row tells.
+func (in Instance) listed() bool {
+	return in.Address != "" || in.ListedUSD != 0 || !in.MessageAt.IsZero() || !in.StartedAt.IsZero()
 }
 
 // permanent is the row of an instance that was there before us.

@@ -90,7 +90,7 @@ func TestObserve(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got := Observe("us", policy.Traits, []Instance{c.row}, c.seen, policy.BootTimeout, noon)
+			got := Observe("us", policy.Traits, []Instance{c.row}, c.seen, policy.BootTimeout, time.Time{}, noon)
 			want := Sighting{Exited: map[string]bool{}, Strays: map[string]string{}}
 			if c.want != nil {
 				want.Changed = []Instance{with(c.row, c.want)}
@@ -118,7 +118,7 @@ func TestObserveGoneOnlyByTwoListings(t *testing.T) {
 		for s := range 200 {
 			now := in(time.Duration(s) * time.Second)
 			complete := s%3 != 0
-			got := Observe("us", policy.Traits, []Instance{row}, gpu.Snapshot{Complete: complete, Began: now}, time.Minute, now)
+			got := Observe("us", policy.Traits, []Instance{row}, gpu.Snapshot{Complete: complete, Began: now}, time.Minute, time.Time{}, now)
 			if len(got.Changed) == 0 {
 				continue
 			}
@@ -140,11 +140,27 @@ func TestObserveGoneOnlyByTwoListings(t *testing.T) {
 	}
 }
 
+// Whoever begins to act knows only of what was listed how long ago it was asked
+// for: the clock may have been set meanwhile.
+func TestObserveGoneSince(t *testing.T) {
+	t.Parallel()
+	row := Instance{Label: "ag1.us.a", State: gpu.Booting, CreatedAt: ago(time.Hour), AskedAt: ago(time.Hour), StateSince: ago(time.Hour)}
+	listed := row
+	listed.Address = "https://x"
+	absent := func(row Instance, since, now time.Time) bool {
+		got := Observe("us", policy.Traits, []Instance{row}, gpu.Snapshot{Complete: true, Began: now}, time.Minute, since, now)
+		return len(got.Changed) > 0 && !got.Changed[0].AbsentSince.IsZero()
+	}
+	if absent(row, noon, in(89*time.Second)) || !absent(row, noon, in(90*time.Second)) || !absent(listed, noon, in(time.Second)) {
+		t.Error("absence is believed at another time")
+	}
+}
+
 func TestObservePermanent(t *testing.T) {
 	t.Parallel()
 	traits := gpu.Traits{Permanent: true}
 	s := gpu.Snapshot{Complete: true, Began: noon, Instances: []gpu.Instance{{ID: "w", Label: "w", Address: "http://w", Running: true}}}
-	got := Observe("us", traits, nil, s, time.Minute, noon)
+	got := Observe("us", traits, nil, s, time.Minute, time.Time{}, noon)
 	if len(got.Changed) != 1 || len(got.Strays) != 0 {
 		t.Fatalf("saw %+v", got)
 	}
@@ -152,7 +168,7 @@ func TestObservePermanent(t *testing.T) {
 	if !row.Permanent || row.State != gpu.Booting || row.Address != "http://w" || row.Slots != 1 || row.Deadline.Before(in(time.Hour)) {
 		t.Errorf("row is %+v", row)
 	}
-	if again := Observe("us", traits, got.Changed, s, time.Minute, in(time.Second)); len(again.Changed) != 0 {
+	if again := Observe("us", traits, got.Changed, s, time.Minute, time.Time{}, in(time.Second)); len(again.Changed) != 0 {
 		t.Errorf("changed again: %+v", again.Changed)
 	}
 }

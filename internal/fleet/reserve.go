@@ -48,10 +48,11 @@ func (p Policy) limits(a queue.Ask) (down, up int64) {
 }
 
 // booked is an instance about to be asked for, with what is reserved for it:
-// its time until it ends itself if we die now, which our worker is told; and where there are budgets also the run of the job that it is
-// rented for, so that no budget is in its way when it is ready.
+// its time until it ends itself if we die now; and where there are budgets also
+// the run of the job that it is rented for, so that no budget is in its way when
+// it is ready.
 func (p Policy) booked(in Instance, ask queue.Ask) (Instance, *OverBudget) {
-	in.LeaseUntil = p.firstLease(in)
+	in.LeaseUntil = in.CreatedAt.Add(p.BootTimeout + p.firstLease())
 	in.ReservedUntil = in.leaseEnd()
 	down, up := p.limits(ask)
 	in.ReservedDown, in.ReservedUp = mostPull+down, up
@@ -64,9 +65,11 @@ func (p Policy) booked(in Instance, ask queue.Ask) (Instance, *OverBudget) {
 	return in, refusal
 }
 
-// firstLease is until when a worker lives that was never spoken to, wherever it
-// started in time.
-func (p Policy) firstLease(in Instance) time.Time { return in.CreatedAt.Add(p.BootTimeout + p.Lease) }
+// firstLease is how long a worker lives that nobody ever speaks to: from its
+// own start, which may be as late as its boot deadline, it allows the time to
+// boot and a lease. It is told to count them from the rental (END_BY); but that
+// is by the clock of its host, which may be wrong, and so not reckoned with.
+func (p Policy) firstLease() time.Duration { return p.BootTimeout + p.Lease }
 
 // cutRun is how long a job may run, at most run, so that it costs no more than
 // its budget; 0 is no budget. fixed is what it may cost beside its run. The

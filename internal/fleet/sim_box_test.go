@@ -27,6 +27,10 @@ type box struct {
 	silent    time.Time // nobody reaches it until then
 	unfit     time.Time // it cannot encode until then
 	work      map[string]*work
+	blinked   bool  // a listing lacked it once
+	dead      bool  // from the beginning
+	old       bool  // it was there when an older database was put back
+	down, up  int64 // bytes that its jobs moved
 }
 
 // work is a job on a worker.
@@ -41,7 +45,7 @@ func (w *world) newBoxes() {
 		if w.boxes[r.ID] != nil || !Ours(w.fleet.ID, r.Label) {
 			continue
 		}
-		b := &box{id: r.ID, label: r.Label, work: map[string]*work{}, starts: r.Created.Add(boot)}
+		b := &box{id: r.ID, label: r.Label, work: map[string]*work{}, starts: r.Created.Add(boot), dead: !r.Running}
 		if step := w.history.boots[r.Label]; step != 0 {
 			b.starts = r.Created.Add(step)
 		}
@@ -123,8 +127,12 @@ type wire struct {
 
 // RoundTrip implements http.RoundTripper: PUT /lease, as a worker answers it.
 func (c wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	began := c.w.clock.Elapsed()
 	if err := c.p.point(); err != nil {
 		return nil, err
+	}
+	if c.w.clock.Elapsed()-began >= contactTimeout {
+		return nil, errLost // its sender has given up
 	}
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
@@ -171,6 +179,8 @@ func (b *box) lease(w *world, req *http.Request, body []byte) (status int, reply
 	if ttl := time.Duration(ask.TTLSeconds * float64(time.Second)); ttl > simPolicy.Lease {
 		w.fault("5 lease", "%s was granted %s", b.label, ttl)
 	}
+	b.old = false // what it may cost is known anew
+	w.granted(b)
 	r := apigpu.LeaseReply{Ready: !w.now().Before(b.unfit), Worker: apigpu.WorkerInfo{API: apigpu.APIVersion, Encoder: "h264_nvenc", Slots: 1}}
 	if !r.Ready {
 		r.Reason = "no encoder"

@@ -34,6 +34,8 @@ type simJob struct {
 	status    apigpu.Status
 	attempt   int
 	instance  string
+	until     time.Time // when its run must be over, by the ledger's clock
+	size      int64     // of its video, as far as was known beforehand
 }
 
 // history is what the rules remember.
@@ -92,21 +94,28 @@ func (w *world) look() {
 	w.checkMoney()
 }
 
+// selectEyes is what ledger reads.
+const selectEyes = `SELECT label, state, reason, provider_id, address, deadline, hourly_usd, created_at, state_since, started_at,
+	ready_at, ended_at, absent_since, lease_until, reserved_until, reserved_down, reserved_up, cost_usd, cost_state
+	FROM instances ORDER BY created_at, label`
+
 // ledger reads what the rules look at of each instance: a whole row takes long,
 // and this happens after each write.
 func (w *world) ledger() (out []Instance, err error) {
-	rows, err := w.eyes.QueryContext(w.ctx, `SELECT label, state, reason, provider_id, address, deadline FROM instances ORDER BY created_at, label`)
+	rows, err := w.eyes.QueryContext(w.ctx, selectEyes)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var in Instance
-		var deadline int64
-		if err := rows.Scan(&in.Label, &in.State, &in.Reason, &in.ProviderID, &in.Address, &deadline); err != nil {
+		var deadline, created, since, started, ready, ended, absent, lease, reserved int64
+		if err := rows.Scan(&in.Label, &in.State, &in.Reason, &in.ProviderID, &in.Address, &deadline, &in.HourlyUSD, &created, &since, &started,
+			&ready, &ended, &absent, &lease, &reserved, &in.ReservedDown, &in.ReservedUp, &in.CostUSD, &in.CostState); err != nil {
 			return nil, err
 		}
-		in.Deadline = at(deadline)
+		in.Deadline, in.CreatedAt, in.StateSince, in.StartedAt, in.ReadyAt = at(deadline), at(created), at(since), at(started), at(ready)
+		in.EndedAt, in.AbsentSince, in.LeaseUntil, in.ReservedUntil = at(ended), at(absent), at(lease), at(reserved)
 		out = append(out, in)
 	}
 	return out, rows.Err()
@@ -137,10 +146,8 @@ func (w *world) checkRows() {
 		case gpu.Gone:
 			for _, r := range w.truth {
 				// One that starts later than the provider says it may
-				// is not there yet; and where the clock was set forward
-				// while nobody ran, nobody can know how short the time
-				// was. Both will be strays.
-				if r.Label == in.Label && r.Exists(w.now()) && h.delays[in.Label] < time.Minute && !h.unnoticed {
+				// is not there yet, and will be a stray.
+				if r.Label == in.Label && r.Exists(w.now()) && h.delays[in.Label] < time.Minute {
 					w.fault("3 gone", "%s is called gone (%s), and %s exists", in.Label, in.Reason, r.ID)
 				}
 			}
@@ -153,7 +160,7 @@ func (w *world) checkRows() {
 
 // checkJobs holds the jobs against what they were.
 func (w *world) checkJobs() {
-	rows, err := w.eyes.QueryContext(w.ctx, `SELECT id, status, attempt, COALESCE(instance, '') FROM jobs`)
+	rows, err := w.eyes.QueryContext(w.ctx, `SELECT id, status, attempt, COALESCE(instance, ''), COALESCE(running_until, 0) FROM jobs`)
 	if err != nil {
 		w.fault("database", "%v", err)
 		return
@@ -164,14 +171,15 @@ func (w *world) checkJobs() {
 		var id, instance string
 		var status apigpu.Status
 		var attempt int
-		if err := rows.Scan(&id, &status, &attempt, &instance); err != nil {
+		var until int64
+		if err := rows.Scan(&id, &status, &attempt, &instance, &until); err != nil {
 			w.fault("database", "%v", err)
 			return
 		}
 		n++
 		if j := w.jobs[id]; j != nil {
 			w.checkJob(id, j, status, attempt)
-			j.status, j.attempt, j.instance = status, attempt, instance
+			j.status, j.attempt, j.instance, j.until = status, attempt, instance, at(until)
 		}
 	}
 	if n != len(w.jobs) {
@@ -203,11 +211,6 @@ func (w *world) completed(id string, attempt int) {
 		w.fault("9 one result", "job %s at attempt %d took the result of attempt %d, its number %d", id, j.attempt, attempt, j.committed)
 	}
 }
-
-// checkMoney is the place of the rules of invariants 7 and 8, which look at the
-// tables after each write as checkRows does: reserved and spent together
-// within each budget, and the parts of each cost equal to the whole.
-func (w *world) checkMoney() {}
 
 // row returns the row of a label in the tables as they were last read.
 func (w *world) row(label string) (in Instance, ok bool) {
@@ -250,6 +253,7 @@ func (w *world) checkCreate(p *orchestrator, req gpu.Request) {
 	if most := 2*(8+int(w.clock.Elapsed().Minutes())+8*h.readies) + 10*h.restores; h.creates > most {
 		w.fault("5.4-9 runaway", "%d creates after %s", h.creates, w.clock.Elapsed())
 	}
+	w.checkReserve(p, req.Label)
 	w.checkEpoch(p, "creates "+req.Label)
 }
 
@@ -379,6 +383,7 @@ func (w *world) checkEnd() {
 			w.fault("6 foreign", "%s (%q) has ended", r.ID, r.Label)
 		}
 	}
+	w.checkAccounts()
 	for id, j := range w.jobs {
 		if j.status == apigpu.Succeeded && j.committed == 0 && w.deaths+w.history.restores == 0 {
 			w.fault("9 one result", "job %s succeeded without a result", id)

@@ -33,7 +33,8 @@ func (e happening) String() string {
 // happenings are what a schedule is made of, by name.
 var happenings = map[string]func(w *world, e happening){
 	"nothing": func(*world, happening) {},
-	"submit":  func(w *world, e happening) { w.submit(e.d) },
+	"opening": (*world).open,
+	"submit":  (*world).submit,
 	"cancel":  (*world).cancel,
 	"crash":   (*world).crash,
 	"away":    func(w *world, e happening) { w.kill(0); w.kill(1); w.armed.restart[0] = w.clock.Elapsed() + e.d },
@@ -72,13 +73,14 @@ var happenings = map[string]func(w *world, e happening){
 	"poison":          (*world).poison,
 	"foreign":         (*world).addForeign,
 	"lost":            (*world).addLost,
+	"bill":            (*world).armBill,
 }
 
 // deck are the happenings that are drawn, as often as they stand here. The
 // first is what a shrunk schedule tends to.
 var deck = strings.Split("nothing,nothing,submit,submit,submit,submit,cancel,crash,crash,crash,restart,stop,second,second,suspend,suspend,backup,restore,"+
 	"clock,full,create,create,create,create,create down,destroy,destroy,list,list,list down,blip,outage,slow,silent,silent,unfit,host dies,worker restarts,"+
-	"foreign,lost,poison,slow workers,mismatch", ",")
+	"foreign,lost,poison,slow workers,mismatch,bill,bill", ",")
 
 var (
 	spans  = []time.Duration{0, time.Second, 5 * time.Second, 20 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute}
@@ -110,17 +112,24 @@ func (w *world) happen(e happening) {
 	w.live(e.after, max(e.step, 250*time.Millisecond))
 }
 
-func (w *world) submit(takes time.Duration) {
+func (w *world) submit(e happening) {
+	takes := e.d
 	w.clock.Advance(time.Millisecond) // which orders the jobs
 	q := queue.New(w.db, w.clock.Now) // of whoever serves requests
 	if p := w.someProcess(); p != nil {
 		q = p.q
 	}
-	j, err := q.Submit(w.ctx, queue.Draft{Subtitle: []byte("1"), WaitFor: simWait, RunFor: simRun, KeepFor: time.Hour})
+	run := simRun
+	if e.n%4 == 3 {
+		run *= 2 // for which another budget may be too small
+	}
+	j, err := q.Submit(w.ctx, queue.Draft{
+		Subtitle: []byte("1"), WaitFor: simWait, RunFor: run, KeepFor: time.Hour, Size: simSizes[e.n%len(simSizes)], Room: simResult / 2,
+	})
 	if err != nil {
 		return // a full disk
 	}
-	w.jobs[j.ID] = &simJob{takes: 2*time.Second + takes, submitted: w.clock.Elapsed(), status: apigpu.Queued}
+	w.jobs[j.ID] = &simJob{takes: 2*time.Second + takes, submitted: w.clock.Elapsed(), status: apigpu.Queued, size: simSizes[e.n%len(simSizes)]}
 	w.logf("%8s job %s takes %s", w.clock.Elapsed(), j.ID, takes)
 }
 
@@ -212,6 +221,9 @@ func (w *world) restore() {
 		w.fault("database", "%v", err)
 	}
 	w.history.restores++
+	for _, b := range w.boxes {
+		b.old = true // what was promised it since is forgotten
+	}
 	if w.clock.Now().Before(w.now()) {
 		// An epoch is at least the time, so that it rises although the database
 		// is an old one: but not where the clock goes back by as much.
@@ -254,6 +266,7 @@ func (w *world) setClock(e happening) {
 	}
 	w.clock.Set(by)
 	w.history.jumped = true
+	w.purse.redated = true
 	w.disturbed()
 }
 
@@ -317,10 +330,13 @@ func (w *world) armList(e happening) {
 }
 
 // blink hides an instance from complete listings, for less than the gap that
-// the provider states.
+// the provider states: once, for twice in a row would be longer.
 func (w *world) blink(e happening) {
 	w.someBox(e.n, func(b *box) {
-		w.armed.blip, w.armed.blipEnd = b.id, w.clock.Elapsed()+simPolicy.Traits.AbsenceGap-time.Second
+		if !b.blinked {
+			b.blinked = true
+			w.armed.blip, w.armed.blipEnd = b.id, w.clock.Elapsed()+simPolicy.Traits.AbsenceGap-time.Second
+		}
 	})
 }
 
@@ -386,6 +402,7 @@ func (w *world) heal() {
 			w.bury(slot)
 		}
 	}
+	w.raiseBudget()
 	if w.someProcess() == nil {
 		w.start(0)
 	}

@@ -32,6 +32,7 @@ type armed struct {
 	mismatch time.Duration
 	blipEnd  time.Duration
 	restart  [2]time.Duration // when a dead process comes back; 0 is not
+	bills    []billFault
 }
 
 // listFault is what is wrong with one listing.
@@ -47,7 +48,10 @@ type liar struct {
 	p *orchestrator
 }
 
-var _ gpu.Provider = liar{}
+var (
+	_ gpu.Provider = liar{}
+	_ gpu.Biller   = liar{}
+)
 
 func (m liar) Name() string { return "fake" }
 

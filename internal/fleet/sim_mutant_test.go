@@ -22,7 +22,14 @@ const (
 	fence          mutant = "fencing by epoch"      // who believes to hold the lease, holds it
 	deadMansSwitch mutant = "dead man's switch"     // no worker ends itself
 	foreignRule    mutant = "labels of others"      // every label reads as ours
+	budgetGate     mutant = "budget gate"           // no process is told of a budget
+	renewReserve   mutant = "reserve of a renewal"  // no row keeps how long a renewal lets a worker live
+	runReserve     mutant = "reserve of a run"      // jobs are claimed past the ledger
 )
+
+// noLeaseNoted keeps rows from saying how long a renewal lets a worker live.
+const noLeaseNoted = `CREATE TRIGGER nolease AFTER UPDATE ON instances WHEN NEW.lease_until > OLD.lease_until BEGIN
+	UPDATE instances SET lease_until = OLD.lease_until, reserved_until = OLD.reserved_until WHERE label = NEW.label; END`
 
 // unfence gives the lease to a process that believes to have it.
 func (p *orchestrator) unfence() {
@@ -62,6 +69,9 @@ var mutants = map[mutant]struct {
 	absenceGap:     {append(jobRuns(2*time.Minute), happening{what: "blip", after: 20 * time.Second, step: time.Second}), "3 gone"},
 	deadMansSwitch: {append(jobRuns(2*time.Minute), happening{what: "away", d: time.Hour, after: 10 * time.Minute, step: 30 * time.Second}), "5 lease"},
 	foreignRule:    {[]happening{{what: "foreign", after: time.Minute, step: 5 * time.Second}}, "6 foreign"},
+	budgetGate:     {append([]happening{{what: "opening", n: 2}}, jobRuns(time.Minute)...), "7 budget"},
+	renewReserve:   {jobRuns(5 * time.Minute), "7 lease"},
+	runReserve:     {jobRuns(time.Minute), "7 run"},
 }
 
 // jobRuns is a schedule in which a job has run for some time.

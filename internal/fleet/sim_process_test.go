@@ -48,6 +48,7 @@ type orchestrator struct {
 	late       int      // rounds in which they last until the next call of the provider
 	drives     []*drive
 	rests      map[string]rested
+	billed     time.Duration // when it last looked for bills
 }
 
 type rested struct {
@@ -71,7 +72,7 @@ func (w *world) start(slot int) *orchestrator {
 	p.steady = db.NewClock(w.clock.Now, w.clock.Elapsed)
 	p.q = queue.New(w.db, p.steady.Now)
 	policy := simPolicy
-	policy.Traits = w.traits()
+	policy.Traits, policy.Budget = w.traits(), w.budgetTold()
 	p.Fleet = New(Config{
 		DB: w.db, Queue: p.q, Provider: liar{w, p}, Policy: policy, Identity: w.fleet, Log: quietLog,
 		Clock: p.steady, Transport: http.RoundTripper(wire{w, p}),
@@ -193,6 +194,7 @@ func (p *orchestrator) round() {
 		if p.late--; p.late < 0 {
 			p.speak()
 		}
+		p.tendBill()
 		if !p.dead {
 			p.driveAll()
 		}
@@ -283,14 +285,33 @@ func (p *orchestrator) fill() {
 	if err != nil {
 		return
 	}
-	for _, a := range Assign(next, free, p.steady.Now()) {
-		if p.dead {
+	for !p.dead {
+		assigned := Assign(next, free, p.steady.Now())
+		if len(assigned) == 0 {
 			return
 		}
-		if j, err := p.q.Claim(ctx, a.JobID, a.Slot.Instance, a.Slot.Number); err == nil {
-			p.begin(j, false)
+		for _, a := range assigned {
+			next = slices.DeleteFunc(next, func(j queue.Job) bool { return j.ID == a.JobID })
+			j, err := p.claim(a)
+			if apigpu.CodeOf(err) == apigpu.BudgetExceeded {
+				w.purse.refused++
+				continue // another may cost less
+			}
+			free = slices.DeleteFunc(free, func(s Slot) bool { return s == a.Slot })
+			if err == nil {
+				w.checkJobBudget(p, j)
+				p.begin(j, false)
+			}
 		}
 	}
+}
+
+// claim is past the ledger where that safety is missing.
+func (p *orchestrator) claim(a Assignment) (queue.Job, error) {
+	if p.w.lack == runReserve {
+		return p.q.Claim(p.w.ctx, a.JobID, a.Slot.Instance, a.Slot.Number)
+	}
+	return p.Claim(p.w.ctx, a)
 }
 
 func (p *orchestrator) begin(j queue.Job, attached bool) {
@@ -321,15 +342,19 @@ func (p *orchestrator) goesOn(d *drive) bool {
 		if b != nil {
 			delete(b.work, lease.JobID)
 		}
-		_ = p.q.Cancelled(ctx, lease)
+		if p.q.Cancelled(ctx, lease) == nil {
+			_ = p.ShowCost(ctx, lease.JobID)
+		}
 		return false
 	}
-	if w.clock.Elapsed()-d.began > row.RunFor {
+	if w.clock.Elapsed()-d.began > d.job.RunningUntil.Sub(*d.job.StartedAt) { // less than RunFor where a budget cuts it
 		if b != nil {
 			delete(b.work, lease.JobID)
 		}
 		w.jobs[lease.JobID].late = true
-		_ = p.q.Fail(ctx, lease, apigpu.E(apigpu.JobTimeout, nil, "The job ran longer than it may."))
+		if p.q.Fail(ctx, lease, apigpu.E(apigpu.JobTimeout, nil, "The job ran longer than it may.")) == nil {
+			_ = p.ShowCost(ctx, lease.JobID)
+		}
 		return false
 	}
 	if b != nil {
@@ -364,12 +389,19 @@ func (p *orchestrator) meet(d *drive, b *box) (over bool) {
 			return !p.lost(d)
 		case held == nil || held.attempt < attempt:
 			b.work[id] = &work{attempt, w.now().Add(w.jobs[id].takes)}
+			b.down += w.jobs[id].download()
 		}
 		d.assigned = true
 	case held == nil, held.attempt != attempt:
 		return !p.lost(d)
 	case !w.now().Before(held.done):
-		if err := p.q.Complete(w.ctx, d.job.Lease(), queue.Outcome{Result: "results/" + id}); err == nil {
+		b.up += simResult
+		cost, _ := p.CostOf(w.ctx, d.job, simResult)
+		if p.point() != nil {
+			return true
+		}
+		out := queue.Outcome{Result: "results/" + id, Video: apigpu.Video{Bytes: simResult}, Down: w.jobs[id].size, Cost: cost}
+		if err := p.q.Complete(w.ctx, d.job.Lease(), out); err == nil {
 			w.completed(id, attempt)
 			delete(b.work, id)
 		}

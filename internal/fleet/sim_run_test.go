@@ -86,6 +86,7 @@ func TestSimulation(t *testing.T) {
 			check(t, core, (want+cores-1)/cores, func(r *rapid.T) {
 				w := s.newWorld(r.Logf, nothingLacks)
 				defer w.end()
+				w.happen(drawOpening(r))
 				for range rapid.SampledFrom([]int{1, 4, 8, 12, 18, mostEvents}).Draw(r, "events") / fewer {
 					w.happen(drawEvent(r))
 				}
@@ -172,6 +173,23 @@ var foundFaults = map[string][]happening{
 	"suspended after the intent": {
 		{what: "submit"}, {what: "suspend", n: 8, d: 5 * time.Minute, after: time.Minute, step: 5 * time.Second},
 	},
+	// It sent a renewal that it had noted long before: the worker lived for longer.
+	"suspended before a renewal": {
+		{what: "submit", d: 5 * time.Minute, after: 80 * time.Second, step: 5 * time.Second},
+		{what: "suspend", n: 9, d: 2 * time.Minute, after: time.Minute, step: 5 * time.Second},
+	},
+	// It called a machine gone that its provider did not list yet.
+	"the clock was set while nobody ran": {
+		{what: "submit", after: 3 * time.Second, step: time.Second}, {what: "away", d: time.Second},
+		{what: "clock", n: 0, after: 40 * time.Second, step: time.Second},
+	},
+	// What nobody names in a bill was held to be a create that never was.
+	"a charge without a name": {
+		{what: "foreign"}, {what: "foreign"}, {what: "create", n: 1}, {what: "submit", after: 20 * time.Second, step: 5 * time.Second},
+	},
+	// Its worker lived longer than was reserved: its first lease counts from its
+	// own start.
+	"a slow boot": {{what: "create", n: 8}, {what: "submit", after: 100 * time.Second, step: 5 * time.Second}},
 }
 
 func TestFound(t *testing.T) {
@@ -205,6 +223,7 @@ func TestSimulationIsDeterministic(t *testing.T) {
 			w := s.newWorld(func(format string, args ...any) {
 				fmt.Fprintln(&traces[i], random.ReplaceAllString(fmt.Sprintf(format, args...), "$1"))
 			}, nothingLacks)
+			w.happen(rapid.Custom(drawOpening).Example(seed))
 			for _, e := range drawn.Example(seed) {
 				w.happen(e)
 			}
@@ -219,7 +238,9 @@ func TestSimulationIsDeterministic(t *testing.T) {
 
 // tally is what happened in all schedules: one in which nothing happens proves
 // nothing.
-type tally struct{ hours, jobs, succeeded, creates, readies, deaths, suspended, restores, takenOver int }
+type tally struct {
+	hours, jobs, succeeded, creates, readies, deaths, suspended, restores, takenOver, refused, bills int
+}
 
 func (a *tally) add(w *world) {
 	a.hours += int(w.clock.Elapsed().Minutes()) // summed up in minutes
@@ -235,9 +256,12 @@ func (a *tally) add(w *world) {
 	a.suspended += w.suspended
 	a.restores += w.history.restores
 	a.takenOver += w.takenOver
+	a.refused += w.purse.refused
+	a.bills += len(w.purse.settled)
 }
 
 func (a tally) String() string {
-	return fmt.Sprintf("%d hours, %d jobs (%d succeeded, %d taken over), %d creates, %d workers that got ready, %d deaths of a process, %d suspensions, %d databases put back",
-		a.hours/60, a.jobs, a.succeeded, a.takenOver, a.creates, a.readies, a.deaths, a.suspended, a.restores)
+	return fmt.Sprintf("%d hours, %d jobs (%d succeeded, %d taken over), %d creates, %d workers that got ready, %d deaths of a process, %d suspensions, %d databases put back, "+
+		"%d bills, %d claims that a budget refused",
+		a.hours/60, a.jobs, a.succeeded, a.takenOver, a.creates, a.readies, a.deaths, a.suspended, a.restores, a.bills, a.refused)
 }

@@ -12,6 +12,8 @@ package fleet
 //	sim_box_test.go      the workers, with the dead man's switch
 //	sim_process_test.go  a process: its fleet, the driving of its jobs, its death
 //	sim_check_test.go    the rules: the invariants of the design
+//	sim_money_test.go    the rules of money
+//	sim_purse_test.go    prices, budgets, and the provider's bill
 //	sim_run_test.go      the schedules: drawn, and one for each point at which a process can die
 //	sim_mutant_test.go   the rules bite: without one safety some rule is broken
 //
@@ -44,18 +46,18 @@ import (
 // simPolicy has the provider's times as they are, and ours shorter, so that a
 // schedule need not be long.
 var simPolicy = Policy{
-	MaxGPUs: 3, MaxWait: 2 * time.Minute, IdleTimeout: 30 * time.Second, BootTimeout: 3 * time.Minute, Lease: 4 * time.Minute, Silence: 90 * time.Second,
+	MaxGPUs: 3, MaxUpload: simVideo, MaxWait: 2 * time.Minute, IdleTimeout: 30 * time.Second, BootTimeout: 3 * time.Minute, Lease: 4 * time.Minute, Silence: 90 * time.Second,
 	Traits: gpu.Traits{ListingLag: 90 * time.Second, AbsenceGap: 10 * time.Second, Pinned: true},
 }
 
 // simOffers are machines of several owners: one that fails is to be avoided.
 var simOffers = []gpu.Offer{
-	{ID: "a", HourlyUSD: gpu.Dollar / 10, Slots: 1, MachineID: "m1", HostID: "h1"},
-	{ID: "b", HourlyUSD: gpu.Dollar / 9, Slots: 1, MachineID: "m2", HostID: "h1"},
-	{ID: "c", HourlyUSD: gpu.Dollar / 8, Slots: 1, MachineID: "m3", HostID: "h2"},
-	{ID: "d", HourlyUSD: gpu.Dollar / 5, Slots: 1, MachineID: "m4", HostID: "h3"},
-	{ID: "e", HourlyUSD: gpu.Dollar, Slots: 2, MachineID: "m5", HostID: "h4"},
-	{ID: "f", HourlyUSD: gpu.Dollar, Slots: 1},
+	simOffer("a", 91*mill, 9*mill, 5*mill, 1, "m1", "h1"),
+	simOffer("b", 90*mill, 21*mill, 0, 1, "m2", "h1"),
+	simOffer("c", 125*mill, 0, 3*mill, 1, "m3", "h2"), // not told apart
+	simOffer("d", 180*mill, 20*mill, 20*mill, 1, "m4", "h3"),
+	simOffer("e", 970*mill, 30*mill, 0, 2, "m5", "h4"),
+	simOffer("f", 1000*mill, 0, 0, 1, "", ""),
 }
 
 const (
@@ -122,6 +124,8 @@ type world struct {
 	runs   *orchestrator // whose code runs now
 	jobs   map[string]*simJob
 	lack   mutant // the safety that is missing
+	budget Budget // that the operator set
+	purse  purse
 	broken string // the first rule that was broken, and how
 	story  string // all that happened, where play keeps it
 	logf   func(format string, args ...any)
@@ -147,7 +151,7 @@ type world struct {
 func (s *stage) newWorld(logf func(string, ...any), lack mutant) *world {
 	w := &world{
 		stage: s, ctx: context.Background(), clock: providertest.NewClock(noon), boxes: map[string]*box{}, jobs: map[string]*simJob{},
-		logf: logf, lack: lack, history: newHistory(),
+		logf: logf, lack: lack, history: newHistory(), purse: purse{terms: map[string]Terms{}},
 	}
 	s.world = nil
 	if err := s.fresh.PutBack(s.db); err != nil {
@@ -156,6 +160,9 @@ func (s *stage) newWorld(logf func(string, ...any), lack mutant) *world {
 	s.world = w
 	if lack == intent {
 		w.exec(`CREATE TRIGGER nointent AFTER UPDATE ON instances WHEN NEW.state = 'creating' BEGIN DELETE FROM instances WHERE label = NEW.label; END`)
+	}
+	if lack == renewReserve {
+		w.exec(noLeaseNoted)
 	}
 	w.commits = 1
 	w.fake = providertest.NewFake(providertest.FakeConfig{
@@ -236,6 +243,7 @@ func (w *world) settle() {
 		}
 		w.live(simStep, simStep)
 	}
+	w.waitForBills()
 	w.look()
 	w.checkEnd()
 }
@@ -281,6 +289,9 @@ func (w *world) end() {
 	w.fill(false)
 	if w.lack == intent {
 		w.exec(`DROP TRIGGER nointent`)
+	}
+	if w.lack == renewReserve {
+		w.exec(`DROP TRIGGER nolease`)
 	}
 	for slot := range w.procs {
 		w.kill(slot)
