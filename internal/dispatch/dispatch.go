@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -25,6 +26,10 @@ const (
 	// settleIn: after a start nothing expires before one full round of
 	// contact, so that the time we were away is blamed on nobody.
 	settleIn = 30 * time.Second
+	// A job that a budget refuses is passed over for passedFor, and passedMost
+	// are: as many as the fleet looks at for one that it rents for.
+	passedFor  = 3 * time.Second
+	passedMost = 32
 )
 
 // Config says what the dispatcher works with. All fields are required.
@@ -49,11 +54,12 @@ type Dispatcher struct {
 	drivers sync.WaitGroup
 	full    bool // the last round found no room for some result; used by Run only
 	rests   rests
+	passed  map[string]time.Time // jobs that a budget refused just now, and until when they are passed over; used by Run only
 }
 
 // New returns a dispatcher that does nothing before Run.
 func New(cfg Config) *Dispatcher {
-	return &Dispatcher{cfg: cfg, started: cfg.Fleet.Elapsed()}
+	return &Dispatcher{cfg: cfg, started: cfg.Fleet.Elapsed(), passed: map[string]time.Time{}}
 }
 
 // Run drives jobs until ctx ends. Then it hands the running ones back, so
@@ -109,17 +115,31 @@ func (d *Dispatcher) round(ctx context.Context) error {
 	return errors.Join(err, d.fill(ctx))
 }
 
-// fill gives the free slots to the jobs that have waited longest.
-func (d *Dispatcher) fill(ctx context.Context) error {
+// fill gives the free slots to the jobs that have waited longest. Where a
+// budget refuses all that it looked at, it looks at those behind them.
+func (d *Dispatcher) fill(ctx context.Context) (err error) {
+	for {
+		before := len(d.passed)
+		err = errors.Join(err, d.fillOnce(ctx))
+		if len(d.passed) <= before || len(d.passed) >= passedMost || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (d *Dispatcher) fillOnce(ctx context.Context) error {
 	free, err := d.cfg.Fleet.Slots(ctx)
 	if err != nil {
 		return err
 	}
-	free = d.rests.awake(free, d.cfg.Now())
-	next, err := d.cfg.Queue.Next(ctx, len(free)+spareLooks+maxRefused)
+	now := d.cfg.Now()
+	maps.DeleteFunc(d.passed, func(_ string, until time.Time) bool { return !now.Before(until) || until.Sub(now) > passedFor })
+	free = d.rests.awake(free, now)
+	next, err := d.cfg.Queue.Next(ctx, len(free)+spareLooks+maxRefused+len(d.passed))
 	if err != nil {
 		return err
 	}
+	next = slices.DeleteFunc(next, func(j queue.Job) bool { return d.passed[j.ID] != time.Time{} })
 	next, err = d.condemn(ctx, next)
 	if len(free) == 0 {
 		return err
@@ -142,6 +162,7 @@ func (d *Dispatcher) fill(ctx context.Context) error {
 			j, claimErr := d.claim(ctx, a)
 			if apigpu.CodeOf(claimErr) == apigpu.BudgetExceeded {
 				d.cfg.Log.DebugContext(ctx, "no budget for a job", "job", a.JobID, "error", claimErr)
+				d.passed[a.JobID] = now.Add(passedFor)
 				continue // the slot is free for one that may cost less
 			}
 			free = slices.DeleteFunc(free, func(s fleet.Slot) bool { return s == a.Slot })

@@ -62,6 +62,19 @@ func TestBudgetLetsAnotherGoFirst(t *testing.T) {
 	}
 }
 
+// However many the oldest are that a budget does not allow now, within what is
+// looked at, a later one that costs less goes before them.
+func TestBudgetLetsALaterOneGoFirst(t *testing.T) {
+	t.Parallel()
+	b := paidBench(t, fleet.Budget{Day: gpu.Dollar / 2, Month: gpu.Dollar / 2})
+	for range 25 {
+		b.submit(func(d *queue.Draft) { d.RunFor = 2 * time.Hour })
+	}
+	short := b.submit(func(d *queue.Draft) { d.RunFor = time.Minute })
+	b.start()
+	b.wantResult(b.final(short.ID))
+}
+
 // A job that has run for as long as its own budget pays ends for that reason,
 // not for want of time.
 func TestJobOutrunsItsBudget(t *testing.T) {

@@ -19,7 +19,7 @@ const (
 	pricesWait = 4 * time.Second
 	// asksMost bounds the jobs that are looked at for one that a budget
 	// allows: no more than dispatch looks at.
-	asksMost = 8
+	asksMost = 32
 	// deniedFor is how long a refusal holds that is not said again, and
 	// deniedTill for how long all jobs must be refused before an idle machine
 	// goes.
@@ -106,8 +106,21 @@ func (f *Fleet) budgets(ctx context.Context, w *World) (err error) {
 	}
 	if _, refusal := affordable(p, *w, choices(prices), now); refusal != nil {
 		w.Stops = append(w.Stops, Stop{Code: "budget", Reason: refusal.Error(), Until: refusal.Until})
+		return nil
 	}
+	w.Passed = passed(p, *w, choices(prices), now)
 	return nil
+}
+
+// passed says why the oldest job must let later ones go before it, where a
+// budget wants that.
+func passed(p Policy, w World, offers []Choice, now time.Time) *OverBudget {
+	if len(w.Asks) == 0 {
+		return nil
+	}
+	w.Asks = w.Asks[:1]
+	_, refusal := affordable(p, w, offers, now)
+	return refusal
 }
 
 // asks are those of the oldest queued jobs. What each cost before counts against

@@ -397,6 +397,50 @@ func TestJobBudget(t *testing.T) {
 	}
 }
 
+// A job that not even an empty day or month would pay for is refused at once,
+// with what would do; one that waits for another day is not.
+func TestNeverAffordable(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		budget  Budget
+		setting string
+	}{{Budget{Day: rentCost - 1}, "BUDGET_DAY_USD"}, {Budget{Day: gpu.Dollar, Month: rentCost - 1}, "BUDGET_MONTH_USD"}} {
+		r, _ := moneyRig(t, budgeted(c.budget))
+		r.clock.Advance(11*time.Hour + 50*time.Minute) // the rest of this day is never enough
+		err := r.Affordable(t.Context(), queue.Ask{Run: time.Hour})
+		if apigpu.CodeOf(err) != apigpu.BudgetExceeded || !strings.Contains(err.Error(), c.setting) || !strings.Contains(apigpu.AsError(err).Hint, rentCost.Exact()[1:]) {
+			t.Errorf("%s: %v", c.setting, err)
+		}
+		r.ok(r.Affordable(t.Context(), queue.Ask{Run: 30 * time.Minute}))
+	}
+	r, _ := moneyRig(t, budgeted(Budget{Day: rentCost}))
+	_, err := r.claim(r.submit()) // all of the day is reserved
+	r.ok(err)
+	r.ok(r.Affordable(t.Context(), queue.Ask{Run: time.Hour}))
+}
+
+// Jobs that do not fit now are passed over, and all who wait are told.
+func TestPassedOver(t *testing.T) {
+	t.Parallel()
+	r, _ := moneyRig(t, budgeted(Budget{Day: 2 * rentCost}))
+	var long []queue.Job
+	for range 20 {
+		j, err := r.queue.Submit(t.Context(), queue.Draft{Subtitle: []byte("1"), WaitFor: 24 * time.Hour, RunFor: 3 * time.Hour, KeepFor: time.Hour})
+		r.ok(err)
+		long = append(long, j)
+	}
+	short := r.submit()
+	noted := false
+	r.until("ready", func() bool {
+		noted = noted || strings.Contains(r.job(long[0].ID).PhaseNote, "the oldest job is passed over: BUDGET_DAY_USD")
+		return r.has(gpu.Ready)()
+	})
+	if _, err := r.claim(short); err != nil || !noted {
+		t.Errorf("told %t, %v", noted, err)
+	}
+	r.within()
+}
+
 // What is free is neither reserved nor charged.
 func TestFree(t *testing.T) {
 	t.Parallel()

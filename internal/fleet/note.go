@@ -60,6 +60,9 @@ func (f *Fleet) explain(ctx context.Context, w World) error {
 	}
 	now := f.cfg.Now()
 	n := waitingFor(f.cfg.Policy, w, f.Refusals(), now)
+	if w.Passed != nil {
+		n.more += "; the oldest job is passed over: " + w.Passed.Error()
+	}
 	f.mu.Lock()
 	f.told = f.told.next(n, now)
 	n = f.told.note

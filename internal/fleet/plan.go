@@ -73,6 +73,9 @@ type World struct {
 	// oldest queued jobs may take: where there are budgets, and jobs wait.
 	Books Books
 	Asks  []queue.Ask
+	// Passed is why the oldest queued job lets later ones go before it; nil where
+	// it need not.
+	Passed *OverBudget
 	// Unpaid has the labels for which a budget allows no renewal or no job,
 	// and why.
 	Unpaid map[string]string

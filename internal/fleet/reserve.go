@@ -425,25 +425,26 @@ func (f *Fleet) endSpent(ctx context.Context, w World) (some bool, err error) {
 }
 
 // Affordable returns BudgetExceeded for a job that could never be run within
-// the budget of one, by what can be rented now. Where nobody knows that, it
-// waits and sees.
+// the budgets, by what can be rented now: that of one job, or those of a day and
+// of a month in which nothing else is spent. Where nobody knows that, it waits
+// and sees.
 func (f *Fleet) Affordable(ctx context.Context, ask queue.Ask) error {
 	p := f.cfg.Policy
-	if p.Budget.Job <= 0 || !p.paid() {
+	if p.Budget == (Budget{}) || !p.paid() {
 		return nil
 	}
 	prices, err := f.pricesNow(ctx)
 	if err != nil || len(prices) == 0 {
 		return nil //nolint:nilerr // said above
 	}
-	p.Budget = Budget{Job: p.Budget.Job}
-	_, refusal := affordable(p, World{Asks: []queue.Ask{ask}}, choices(prices), f.cfg.Now())
+	// At the begin of a month, which is that of a day, all of it falls in one.
+	_, refusal := affordable(p, World{Asks: []queue.Ask{ask}}, choices(prices), monthAt(f.cfg.Now()).from)
 	if refusal == nil {
 		return nil
 	}
-	return apigpu.E(apigpu.BudgetExceeded, refusal, "No job like this one can be run for %s: the cheapest machine may cost %s.",
-		refusal.Limit.Exact(), refusal.Least().Exact()).
-		WithHint("Its operator can set BUDGET_JOB_USD to %s or more.", refusal.Least().Exact()[1:])
+	return apigpu.E(apigpu.BudgetExceeded, refusal, "No job like this one can be run within %s=%s: the cheapest machine may cost %s.",
+		refusal.Setting, refusal.Limit.Exact(), refusal.Least().Exact()).
+		WithHint("Its operator can set %s to %s or more.", refusal.Setting, refusal.Least().Exact()[1:])
 }
 
 func choices(offers []gpu.Offer) []Choice {
