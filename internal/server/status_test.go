@@ -40,8 +40,8 @@ func TestNotRented(t *testing.T) {
 	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	for want, s := range map[string]fleet.Stop{
 		"nothing is rented (funds): no money (more in GET /gpus and in the log); tried again at 2026-01-02T12:05:00Z": {Code: "funds", Reason: "no money", Detail: "add some", Until: now.Add(5 * time.Minute)},
-		"nothing is rented (funds): no money; the next job tries it again":                   {Code: "funds", Reason: "no money", Until: now},
-		"nothing is rented (settings): no volume":                                            {Code: "settings", Reason: "no volume"},
+		"nothing is rented (funds): no money; the next job tries it again":                                            {Code: "funds", Reason: "no money", Until: now},
+		"nothing is rented (settings): no volume":                                                                     {Code: "settings", Reason: "no volume"},
 	} {
 		if got := notRented(s, now); got != want {
 			t.Errorf("%q, want %q", got, want)
