@@ -87,7 +87,11 @@ func TestAnswered(t *testing.T) {
 		}
 	}
 	state := func(s gpu.State, reason string) func(*Instance) {
-		return func(i *Instance) { i.State, i.StateSince, i.Reason = s, noon, reason }
+		return func(i *Instance) {
+			if i.State, i.StateSince, i.Reason = s, noon, reason; s == gpu.Booting {
+				i.Deadline = in(p.BootTimeout) // anew
+			}
+		}
 	}
 	for _, c := range []struct {
 		name  string
