@@ -58,13 +58,19 @@ func (f *Fleet) search(ctx context.Context) error {
 	if err != nil {
 		return nil // heeded
 	}
+	f.found(ctx, list)
+	poke(f.wake)
+	return nil
+}
+
+// found keeps what a search found, whoever it was made for: to search once more
+// for the job that was just asked about would take its turn again.
+func (f *Fleet) found(ctx context.Context, list []gpu.Offer) {
 	f.cfg.Log.InfoContext(ctx, "offers", "seen", len(list))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.offers = offers{list, f.cfg.Now()}
 	f.priced(list, f.offers.at)
-	poke(f.wake)
-	return nil
 }
 
 // rent creates one instance: the intent is committed first, under a label of

@@ -17,6 +17,9 @@ const (
 	pricesFor = 10 * time.Minute
 	// pricesWait bounds the look at offers for a request.
 	pricesWait = 4 * time.Second
+	// pricesGap is the least time between two such looks: where they are in
+	// vain, requests are not held up by them.
+	pricesGap = 30 * time.Second
 	// asksMost bounds the jobs that are looked at for one that a budget
 	// allows: no more than dispatch looks at.
 	asksMost = 32
@@ -33,6 +36,8 @@ const (
 type money struct {
 	prices   []gpu.Offer
 	pricesAt time.Time
+	// pricesAsked is when a request last asked for them, as Elapsed tells.
+	pricesAsked time.Duration
 	// denied has the instances for which a budget allows no renewal, or no
 	// job, and since when.
 	denied map[string]denied
@@ -153,9 +158,18 @@ func (f *Fleet) pricesNow(ctx context.Context) ([]gpu.Offer, error) {
 	now := f.cfg.Now()
 	f.mu.Lock()
 	list, age := f.money.prices, now.Sub(f.money.pricesAt)
+	known := len(list) > 0 && age >= 0 && age < pricesFor
+	asked := f.Elapsed()
+	again := f.money.pricesAsked == 0 || asked-f.money.pricesAsked >= pricesGap
+	if !known && again {
+		f.money.pricesAsked = max(1, asked)
+	}
 	f.mu.Unlock()
-	if len(list) > 0 && age >= 0 && age < pricesFor {
+	if known {
 		return list, nil
+	}
+	if !again { // somebody asks just now, or did in vain
+		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, pricesWait)
 	defer cancel()
@@ -163,9 +177,7 @@ func (f *Fleet) pricesNow(ctx context.Context) ([]gpu.Offer, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.priced(list, now)
+	f.found(ctx, list)
 	return list, nil
 }
 

@@ -170,3 +170,20 @@ func TestRefusedMachinesPause(t *testing.T) {
 		t.Errorf("%d machines were rented in half an hour", n)
 	}
 }
+
+// What a request looked at is what its machine is rented by: one search for
+// both, and one in vain holds up no other request.
+func TestOneSearchForRequestAndRental(t *testing.T) {
+	t.Parallel()
+	r, _ := moneyRig(t, budgeted(Budget{Day: 10 * rentCost}))
+	r.fake.SetOutage(gpu.ErrNotSent)
+	r.ok(r.Affordable(t.Context(), queue.Ask{Run: time.Hour}))
+	r.ok(r.Affordable(t.Context(), queue.Ask{Run: time.Hour}))
+	r.calls(providertest.Offers, 1)
+	r.fake.SetOutage(nil)
+	r.clock.Advance(pricesGap)
+	r.ok(r.Affordable(t.Context(), queue.Ask{Run: time.Hour}))
+	r.submit()
+	r.until("rented", r.has(gpu.Ready))
+	r.calls(providertest.Offers, 2)
+}
