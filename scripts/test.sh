@@ -11,14 +11,15 @@ export GOFLAGS="${GOFLAGS:-} -buildvcs=false"
 go -C tools build -o ../bin/tools/ ./testsum
 go -C tools test ./...
 
-# The simulation of the fleet comes once more where everything runs: with the
-# race detector, which takes ten times as long, it plays 500 schedules, and here
-# all of them. That takes up to four minutes on two cores.
+# The simulation of the fleet comes once more where everything runs, and its
+# tests on PostgreSQL: with the race detector, which takes ten times as long, it
+# plays 500 schedules, and here all of them. That takes up to four minutes on two
+# cores.
 tests() {
 	local status=0
 	STRICT=1 go test -race -json "$@" || status=1
 	if [[ " $* " == *" ./... "* ]]; then
-		STRICT=1 go test -json -timeout 12m -run '^(TestSimulation|TestCrashPoints|TestMutants|TestMutantFence)$' ./internal/fleet || status=1
+		STRICT=1 go test -json -timeout 12m -run '^(TestSimulation|TestCrashPoints|TestMutants|TestMutantFence|TestFound|TestPostgres)$' ./internal/fleet || status=1
 	fi
 	return $status
 }

@@ -36,6 +36,9 @@ func TestPostgres(t *testing.T) {
 	} {
 		t.Run(name, test)
 	}
+	if raced { // all of it comes without: see scripts/test.sh
+		return
+	}
 	for name, test := range map[string]func(*testing.T){
 		"NothingWaits": TestNothingWaits, "Refused": TestRefused, "OfferGone": TestOfferGone, "Ambiguous": TestAmbiguous, "Twin": TestTwin,
 		"Ends": TestEnds, "Vanishes": TestVanishes, "DestroyIsRepeated": TestDestroyIsRepeated, "SilenceOfOurOwn": TestSilenceOfOurOwn,
