@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -94,11 +95,15 @@ func (r *rental) cut(d time.Duration) {
 }
 
 // TestVastTrouble lets each job have one of the troubles: it succeeds, nothing
-// is left, and no rule of the API was broken.
+// is left, and no rule of the API was broken. Each takes half a minute, nearly
+// all of it waiting: make test tries every third, and CRASH_ALL=1 (make soak) all.
 func TestVastTrouble(t *testing.T) {
 	need.Long(t)
 	t.Parallel()
-	for _, c := range troubles {
+	for n, c := range troubles {
+		if n%3 != 0 && os.Getenv("CRASH_ALL") != "1" {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			base := clip(t, 20)
