@@ -24,6 +24,9 @@ const (
 	// billRest is for how long a bill must stand still that does not say that
 	// it reaches the end.
 	billRest = 6 * time.Hour
+	// billDue is how long a bill normally takes at most: Vast.ai charges by the
+	// hour, and at the end of a contract.
+	billDue = 24 * time.Hour
 	// billMost is how long a bill is waited for: then the estimate stays.
 	billMost    = 7 * 24 * time.Hour
 	billTimeout = 2 * time.Minute

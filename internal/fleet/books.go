@@ -56,9 +56,10 @@ type denied struct {
 // books reads the accounts of all instances but one, as far as the budgets of
 // this month and later ones are about them.
 func books(ctx context.Context, from reader, now time.Time, except string) (Books, error) {
-	since := db.Millis(monthAt(now).from)
+	since, due := db.Millis(monthAt(now).from), now.Add(-billDue)
 	rows, err := query(ctx, from, `SELECT `+instanceColumns+` FROM instances WHERE permanent = 0 AND state <> 'gone' AND label <> $2
-		UNION ALL SELECT `+instanceColumns+` FROM instances WHERE `+unsettled+` AND +state_since >= $1 AND label <> $2`, since, except)
+		UNION ALL SELECT `+instanceColumns+` FROM instances WHERE `+unsettled+` AND +state_since >= $1 AND label <> $2
+		UNION ALL SELECT `+instanceColumns+` FROM instances WHERE `+unbilled+` AND +state_since > $3 AND label <> $2`, since, except, db.Millis(due))
 	if err != nil {
 		return Books{}, err
 	}
@@ -67,7 +68,8 @@ func books(ctx context.Context, from reader, now time.Time, except string) (Book
 		accounts = append(accounts, in.account(now))
 	}
 	closed, err := from.QueryContext(ctx, `SELECT created_at, ended_at, state_since, cost_usd FROM instances
-		WHERE state = 'gone' AND state_since >= $1 AND permanent = 0 AND cost_state <> '' AND cost_usd <> 0 AND label <> $2`, since, except)
+		WHERE state = 'gone' AND state_since >= $1 AND permanent = 0 AND cost_usd <> 0 AND label <> $2
+		AND (cost_state = 'final' OR cost_state = 'estimated' AND state_since <= $3)`, since, except, db.Millis(due))
 	if err != nil {
 		return Books{}, fmt.Errorf("read accounts: %w", err)
 	}

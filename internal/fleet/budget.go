@@ -49,7 +49,7 @@ func (in Instance) account(now time.Time) account {
 	switch {
 	case in.Permanent || in.State == gpu.Gone && !in.existed():
 		return account{}
-	case in.State == gpu.Gone && in.CostState != "":
+	case in.State == gpu.Gone && !in.billPending(now) && in.CostState != "":
 		return account{from: in.CreatedAt, until: in.end(), spread: in.CostUSD}
 	}
 	a := account{from: in.CreatedAt, until: latest(in.ReservedUntil, now)}
@@ -60,6 +60,15 @@ func (in Instance) account(now time.Time) account {
 	a.spread = ceil(perHour(perGPU+disk, a.until.Sub(a.from)))
 	a.traffic = ceil(traffic(in.Terms, in.ReservedDown, in.ReservedUp))
 	return a
+}
+
+// billPending reports whether an instance that is gone may yet be charged more
+// than is estimated, for the download of its image above all: until the bill is
+// here it takes what was reserved for its traffic, and its GPU's price from its
+// creation on. A bill that takes longer than billDue is not held out for: some
+// keys may not read bills.
+func (in Instance) billPending(now time.Time) bool {
+	return in.CostState == Estimated && now.Sub(in.StateSince) < billDue
 }
 
 // in is the part of an account that falls into a period, rounded up.

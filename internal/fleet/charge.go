@@ -22,6 +22,10 @@ const settleMost = 20
 // them by instances_open and not among all that are gone.
 const unsettled = `state = 'gone' AND permanent = 0 AND cost_state = '' AND cost_state <> 'final'`
 
+// unbilled is the condition of rows whose bill is not here yet, by the same
+// index.
+const unbilled = `state = 'gone' AND permanent = 0 AND cost_state = 'estimated' AND cost_state <> 'final'`
+
 // settle writes what the instances cost that are gone, by our own measure, and
 // who bears it.
 func (f *Fleet) settle(ctx context.Context) error {

@@ -139,3 +139,23 @@ func TestRisenPriceCounts(t *testing.T) {
 		t.Errorf("spent %d, taken %d", whole, row.account(noon).spread)
 	}
 }
+
+// What a bill may yet bring beyond the estimate is not spent on something else.
+func TestReserveStandsUntilTheBill(t *testing.T) {
+	t.Parallel()
+	row := Instance{
+		ProviderID: "1", State: gpu.Gone, Terms: Terms{GPUHourlyUSD: 80, DiskHourlyUSD: 20, DownUSD: 7}, CostUSD: 60, CostState: Estimated,
+		CreatedAt: ago(2 * time.Hour), StartedAt: ago(90 * time.Minute), EndedAt: ago(time.Hour), StateSince: ago(time.Hour), ReservedDown: 2e9,
+	}
+	final := row
+	final.CostState = Final
+	for _, c := range []struct {
+		row  Instance
+		now  time.Time
+		want gpu.USD
+	}{{row, noon, 100 + 14}, {final, noon, 60}, {row, in(billDue), 60}} {
+		if a := c.row.account(c.now); a.spread+a.traffic != c.want {
+			t.Errorf("%s at %s takes %d, want %d", c.row.CostState, c.now, a.spread+a.traffic, c.want)
+		}
+	}
+}

@@ -116,10 +116,12 @@ func TestLeaseIsKeptWhileWriting(t *testing.T) {
 func TestRoundsWalkNoHistory(t *testing.T) {
 	t.Parallel()
 	d := dbtest.SQLite(t)
-	for name, statement := range map[string]string{
-		"instances_live": strings.ReplaceAll(selectLive, "$1", "'x'"),
-		"instances_open": `SELECT label FROM instances WHERE ` + unsettled + ` AND provider = 'x' ORDER BY +state_since LIMIT 20`,
+	for _, find := range []struct{ name, statement string }{
+		{"instances_live", strings.ReplaceAll(selectLive, "$1", "'x'")},
+		{"instances_open", `SELECT label FROM instances WHERE ` + unsettled + ` AND provider = 'x' ORDER BY +state_since LIMIT 20`},
+		{"instances_open", `SELECT label FROM instances WHERE ` + unbilled + ` AND +state_since > 1`},
 	} {
+		name, statement := find.name, find.statement
 		plan, err := d.Read().QueryContext(t.Context(), `EXPLAIN QUERY PLAN `+statement)
 		if err != nil {
 			t.Fatal(err)

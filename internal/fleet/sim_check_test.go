@@ -281,9 +281,13 @@ func (w *world) checkDestroy(p *orchestrator, id string) {
 		w.fault("6 foreign", "%s is destroyed, which is %q", id, r.Label)
 		return
 	}
-	w.checkEpoch(p, "destroys "+r.Label)
 	b := w.boxes[id]
 	in, known := w.row(r.Label)
+	if !known || in.State != gpu.Destroying && in.State != gpu.Gone {
+		// An end that stands in the ledger is never taken back: whoever asks for it
+		// decides nothing, though another has taken over between record and call.
+		w.checkEpoch(p, "destroys "+r.Label)
+	}
 	if b == nil || !known || in.ProviderID != id || !b.runs(w) || w.now().Sub(b.silent) < simSlack || w.now().Sub(b.unfit) < simPolicy.BootTimeout {
 		return
 	}
