@@ -160,7 +160,8 @@ func (w *world) checkRows() {
 
 // checkJobs holds the jobs against what they were.
 func (w *world) checkJobs() {
-	rows, err := w.eyes.QueryContext(w.ctx, `SELECT id, status, attempt, COALESCE(instance, ''), COALESCE(running_until, 0) FROM jobs`)
+	rows, err := w.eyes.QueryContext(w.ctx, `SELECT id, status, attempt, COALESCE(instance, ''), COALESCE(running_until, 0), cost_usd,
+		COALESCE(error LIKE '%"' || $1 || '"%', false) FROM jobs`, apigpu.BudgetExceeded)
 	if err != nil {
 		w.fault("database", "%v", err)
 		return
@@ -172,13 +173,15 @@ func (w *world) checkJobs() {
 		var status apigpu.Status
 		var attempt int
 		var until int64
-		if err := rows.Scan(&id, &status, &attempt, &instance, &until); err != nil {
+		var cost gpu.USD
+		var spent bool // it ended because of what it had cost
+		if err := rows.Scan(&id, &status, &attempt, &instance, &until, &cost, &spent); err != nil {
 			w.fault("database", "%v", err)
 			return
 		}
 		n++
 		if j := w.jobs[id]; j != nil {
-			w.checkJob(id, j, status, attempt)
+			w.checkJob(id, j, status, attempt, spent && cost > 0 && w.budget.Job > 0)
 			j.status, j.attempt, j.instance, j.until = status, attempt, instance, at(until)
 		}
 	}
@@ -187,7 +190,10 @@ func (w *world) checkJobs() {
 	}
 }
 
-func (w *world) checkJob(id string, j *simJob, status apigpu.Status, attempt int) {
+// checkJob holds a job against what it was. A job fails when it ran for longer
+// than it may, when ten attempts were to blame, and when it has spent its own
+// budget: on a machine that died under it, say.
+func (w *world) checkJob(id string, j *simJob, status apigpu.Status, attempt int, spent bool) {
 	switch {
 	case j.status.Final() && status != j.status:
 		w.fault("9 one end", "job %s was %s and is %s", id, j.status, status)
@@ -198,7 +204,7 @@ func (w *world) checkJob(id string, j *simJob, status apigpu.Status, attempt int
 		w.fault("5.4-15 time", "job %s expired after %s", id, w.clock.Elapsed()-j.submitted)
 	case status == apigpu.JobCanceled && !j.canceled:
 		w.fault("9 one end", "job %s is canceled, and nobody asked", id)
-	case status == apigpu.Failed && !j.late && attempt < 10:
+	case status == apigpu.Failed && !j.late && !spent && attempt < 10:
 		w.fault("10 jobs", "job %s failed at attempt %d", id, attempt)
 	}
 }
