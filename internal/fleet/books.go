@@ -173,6 +173,11 @@ func (f *Fleet) pricesNow(ctx context.Context) ([]gpu.Offer, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, pricesWait)
 	defer cancel()
+	for !f.MayDrive() { // the process before us may have asked this moment
+		if !pause(ctx, tickMin) {
+			return nil, nil
+		}
+	}
 	list, err := f.cfg.Provider.Offers(ctx)
 	if err != nil {
 		return nil, err

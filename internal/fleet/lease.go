@@ -200,13 +200,20 @@ func (f *Fleet) announce(ctx context.Context, epoch int64) {
 	}
 }
 
-// release gives the lease back, so that the next process need not wait.
+// release gives the lease back: the next process need not wait, but for the
+// time that the provider wants between two calls. It knows nothing of ours.
 func (f *Fleet) release(ctx context.Context) error {
 	f.mu.Lock()
 	f.epoch = 0
 	f.mu.Unlock()
+	var until int64
+	if f.cfg.Rest != nil {
+		if rest := min(f.cfg.Rest(), leaseFor); rest > 0 {
+			until = millis(f.cfg.Now().Add(rest)) + 1 // it is rounded down
+		}
+	}
 	return f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE fleet SET lease_until = 0 WHERE one = 1 AND holder = $1`, f.holder)
+		_, err := tx.ExecContext(ctx, `UPDATE fleet SET lease_until = $2 WHERE one = 1 AND holder = $1`, f.holder, until)
 		return err
 	})
 }

@@ -176,6 +176,7 @@ func TestRefusedMachinesPause(t *testing.T) {
 func TestOneSearchForRequestAndRental(t *testing.T) {
 	t.Parallel()
 	r, _ := moneyRig(t, budgeted(Budget{Day: 10 * rentCost}))
+	r.tick()
 	r.fake.SetOutage(gpu.ErrNotSent)
 	r.ok(r.Affordable(t.Context(), queue.Ask{Run: time.Hour}))
 	r.ok(r.Affordable(t.Context(), queue.Ask{Run: time.Hour}))

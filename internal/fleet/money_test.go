@@ -407,6 +407,7 @@ func TestNeverAffordable(t *testing.T) {
 	}{{Budget{Day: rentCost - 1}, "BUDGET_DAY_USD"}, {Budget{Day: gpu.Dollar, Month: rentCost - 1}, "BUDGET_MONTH_USD"}} {
 		r, _ := moneyRig(t, budgeted(c.budget))
 		r.clock.Advance(11*time.Hour + 50*time.Minute) // the rest of this day is never enough
+		r.tick()
 		err := r.Affordable(t.Context(), queue.Ask{Run: time.Hour})
 		if apigpu.CodeOf(err) != apigpu.BudgetExceeded || !strings.Contains(err.Error(), c.setting) || !strings.Contains(apigpu.AsError(err).Hint, rentCost.Exact()[1:]) {
 			t.Errorf("%s: %v", c.setting, err)
