@@ -99,6 +99,7 @@ type Fleet struct {
 	speedsKept speedsKept
 	told       told               // what the waiting jobs were told last
 	stops      map[string]stopped // by code
+	passing    []Stop             // that the last round found, besides those
 	pause      creates            // of asking for machines
 
 	clockSets int // how often the clock was set

@@ -283,6 +283,7 @@ func TestDayBudget(t *testing.T) {
 	r.pass(3*time.Minute, 5*time.Second)
 	r.calls(providertest.Create, 0)
 	r.calls(providertest.Offers, 1)
+	r.wantStops("budget")
 	note := r.job(j.ID).PhaseNote
 	if !strings.Contains(note, "BUDGET_DAY_USD=") || !strings.Contains(note, rentCost.Exact()+" would be enough") {
 		t.Errorf("told %q", note)

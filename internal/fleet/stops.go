@@ -33,11 +33,19 @@ type stopped struct {
 
 // Stops are the reasons for which nothing is rented, by code. One whose time
 // is over is listed until a machine shows that its reason is gone too: then the
-// next job tries it again.
+// next job tries it again. What each round finds anew is as the last one of this
+// process found it, if it leads: a budget, or a ledger that cannot be read.
 func (f *Fleet) Stops() []Stop {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.stopsNow()
+	return append(f.stopsNow(), f.passing...)
+}
+
+// passes notes the stops that a round found, besides those that last.
+func (f *Fleet) passes(found []Stop) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.passing = slices.DeleteFunc(slices.Clone(found), func(s Stop) bool { _, lasts := f.stops[s.Code]; return lasts })
 }
 
 // stopsNow is Stops for who holds mu.
