@@ -40,6 +40,10 @@ type Config struct {
 	Credentials *link.Credentials
 	// Env is given to every instance on top of its credentials. Optional.
 	Env map[string]string
+	// Settings stands for all settings that may be why nothing can be rented,
+	// and for the version of this program: what stopped renting under others is
+	// tried again at once.
+	Settings string
 	// Image returns the name by which to pull the workers' image, and whether
 	// that is by digest. Its error means that there is surely no such image, or
 	// that nobody may pull it: then nothing is rented. It must not wait long.

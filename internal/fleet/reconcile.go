@@ -183,7 +183,7 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 		if err == nil {
 			f.forget(rows) // it may drive jobs all the same
 		}
-		f.passes(nil)
+		err = errors.Join(err, f.followStops(ctx))
 		return now.Add(tickLive), err
 	}
 	err = errors.Join(f.takeFaults(), f.observe(ctx), f.settle(ctx))

@@ -236,21 +236,67 @@ func TestEgressMismatch(t *testing.T) {
 	if again := r.Stops()[0].Until.Sub(r.clock.Now()); again < stopHold+time.Minute {
 		t.Errorf("tried again in %s, and it was in vain before", again)
 	}
+	r.restart()
+	r.tick()
+	r.wantStops(stopEgress)
+	if s := r.stops[stopEgress]; !s.Until.After(r.clock.Now()) || s.tries != 1 || !s.since.Before(s.Until.Add(-20*time.Minute)) {
+		t.Errorf("after a restart it is %+v", s)
+	}
 	refuse(nil)
-	r.restart() // with other settings
-	r.wantStops()
+	r.config.Settings = "others"
+	r.restart()
 	r.until("ready", r.has(gpu.Ready))
-	r.calls(providertest.Create, 2) // the second, which has not ended yet
+	r.wantStops()
 }
 
-// A worker that refuses our address and was rented before this process began
-// may be right: the settings were others. It ends, and renting goes on.
-func TestEgressOfAnEarlierProcess(t *testing.T) {
+// However often a process crashes and starts again, what only a machine can
+// show is tried no more often than by one that goes on; what costs nothing is
+// tried at once, and a process that does not lead knows of it.
+func TestStopsOutliveProcesses(t *testing.T) {
+	t.Parallel()
+	r := rental(t)
+	r.workers.change(func(w *workers) { w.refusal = apigpu.E(apigpu.AddressNotAllowed, nil, "No.") })
+	r.submit()
+	for range 20 { // less than stopHold in all
+		r.pass(5*time.Second, time.Second)
+		r.restart()
+	}
+	r.tick()
+	r.calls(providertest.Create, 1)
+	other := r.start()
+	_, err := other.step(t.Context())
+	r.ok(err)
+	if got := other.Stops(); other.Leading() || len(got) != 1 || got[0].Code != stopEgress {
+		t.Errorf("who does not lead (%t) knows %+v", !other.Leading(), got)
+	}
+	other.forget(nil)
+
+	free := rental(t)
+	free.fake.ScriptCreate(providertest.CreateStep{Err: gpu.ErrFunds})
+	free.submit()
+	free.until("refused", func() bool { return len(free.Stops()) > 0 })
+	free.restart()
+	free.tick()
+	free.wantStops(stopFunds)
+	if s := free.Stops()[0]; s.Until.After(free.clock.Now()) {
+		t.Errorf("credit is looked for at %s", s.Until)
+	}
+	free.until("ready", free.has(gpu.Ready))
+	free.wantStops()
+	if kept, err := free.readStops(t.Context(), free.db.Read()); err != nil || len(kept) != 0 {
+		t.Errorf("kept: %+v, %v", kept, err)
+	}
+}
+
+// A worker that refuses our address and was rented with other settings may be
+// right. It ends, and renting goes on.
+func TestEgressOfOtherSettings(t *testing.T) {
 	t.Parallel()
 	r := rental(t)
 	r.submit()
 	r.until("rented", r.has(gpu.Booting))
 	r.workers.change(func(w *workers) { w.refusal = apigpu.E(apigpu.AddressNotAllowed, nil, "No.") })
+	r.config.Settings = "others"
 	r.restart()
 	r.until("refused", func() bool { return len(r.Refusals()) > 0 })
 	r.wantStops()

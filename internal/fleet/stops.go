@@ -23,6 +23,7 @@ const (
 // stopped is a Stop and what it takes to end it.
 type stopped struct {
 	Stop
+	since time.Time
 	tries int // how often it was tried again in vain
 	// listing is set where a listing brought it: the next good one ends it.
 	// Others end when what they are about was seen to work.
@@ -63,7 +64,7 @@ func (f *Fleet) stopsNow() []Stop {
 const stopHold = 10 * time.Minute
 
 // stopMost bounds the time between two tries. Whoever mends what is wrong
-// restarts, as a rule, and that forgets it all.
+// changes a setting, as a rule, and that forgets it all.
 const stopMost = time.Hour
 
 // stop rents nothing for a while: first for hold, and twice as long each time
@@ -76,12 +77,16 @@ func (f *Fleet) stop(ctx context.Context, s stopped, hold time.Duration) {
 		f.mu.Unlock()
 		return
 	}
+	if s.since = now; known {
+		s.since = before.since
+	}
 	if known && !s.steady {
 		s.tries = before.tries + 1
 	}
 	s.Until = now.Add(min(hold<<min(s.tries, 10), stopMost))
 	f.stops[s.Code] = s
 	f.mu.Unlock()
+	f.keep(ctx, s.Code)
 	if known && (s.listing || s.steady) {
 		return
 	}
@@ -96,6 +101,7 @@ func (f *Fleet) unstop(ctx context.Context, codes ...string) {
 		delete(f.stops, code)
 		f.mu.Unlock()
 		if known {
+			f.keep(ctx, code)
 			f.cfg.Log.InfoContext(ctx, "renting goes on", "code", code, "reason", s.Reason)
 		}
 	}
