@@ -53,12 +53,17 @@ type denied struct {
 	patience time.Duration
 }
 
+// unseen is the condition of rows that are settled and may have cost more: see
+// Instance.unseen. It is written as unsettled is.
+const unseen = `state = 'gone' AND permanent = 0 AND cost_state = 'estimated' AND cost_state <> 'final' AND provider_id = '' AND absent_since > 0`
+
 // books reads the accounts of all instances but one, as far as the budgets of
 // this month and later ones are about them.
 func books(ctx context.Context, from reader, now time.Time, except string) (Books, error) {
 	since := db.Millis(monthAt(now).from)
 	rows, err := query(ctx, from, `SELECT `+instanceColumns+` FROM instances WHERE permanent = 0 AND state <> 'gone' AND label <> $2
-		UNION ALL SELECT `+instanceColumns+` FROM instances WHERE `+unsettled+` AND +state_since >= $1 AND label <> $2`, since, except)
+		UNION ALL SELECT `+instanceColumns+` FROM instances WHERE `+unsettled+` AND +state_since >= $1 AND label <> $2
+		UNION ALL SELECT `+instanceColumns+` FROM instances WHERE `+unseen+` AND +state_since >= $1 AND label <> $2`, since, except)
 	if err != nil {
 		return Books{}, err
 	}

@@ -47,7 +47,11 @@ type account struct {
 // account is what an instance takes of the budgets.
 func (in Instance) account(now time.Time) account {
 	switch {
-	case in.Permanent || in.State == gpu.Gone && !in.existed():
+	case in.Permanent:
+		return account{}
+	case in.State == gpu.Gone && in.unseen(now): // no more than the download of its image
+		in.ReservedDown, in.ReservedUp = mostPull, 0
+	case in.State == gpu.Gone && !in.existed() && in.CostState != Final:
 		return account{}
 	case in.State == gpu.Gone && in.CostState != "":
 		return account{from: in.CreatedAt, until: in.end(), spread: in.CostUSD}
@@ -60,6 +64,14 @@ func (in Instance) account(now time.Time) account {
 	a.spread = ceil(perHour(perGPU+disk, a.until.Sub(a.from)))
 	a.traffic = ceil(traffic(in.Terms, in.ReservedDown, in.ReservedUp))
 	return a
+}
+
+// unseen reports whether an instance that no listing ever had may have been there
+// all the same: nobody answered its create call, and it is not too long ago for a
+// bill to tell. It cost nothing as far as is known, and until then a budget
+// counts what it can have cost.
+func (in Instance) unseen(now time.Time) bool {
+	return !in.existed() && !in.AbsentSince.IsZero() && in.CostState != Final && now.Sub(in.StateSince) < billMost
 }
 
 // in is the part of an account that falls into a period, rounded up.
