@@ -3,7 +3,6 @@ package fleet
 import (
 	"fmt"
 	"math"
-	"math/bits"
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
@@ -89,23 +88,8 @@ func (a account) in(p period) gpu.USD {
 	case !to.After(from):
 		return 0
 	}
-	return a.traffic + portion(a.spread, to.Sub(from), a.until.Sub(a.from))
-}
-
-// portion is usd * part / whole, rounded up. part is at most whole.
-func portion(usd gpu.USD, part, whole time.Duration) gpu.USD {
-	if usd <= 0 {
-		return 0
-	}
-	hi, lo := bits.Mul64(uint64(usd), uint64(part))
-	if hi >= uint64(whole) {
-		return math.MaxInt64 / 4
-	}
-	quo, rem := bits.Div64(hi, lo, uint64(whole))
-	if rem > 0 {
-		quo++
-	}
-	return gpu.USD(quo)
+	part := gpu.Portion(a.spread, int64(to.Sub(from)), int64(a.until.Sub(a.from)))
+	return a.traffic + min(part, math.MaxInt64/4) // sums of them must fit
 }
 
 // Books are the accounts of all instances that a budget may still be asked
