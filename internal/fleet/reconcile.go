@@ -183,6 +183,7 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 		if err == nil {
 			f.forget(rows) // it may drive jobs all the same
 		}
+		err = errors.Join(err, f.followStops(ctx))
 		return now.Add(tickLive), err
 	}
 	err = errors.Join(f.takeFaults(), f.observe(ctx), f.settle(ctx))
@@ -193,6 +194,7 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 	f.forget(rows)
 	f.contactAll(ctx, rows)
 	world, worldErr := f.world(ctx, rows)
+	f.passes(world.Stops)
 	ended, spentErr := f.endSpent(ctx, world)
 	err = errors.Join(err, worldErr, spentErr)
 	if ended {

@@ -23,6 +23,7 @@ const (
 // stopped is a Stop and what it takes to end it.
 type stopped struct {
 	Stop
+	since time.Time
 	tries int // how often it was tried again in vain
 	// listing is set where a listing brought it: the next good one ends it.
 	// Others end when what they are about was seen to work.
@@ -33,11 +34,19 @@ type stopped struct {
 
 // Stops are the reasons for which nothing is rented, by code. One whose time
 // is over is listed until a machine shows that its reason is gone too: then the
-// next job tries it again.
+// next job tries it again. What each round finds anew is as the last one of this
+// process found it, if it leads: a budget, or a ledger that cannot be read.
 func (f *Fleet) Stops() []Stop {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.stopsNow()
+	return append(f.stopsNow(), f.passing...)
+}
+
+// passes notes the stops that a round found, besides those that last.
+func (f *Fleet) passes(found []Stop) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.passing = slices.DeleteFunc(slices.Clone(found), func(s Stop) bool { _, lasts := f.stops[s.Code]; return lasts })
 }
 
 // stopsNow is Stops for who holds mu.
@@ -55,7 +64,7 @@ func (f *Fleet) stopsNow() []Stop {
 const stopHold = 10 * time.Minute
 
 // stopMost bounds the time between two tries. Whoever mends what is wrong
-// restarts, as a rule, and that forgets it all.
+// changes a setting, as a rule, and that forgets it all.
 const stopMost = time.Hour
 
 // stop rents nothing for a while: first for hold, and twice as long each time
@@ -68,12 +77,16 @@ func (f *Fleet) stop(ctx context.Context, s stopped, hold time.Duration) {
 		f.mu.Unlock()
 		return
 	}
+	if s.since = now; known {
+		s.since = before.since
+	}
 	if known && !s.steady {
 		s.tries = before.tries + 1
 	}
 	s.Until = now.Add(min(hold<<min(s.tries, 10), stopMost))
 	f.stops[s.Code] = s
 	f.mu.Unlock()
+	f.keep(ctx, s.Code)
 	if known && (s.listing || s.steady) {
 		return
 	}
@@ -88,6 +101,7 @@ func (f *Fleet) unstop(ctx context.Context, codes ...string) {
 		delete(f.stops, code)
 		f.mu.Unlock()
 		if known {
+			f.keep(ctx, code)
 			f.cfg.Log.InfoContext(ctx, "renting goes on", "code", code, "reason", s.Reason)
 		}
 	}

@@ -47,6 +47,8 @@ func NewAccount(cfg AccountConfig) (*Account, error) {
 	}
 	p := &Provider{cfg: c, base: base, lanes: newLanes(c.Pace), secrets: []string{c.Key}}
 	p.client, p.once = newClients()
+	// The server that this account is swept after may have listed this moment.
+	p.lanes.list.ended()
 	return &Account{p}, nil
 }
 

@@ -177,6 +177,10 @@ func parseBase(raw string) (string, error) {
 // Close lets go of the connections that are kept for the next call.
 func (p *Provider) Close() { p.client.CloseIdleConnections() }
 
+// Rest is for how long another process that goes on with this account must ask
+// it for nothing: the API keeps two calls apart whoever makes them.
+func (p *Provider) Rest() time.Duration { return p.lanes.rest(time.Now()) }
+
 // Name implements gpu.Provider.
 func (*Provider) Name() string { return "vast" }
 
