@@ -76,7 +76,7 @@ func TestListings(t *testing.T) {
 		"ids twice":            {[]step{pageOf(2, "null", idRow(5), idRow(5))}, 1, false, nil, false},
 		"ids twice, two pages": {[]step{full(26, "a", 1, 25), full(26, "null", 25, 25)}, 25, false, nil, false},
 		"second page fails":    {[]step{full(26, "a", 1, 25), {status: 502, kind: "text/html", body: html}}, 25, false, nil, false},
-		"second page is cut":   {[]step{full(26, "a", 1, 25), {cut: true}, {cut: true}}, 25, false, nil, false},
+		"second page is cut":   {[]step{full(26, "a", 1, 25), {cut: true}}, 25, false, nil, false},
 		"second page is odd":   {[]step{full(26, "a", 1, 25), {status: 200, body: `{"success":true}`}}, 25, false, nil, false},
 		"second page too soon": {[]step{full(26, "a", 1, 25), tooSoon, tooSoon}, 25, false, nil, false},
 		"and on a second try":  {[]step{full(26, "a", 1, 25), tooSoon, full(26, "null", 26, 26)}, 26, true, nil, false},
@@ -360,7 +360,7 @@ func FuzzCreated(f *testing.F) {
 	}
 	p := open(f, DefaultURL)
 	f.Fuzz(func(t *testing.T, status int, body string) {
-		a := newAnswer(request{lane: p.lanes.create, once: true}, status, nil, []byte(body))
+		a := newAnswer(request{lane: p.lanes.create, creating: true}, status, nil, []byte(body))
 		id, err := created(a)
 		switch {
 		case err == nil:
