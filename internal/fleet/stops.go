@@ -25,7 +25,7 @@ type stopped struct {
 	Stop
 	since time.Time
 	tries int // how often it was tried again in vain
-	// listing is set where a listing brought it: the next good one ends it.
+	// listing is set where a listing met it too: the next good one ends it.
 	// Others end when what they are about was seen to work.
 	listing bool
 	// steady is set where a try costs nothing: the time does not grow.
@@ -74,6 +74,10 @@ func (f *Fleet) stop(ctx context.Context, s stopped, hold time.Duration) {
 	f.mu.Lock()
 	before, known := f.stops[s.Code]
 	if known && before.Until.After(now) { // as before: several machines may say so
+		if s.listing { // it is the key itself, and not what the key may do
+			before.listing = true
+			f.stops[s.Code] = before
+		}
 		f.mu.Unlock()
 		return
 	}

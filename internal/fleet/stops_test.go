@@ -292,3 +292,21 @@ func TestClockIsSetWhileStopped(t *testing.T) {
 	}
 	r.calls(providertest.Create, 1)
 }
+
+// A key that a create met as refused first, and then a listing, works again
+// with the next good listing.
+func TestCreateAndListingAreRefused(t *testing.T) {
+	t.Parallel()
+	r := rental(t)
+	r.fake.ScriptCreate(providertest.CreateStep{Err: fmt.Errorf("vast: create: %w", gpu.ErrAuth)})
+	r.submit()
+	r.until("refused", func() bool { return len(r.fake.Calls(providertest.Create)) == 1 })
+	r.wantStops(stopAuth)
+	r.fake.SetOutage(gpu.ErrAuth)
+	r.pass(30*time.Second, 5*time.Second)
+	r.fake.SetOutage(nil)
+	r.pass(30*time.Second, 5*time.Second)
+	r.calls(providertest.Create, 2)
+	r.wantStops()
+}
+
