@@ -121,6 +121,20 @@ func (m *market) tell(path, body string) {
 	}
 }
 
+// forgive lets no further fault happen.
+func (m *market) forgive() {
+	m.t.Helper()
+	req, err := http.NewRequest(http.MethodDelete, m.url+"/sim/faults", nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	resp.Body.Close()
+}
+
 func (m *market) apply(scenario string) { m.t.Helper(); m.tell("/sim/scenario", "{"+scenario+"}") }
 
 func (m *market) truth() (t vastsim.Truth) {
