@@ -193,6 +193,7 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 	f.forget(rows)
 	f.contactAll(ctx, rows)
 	world, worldErr := f.world(ctx, rows)
+	f.noteLedger(ctx, world.Stops)
 	ended, spentErr := f.endSpent(ctx, world)
 	err = errors.Join(err, worldErr, spentErr)
 	if ended {
@@ -393,7 +394,7 @@ func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error)
 		err = f.history(ctx, &w, now)
 	}
 	if err != nil {
-		w.Stops = append(w.Stops, Stop{Code: "ledger", Reason: "the records of this server cannot be read in full"})
+		w.Stops = append(w.Stops, Stop{Code: stopLedger, Reason: "the records of this server cannot be read in full"})
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

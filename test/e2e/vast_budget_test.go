@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/vastsim"
 	"github.com/api-gpu/api-gpu/test/need"
 )
 
@@ -68,7 +69,7 @@ func TestVastBudgetDay(t *testing.T) {
 	r.with("BUDGET_DAY_USD=" + dollars(least))
 	first := r.submit(base+"/v.mp4", base+"/s.srt")
 	r.done(r.final(first.ID, time.Minute))
-	r.over(time.Minute)
+	r.over(time.Minute, vastsim.TooOften) // by the restarts, of which it knows nothing
 	second := r.submit(base+"/v.mp4", base+"/s.srt")
 	r.stopped("budget", second.ID, "would be enough")
 	if n := len(r.market.calls("create")); n != 1 {
@@ -77,7 +78,7 @@ func TestVastBudgetDay(t *testing.T) {
 	r.with("BUDGET_DAY_USD=" + dollars(2*least))
 	r.done(r.final(second.ID, 3*time.Minute))
 	r.goesOn()
-	r.over(time.Minute)
+	r.over(time.Minute, vastsim.TooOften)
 	r.createdOnce()
 }
 
@@ -85,12 +86,12 @@ func TestVastBudgetDay(t *testing.T) {
 // refused, with the value that would do. With that value it begins, and ends
 // when it has cost that much; its machine goes.
 func TestVastBudgetJob(t *testing.T) {
-	need.Long(t)
+	need.Soak(t)
 	t.Parallel()
 	base := clip(t, 150)
 	tools := pacer(t)
 	write(t, tools, "slow", "")
-	r := newRental(t, dear, tools, "BOOT_TIMEOUT=20s", "LEASE=1m", "MAX_UPLOAD=1MiB", "BUDGET_JOB_USD=0.0001")
+	r := newRental(t, dear, tools, "BOOT_TIMEOUT=20s", "LEASE=1m", "MAX_UPLOAD=50MiB", "BUDGET_JOB_USD=0.0001")
 	r.run()
 	r.leads()
 	least := r.refused(base)
@@ -102,7 +103,7 @@ func TestVastBudgetJob(t *testing.T) {
 		t.Fatalf("the job is %s: %v", done.Status, done.Error)
 	}
 	eventually(t, need.Slack*2*time.Second, "no FFmpeg runs", func() bool { return r.encoders() == 0 })
-	r.over(time.Minute)
+	r.over(time.Minute, vastsim.TooOften)
 	job, err := r.client().Job(t.Context(), job.ID, 0)
 	if err != nil {
 		t.Fatal(err)

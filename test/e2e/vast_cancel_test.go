@@ -47,7 +47,7 @@ func TestVastCancel(t *testing.T) {
 			come:     func(r *rental, _ apigpu.Job) bool { return len(r.market.calls("create")) > 0 },
 		},
 		"while it boots": {
-			scenario: `"boots":[{"pull":"1h"}]`,
+			scenario: `"boots":[{"pull":"6s"}]`,
 			come: func(r *rental, _ apigpu.Job) bool {
 				ours := r.market.ours()
 				return len(ours) == 1 && ours[0].State == "loading"

@@ -72,3 +72,17 @@ func (s *server) ledger() *sql.DB {
 	s.t.Cleanup(func() { d.Close() })
 	return d
 }
+
+// open counts the jobs that have not ended; as one where nobody tells.
+func (s *server) open() int {
+	resp, err := http.Get(s.url + "/health")
+	if err != nil {
+		return 1
+	}
+	defer resp.Body.Close()
+	h := struct{ Jobs struct{ Queued, Running int } }{}
+	if resp.StatusCode != http.StatusOK || json.NewDecoder(resp.Body).Decode(&h) != nil {
+		return 1
+	}
+	return h.Jobs.Queued + h.Jobs.Running
+}

@@ -44,6 +44,8 @@ type market struct {
 	url string
 	log string
 	cmd *exec.Cmd
+	// fleet is whose instances ours are.
+	fleet string
 }
 
 // openMarket starts one. tools is put before its PATH, and so before that of
@@ -52,7 +54,7 @@ func openMarket(t testing.TB, scenario, tools string) *market {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, dir, "scenario.json", "{"+scenario+"}")
-	m := &market{t: t, dir: dir, log: filepath.Join(dir, "vastsim.log")}
+	m := &market{t: t, dir: dir, log: filepath.Join(dir, "vastsim.log"), fleet: ourFleet}
 	log, err := os.Create(m.log)
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +155,7 @@ func (m *market) calls(name string) (calls []vastsim.Call) {
 func (m *market) ours() (all []vastsim.Known) {
 	m.t.Helper()
 	for _, i := range m.truth().Instances {
-		if fleet.Ours(ourFleet, i.Label) {
+		if fleet.Ours(m.fleet, i.Label) {
 			all = append(all, i)
 		}
 	}
