@@ -78,7 +78,11 @@ func (f *Fleet) beginEnd(ctx context.Context, a Action) (call func() error, err 
 		return nil, unrecorded
 	}
 	return func() error {
-		if err := f.callDestroy(ctx, e.id); err != nil || unrecorded != nil {
+		err := f.callDestroy(ctx, e.id)
+		switch {
+		case err == nil && unrecorded != nil:
+			return fmt.Errorf("%w: %w", errUnrecorded, unrecorded)
+		case err != nil:
 			return errors.Join(unrecorded, err)
 		}
 		return f.noteEnd(ctx, a.Label)
@@ -141,6 +145,10 @@ type unrecorded struct {
 	endAsked  time.Time
 	idleSince time.Time
 }
+
+// errUnrecorded is of an end that the provider accepted and the ledger was not
+// told of.
+var errUnrecorded = errors.New("the end was asked for without a record")
 
 // errNoWrites stands in the place of a write that was not tried: the one before
 // it failed.
