@@ -144,6 +144,7 @@ func (f *Fleet) askedEnd(label string, now time.Time) {
 type unrecorded struct {
 	endAsked  time.Time
 	idleSince time.Time
+	wished    bool // somebody asked for its end
 }
 
 // errUnrecorded is of an end that the provider accepted and the ledger was not

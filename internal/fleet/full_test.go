@@ -167,6 +167,7 @@ func TestFullLedgerEndsWhatIsWished(t *testing.T) {
 				_, err := l.queue.Claim(t.Context(), j.ID, row.Label, 0)
 				l.ok(err)
 				l.tick()
+				l.fake.ScriptDestroy(providertest.DestroyStep{Ignored: true})
 				l.fill()
 				l.pass(away, 5*time.Second)
 				if l.Leading() != (away == 0) {
@@ -177,9 +178,14 @@ func TestFullLedgerEndsWhatIsWished(t *testing.T) {
 				if len(ended) != 1 || ended[0].State != gpu.Destroying {
 					t.Errorf("it says %+v", ended)
 				}
-				l.calls(providertest.Destroy, 1)
+				l.exist(1) // the provider was asked, and did nothing
+				l.pass(2*retryDestroy, time.Second)
 				l.exist(0)
 				l.drain()
+				l.tick()
+				if got := l.row(row.Label); got.State != gpu.Destroying || got.Reason != wished {
+					t.Errorf("it is %s: %s", got.State, got.Reason)
+				}
 				l.until("gone", func() bool { return l.row(row.Label).State == gpu.Gone })
 			})
 		})

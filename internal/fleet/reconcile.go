@@ -399,7 +399,7 @@ func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.breakers(&w, now)
-	w.Exited, w.Since, w.Reachable, w.Blind = f.exited, f.since, f.listing.reachable, f.listing.failed
+	w.Exited, w.Wished, w.Since, w.Reachable, w.Blind = f.exited, f.wishes(), f.since, f.listing.reachable, f.listing.failed
 	w.Unlisted = f.unlisted(rows)
 	w.Offers, w.OffersAt = f.offers.list, f.offers.at
 	for id, s := range f.strays {

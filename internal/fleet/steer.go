@@ -70,11 +70,15 @@ func toEnd(rows []Instance, id string) (picked []Instance, err error) {
 }
 
 // endOne ends one instance, or leaves the wish. Where the ledger takes neither,
-// because its disk is full above all, the end is asked for without a record.
+// because its disk is full above all, the end is asked for without a record, and
+// in the next rounds until there is one.
 func (f *Fleet) endOne(ctx context.Context, label string) error {
 	a := Action{Kind: Destroy, Label: label, Reason: wished}
 	if f.Leading() {
 		err := f.destroy(ctx, a)
+		if errors.Is(err, errUnrecorded) {
+			f.keepWish(label)
+		}
 		if !errors.Is(err, errStandby) {
 			return err
 		}
@@ -83,8 +87,29 @@ func (f *Fleet) endOne(ctx context.Context, label string) error {
 	if err == nil || apigpu.CodeOf(err) == apigpu.Unavailable || !f.mayEnd(ctx) {
 		return err
 	}
+	f.keepWish(label)
 	a.Unrecorded = true
 	return f.destroy(ctx, a)
+}
+
+// keepWish remembers what the ledger could not be told.
+func (f *Fleet) keepWish(label string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	u := f.unrecorded[label]
+	u.wished = true
+	f.unrecorded[label] = u
+}
+
+// wishes are the labels of which keepWish was told, for who holds mu.
+func (f *Fleet) wishes() map[string]bool {
+	labels := map[string]bool{}
+	for label, u := range f.unrecorded {
+		if u.wished {
+			labels[label] = true
+		}
+	}
+	return labels
 }
 
 // wish marks a row of an instance that is to go, without the fleet lease. The
