@@ -97,7 +97,8 @@ const stopHold = 10 * time.Minute
 const stopMost = time.Hour
 
 // stop rents nothing for a while: first for hold, and twice as long each time
-// that it was tried again in vain, up to stopMost. It is said aloud each time.
+// that it was tried again in vain, up to stopMost. It is said aloud each time,
+// but for one that comes again and again: that is said once.
 func (f *Fleet) stop(ctx context.Context, s stopped, hold time.Duration) {
 	now := f.cfg.Now()
 	f.mu.Lock()

@@ -43,7 +43,7 @@ func (r *rental) noRoom(base string) {
 // New work is refused; whoever asks for the end of the machine, or of a job, is
 // answered, and the machine goes. With room again the job runs on another.
 func TestVastFull(t *testing.T) {
-	need.Long(t)
+	need.Soak(t)
 	t.Parallel()
 	r, volume, base, ended, running := full(t)
 	volume.Fill(0)
@@ -101,12 +101,12 @@ func TestVastStorageMax(t *testing.T) {
 	r := rent(t, quickBoot, "STORAGE_MAX=24MiB", "DISK_FREE_MIN=1MiB", "IDLE_TIMEOUT=1s")
 	var jobs []string
 	for len(jobs) < 20 {
-		var result apigpu.Result
-		status := r.post("?wait=0", map[string]any{"url_video": base + "/v.mp4", "url_srt": base + "/s.srt"}, &result)
+		var answer struct{ Job apigpu.Job }
+		status := r.post("?wait=0", map[string]any{"url_video": base + "/v.mp4", "url_srt": base + "/s.srt"}, &answer)
 		if status == http.StatusInsufficientStorage {
 			break
 		}
-		jobs = append(jobs, result.Job.ID)
+		jobs = append(jobs, answer.Job.ID)
 	}
 	if n := len(jobs); n == 0 || n == 20 {
 		t.Fatalf("%d jobs were accepted", n)

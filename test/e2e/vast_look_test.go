@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +13,10 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 )
+
+// soaks reports whether there is time for all of a table (CRASH_ALL=1, make
+// soak): make test tries a part, since nearly all of it is waiting.
+func soaks() bool { return os.Getenv("CRASH_ALL") == "1" }
 
 // lookTimeout bounds one look at an orchestrator, which a test repeats.
 const lookTimeout = 15 * time.Second

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"os"
 	"testing"
 	"time"
 
@@ -26,7 +25,7 @@ func TestVastCredit(t *testing.T) {
 	r.stopped("funds", job.ID, "may not spend more")
 	eventually(t, time.Minute, "nothing is rented", func() bool { return len(r.market.alive()) == 0 })
 	r.market.apply(`"credit_usd":10`)
-	if os.Getenv("CRASH_ALL") != "1" {
+	if !soaks() {
 		r.terminate()
 		r.run()
 	}
@@ -51,6 +50,9 @@ func TestVastKey(t *testing.T) {
 		"revoked":   `"status":401,"body":{"success":false,"error":"auth_error","msg":"Invalid user key"}`,
 		"forbidden": `"status":403,"body":{"success":false,"error":"auth_error","msg":"This key is not allowed to do that."}`,
 	} {
+		if name != "revoked" && !soaks() {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			base := clip(t, 20)
@@ -127,6 +129,9 @@ func TestVastShutdown(t *testing.T) {
 			}
 		},
 	} {
+		if mode != "drain" && !soaks() {
+			continue
+		}
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			base := clip(t, 20)

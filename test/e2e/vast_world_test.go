@@ -19,7 +19,7 @@ func (s *server) data() string { return filepath.Join(s.dir, "data") }
 // rented since is found by its label and ended, and no job is lost that the
 // database knows.
 func TestVastOlder(t *testing.T) {
-	need.Long(t)
+	need.Soak(t)
 	t.Parallel()
 	for name, c := range map[string]struct {
 		scenario string
@@ -112,7 +112,7 @@ func TestVastLostDatabase(t *testing.T) {
 // rented is shown with the command that ends it, and is not touched before
 // somebody runs that.
 func TestVastLostFleet(t *testing.T) {
-	need.Long(t)
+	need.Soak(t)
 	t.Parallel()
 	base := clip(t, 20)
 	r := newRental(t, quickBoot, "", "FLEET=")
