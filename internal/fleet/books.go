@@ -113,7 +113,7 @@ func (f *Fleet) budgets(ctx context.Context, w *World) (err error) {
 		return nil // offers will tell
 	}
 	if _, refusal := affordable(p, *w, choices(prices), now); refusal != nil {
-		w.Stops = append(w.Stops, Stop{Code: "budget", Reason: refusal.Error(), Brief: refusal.Setting + " does not allow it", Until: refusal.Until})
+		w.Stops = append(w.Stops, Stop{Code: stopBudget, Reason: refusal.Error(), Until: refusal.Until})
 		return nil
 	}
 	w.Passed = passed(p, *w, choices(prices), now)

@@ -14,9 +14,6 @@ type Stop struct {
 	Code string
 	// Reason is for everybody, those who wait for a job too.
 	Reason string
-	// Brief stands for Reason where those ask who need not have a job here: what
-	// is spent is none of their business. Empty: Reason will do.
-	Brief string
 	// Detail is for the operator: what was seen, and what to do.
 	Detail string
 	// Until is when it is tried again; zero where only the operator can help.

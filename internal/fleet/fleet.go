@@ -103,8 +103,9 @@ type Fleet struct {
 	speedsKept speedsKept
 	told       told               // what the waiting jobs were told last
 	stops      map[string]stopped // by code
-	passing    []Stop             // that the last round found, besides those
-	pause      creates            // of asking for machines
+	// ledgerStops are those that the last round found in the ledger.
+	ledgerStops []Stop
+	pause       creates // of asking for machines
 
 	clockSets int // how often the clock was set
 

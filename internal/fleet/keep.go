@@ -91,7 +91,7 @@ func (f *Fleet) followStops(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.epoch == 0 { // else it began to lead meanwhile
-		f.stops, f.passing = kept, nil
+		f.stops, f.ledgerStops = kept, nil
 	}
 	return nil
 }

@@ -175,6 +175,9 @@ func TestMidnight(t *testing.T) {
 	if note := r.job(waiting.ID).PhaseNote; !strings.Contains(note, "are spent or reserved") {
 		t.Errorf("told %q", note)
 	}
+	if s := r.Stops(); len(s) != 1 || s[0].Code != stopBudget || strings.Contains(s[0].Reason, "$") || !strings.Contains(s[0].Detail, "are spent or reserved") {
+		t.Errorf("the stops are %+v; want what is spent for the operator only", s)
+	}
 	r.clock.Advance(dayAt(r.clock.Now()).to.Sub(r.clock.Now()) - time.Minute)
 	r.pass(50*time.Second, 5*time.Second)
 	// A minute of it would still be today's; all the rest is tomorrow's.

@@ -20,6 +20,12 @@ const (
 	stopVersion = "api_version"        // the image holds a worker of another time
 )
 
+// The codes of stops that come from the ledger. Each round finds them anew.
+const (
+	stopBudget = "budget" // none of the jobs that wait fits into the budgets
+	stopLedger = "ledger" // it cannot be read
+)
+
 // stopped is a Stop and what it takes to end it.
 type stopped struct {
 	Stop
@@ -34,22 +40,46 @@ type stopped struct {
 
 // Stops are the reasons for which nothing is rented, by code. One whose time
 // is over is listed until a machine shows that its reason is gone too: then the
-// next job tries it again. What each round finds anew is as the last one of this
-// process found it, if it leads: a budget, or a ledger that cannot be read.
+// next job tries it again. Those that the last round found in the ledger are
+// among them.
 func (f *Fleet) Stops() []Stop {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return append(f.stopsNow(), f.passing...)
+	all := f.stopsNow()
+	if f.epoch != 0 { // else the leader tells
+		all = append(all, f.ledgerStops...)
+	}
+	slices.SortFunc(all, func(a, b Stop) int { return strings.Compare(a.Code, b.Code) })
+	return all
 }
 
-// passes notes the stops that a round found, besides those that last.
-func (f *Fleet) passes(found []Stop) {
+// noteLedger keeps what a round found in the ledger that stops renting, for
+// Stops, and says it aloud when it begins. What is spent is the operator's, as
+// the detail is.
+func (f *Fleet) noteLedger(ctx context.Context, found []Stop) {
+	var next []Stop
+	for _, s := range found {
+		switch s.Code {
+		case stopBudget:
+			s.Reason, s.Detail = "a budget does not allow another machine", s.Reason
+		case stopLedger:
+		default:
+			continue
+		}
+		next = append(next, s)
+	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.passing = slices.DeleteFunc(slices.Clone(found), func(s Stop) bool { _, lasts := f.stops[s.Code]; return lasts })
+	before := f.ledgerStops
+	f.ledgerStops = next
+	f.mu.Unlock()
+	for _, s := range next {
+		if !slices.ContainsFunc(before, func(b Stop) bool { return b.Code == s.Code }) {
+			f.cfg.Log.WarnContext(ctx, "renting stops", "code", s.Code, "reason", s.Reason, "detail", s.Detail, "until", s.Until)
+		}
+	}
 }
 
-// stopsNow is Stops for who holds mu.
+// stopsNow are the stops but for those of the ledger, for who holds mu.
 func (f *Fleet) stopsNow() []Stop {
 	var all []Stop
 	for _, s := range f.stops {
@@ -68,7 +98,8 @@ const stopHold = 10 * time.Minute
 const stopMost = time.Hour
 
 // stop rents nothing for a while: first for hold, and twice as long each time
-// that it was tried again in vain, up to stopMost. It is said aloud each time.
+// that it was tried again in vain, up to stopMost. It is said aloud each time,
+// but for one that comes again and again: that is said once.
 func (f *Fleet) stop(ctx context.Context, s stopped, hold time.Duration) {
 	now := f.cfg.Now()
 	f.mu.Lock()
@@ -158,13 +189,15 @@ func (f *Fleet) heed(ctx context.Context, k Kind, err error) error {
 	}
 	switch {
 	case errors.Is(err, gpu.ErrFunds):
-		f.stop(ctx, stopped{Stop: Stop{
+		f.stop(ctx, stopped{steady: true, Stop: Stop{
 			Code: stopFunds, Reason: "the account at the provider may not spend more",
 			Detail: fmt.Sprintf("%s: add credit, or ask for a higher limit", err),
 		}}, fundsHold)
 		return nil
 	case errors.Is(err, gpu.ErrAuth):
-		f.stop(ctx, badKey(err), fundsHold)
+		s := badKey(err)
+		s.steady = true
+		f.stop(ctx, s, fundsHold)
 		return nil
 	case errors.Is(err, gpu.ErrNoImage):
 		f.noImage(ctx, err)
@@ -182,7 +215,8 @@ func (f *Fleet) heed(ctx context.Context, k Kind, err error) error {
 	return err
 }
 
-// fundsHold is until what the account lacks is looked for again.
+// fundsHold is until what the account lacks is looked for again. A try is a
+// request that is refused: it costs nothing.
 const fundsHold = 5 * time.Minute
 
 func badKey(err error) stopped {

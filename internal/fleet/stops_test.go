@@ -246,11 +246,15 @@ func TestProviderRefusesUs(t *testing.T) {
 		t.Run(code, func(t *testing.T) {
 			t.Parallel()
 			r := rental(t)
-			r.fake.ScriptCreate(providertest.CreateStep{Err: fmt.Errorf("vast: create: %w", refusal)})
+			refused := providertest.CreateStep{Err: fmt.Errorf("vast: create: %w", refusal)}
+			r.fake.ScriptCreate(refused, refused, refused)
 			r.submit()
-			r.pass(fundsHold-10*time.Second, 10*time.Second)
-			r.calls(providertest.Create, 1)
-			r.wantStops(code)
+			for tries := range 3 { // which cost nothing, and come no later for being in vain
+				r.until("tried", func() bool { return len(r.fake.Calls(providertest.Create)) == tries+1 })
+				r.pass(fundsHold-20*time.Second, 10*time.Second)
+				r.calls(providertest.Create, tries+1)
+				r.wantStops(code)
+			}
 			r.until("ready", r.has(gpu.Ready))
 			r.wantStops()
 			r.wantFailed(map[string]int{})
@@ -309,4 +313,3 @@ func TestCreateAndListingAreRefused(t *testing.T) {
 	r.calls(providertest.Create, 2)
 	r.wantStops()
 }
-

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -107,8 +106,8 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 // notRented says in one line why nothing is rented, or was not until somebody
 // has shown that it is mended.
 func notRented(s fleet.Stop, now time.Time) string {
-	text := fmt.Sprintf("nothing is rented (%s): %s", s.Code, cmp.Or(s.Brief, s.Reason))
-	if s.Detail != "" || s.Brief != "" {
+	text := fmt.Sprintf("nothing is rented (%s): %s", s.Code, s.Reason)
+	if s.Detail != "" {
 		// Anybody may ask for this, and the rest names addresses, images and sums.
 		text += " (more in GET /gpus and in the log)"
 	}

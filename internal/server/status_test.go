@@ -41,7 +41,6 @@ func TestNotRented(t *testing.T) {
 	for want, s := range map[string]fleet.Stop{
 		"nothing is rented (funds): no money (more in GET /gpus and in the log); tried again at 2026-01-02T12:05:00Z": {Code: "funds", Reason: "no money", Detail: "add some", Until: now.Add(5 * time.Minute)},
 		"nothing is rented (funds): no money; the next job tries it again":                                            {Code: "funds", Reason: "no money", Until: now},
-		"nothing is rented (budget): no more today (more in GET /gpus and in the log)":                                {Code: "budget", Reason: "$4 are spent", Brief: "no more today"},
 		"nothing is rented (settings): no volume":                                                                     {Code: "settings", Reason: "no volume"},
 	} {
 		if got := notRented(s, now); got != want {
