@@ -348,7 +348,7 @@ func crashAt(t *testing.T, point int64, begin, end func(*rig)) (alive bool) {
 // quiet waits, in real time, until done.
 func quiet(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for !done() {
 		if !pause(ctx, 5*time.Millisecond) {
@@ -429,7 +429,9 @@ func TestDestroyAtEndOfAProviderThatLags(t *testing.T) {
 	r.ok(end())
 	r.exist(0)
 	r.want(gpu.Destroying, "the orchestrator stops")
-	if n := len(r.fake.Calls(providertest.Destroy)); n != 3 {
+	calls := r.fake.Calls(providertest.Destroy)
+	// Where the listing after the third takes long, it is asked for once more.
+	if n := len(calls); n < 3 || n > 3+int((time.Since(calls[2].At)+time.Second)/retryDestroy) {
 		t.Errorf("%d destroy calls, want 3", n)
 	}
 }
