@@ -45,6 +45,17 @@ func TestLengths(t *testing.T) {
 	}
 }
 
+// TestProgramsSync finds a program that would not sync its database: the row
+// that comes before a rental must outlive a power cut.
+func TestProgramsSync(t *testing.T) {
+	t.Parallel()
+	for _, f := range sources(t) {
+		if strings.Contains(f.text, "NoSync:") && !f.isTest() && !helpers[f.pkg] {
+			t.Errorf("%s opens a database without sync", f.path)
+		}
+	}
+}
+
 // TestNothingIsPutOff finds marks of unfinished work: those belong into an
 // issue, with a reason.
 func TestNothingIsPutOff(t *testing.T) {

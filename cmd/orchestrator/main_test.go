@@ -172,6 +172,7 @@ func TestServeDoesNotStart(t *testing.T) {
 	}
 	defer taken.Close()
 	port := fmt.Sprint(taken.Addr().(*net.TCPAddr).Port)
+	var all sync.WaitGroup
 	for name, c := range map[string]struct{ flag, want string }{
 		"a port that is taken":   {"--port=" + port, "PORT: "},
 		"metrics on a taken one": {"--metrics-addr=" + taken.Addr().String(), "METRICS_ADDR: "},
@@ -183,11 +184,14 @@ func TestServeDoesNotStart(t *testing.T) {
 		"files of one machine":   {"--database-url=postgres://me:hunter2@127.0.0.1:1/db", "SHARED_FILES"},
 		"an unknown word":        {"--shutdown=never", "--shutdown"},
 	} {
-		err := run(t.Context(), args(t.TempDir(), c.flag), io.Discard, io.Discard)
-		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%s: %v", name, err)
-		}
+		all.Go(func() { // a port that is taken is waited for
+			err := run(t.Context(), args(t.TempDir(), c.flag), io.Discard, io.Discard)
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
 	}
+	all.Wait()
 	// No server there: its password is told to nobody.
 	log := newLogLines()
 	err = run(t.Context(), args(t.TempDir(), "--database-url=postgres://me:hunter2@127.0.0.1:1/db", "--shared-files", "--log-level=debug"), io.Discard, log)

@@ -43,6 +43,10 @@ type Options struct {
 	// AsIs opens a database to look at it: one that is not there is not made,
 	// and one of another schema is refused and not brought up to date.
 	AsIs bool
+	// NoSync leaves a commit of SQLite to the kernel: a process that dies loses
+	// nothing, a machine that loses its power may lose all. Only tests set it,
+	// for whom a sync each time is most of the time.
+	NoSync bool
 	// Writes is called before and after each commit. An error before it undoes
 	// the transaction; either becomes that of Tx. Tests end a process there;
 	// nil does nothing.
@@ -135,7 +139,7 @@ func connect(ctx context.Context, url string, opts Options) (*DB, error) {
 	if _, err := os.Stat(path); opts.AsIs && err != nil {
 		return nil, errors.New("DATABASE_URL: there is no database yet")
 	}
-	d, err := openSQLite(ctx, path)
+	d, err := openSQLite(ctx, path, opts.NoSync)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}

@@ -15,7 +15,8 @@ func Memory(ctx context.Context, name string, opts Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := openPools(ctx, memoryDSN(writerDSN, name), memoryDSN(readerDSN, name))
+	path := "/" + url.PathEscape(name)
+	d, err := openPools(ctx, writerDSN(path, "OFF")+inMemory, readerDSN(path)+inMemory)
 	if err != nil {
 		return nil, fmt.Errorf("open database in memory: %w", err)
 	}
@@ -23,9 +24,7 @@ func Memory(ctx context.Context, name string, opts Options) (*DB, error) {
 	return d.migrated(ctx, opts, migrations)
 }
 
-// memoryDSN is that of a file, of SQLite's own file system in memory
+// inMemory makes a DSN that of a file of SQLite's own file system in memory
 // (https://www.sqlite.org/inmemorydb.html): names that begin with a slash are
 // shared by the connections of the process.
-func memoryDSN(dsn func(path string) string, name string) string {
-	return dsn("/"+url.PathEscape(name)) + "&vfs=memdb"
-}
+const inMemory = "&vfs=memdb"

@@ -37,8 +37,8 @@ const (
 )
 
 // openSQLite opens the file with one connection that writes and a pool that
-// reads.
-func openSQLite(ctx context.Context, path string) (*DB, error) {
+// reads. noSync is that of Options.
+func openSQLite(ctx context.Context, path string, noSync bool) (*DB, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -46,7 +46,11 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	if err := createFile(path); err != nil {
 		return nil, err
 	}
-	return openPools(ctx, writerDSN(path), readerDSN(path))
+	synchronous := "FULL"
+	if noSync {
+		synchronous = "OFF"
+	}
+	return openPools(ctx, writerDSN(path, synchronous), readerDSN(path))
 }
 
 // openPools opens the connection that writes and those that read.
@@ -109,14 +113,15 @@ func createFile(path string) error {
 }
 
 // writerDSN asks for WAL, so that readers and the writer do not wait for each
-// other; for a sync at each commit (FULL: in WAL, NORMAL may lose the last
-// commits in a power cut, and with them a GPU that was paid for); and for
-// transactions that take the write lock at BEGIN, since one that reads first
-// and writes later fails without waiting (SQLITE_BUSY_SNAPSHOT).
-func writerDSN(path string) string {
+// other; for as much care about syncing as is said (FULL syncs at each commit:
+// in WAL, NORMAL may lose the last commits in a power cut, and with them a GPU
+// that was paid for); and for transactions that take the write lock at BEGIN,
+// since one that reads first and writes later fails without waiting
+// (SQLITE_BUSY_SNAPSHOT).
+func writerDSN(path, synchronous string) string {
 	q := commonParams(writerCache)
 	q.Set("_journal_mode", "WAL")
-	q.Set("_synchronous", "FULL")
+	q.Set("_synchronous", synchronous)
 	q.Set("_txlock", "immediate")
 	q.Add("_pragma", "journal_size_limit("+strconv.Itoa(walLimit)+")")
 	return dsn(path, q)

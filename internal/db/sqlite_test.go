@@ -57,6 +57,22 @@ func TestSettingsAreInForce(t *testing.T) {
 	}
 }
 
+// Without a sync there is nothing else that is not as usual.
+func TestNoSync(t *testing.T) {
+	t.Parallel()
+	d, err := open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "test.db"), Options{NoSync: true}, both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for pragma, want := range map[string]string{"synchronous": "0", "journal_mode": "wal", "foreign_keys": "1"} {
+		var got string
+		if err := d.writer.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %s, want %s: %v", pragma, got, want, err)
+		}
+	}
+}
+
 func TestSQLitePath(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]string{

@@ -21,9 +21,13 @@ import (
 	"github.com/api-gpu/api-gpu/internal/link"
 	"github.com/api-gpu/api-gpu/internal/provider/static"
 	"github.com/api-gpu/api-gpu/internal/queue"
+	"github.com/api-gpu/api-gpu/test/need"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	need.Parallel(6)
+	goleak.VerifyTestMain(m)
+}
 
 const subtitle = "1\n00:00:00,000 --> 00:00:01,000\nHello\n"
 

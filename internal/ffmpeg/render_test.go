@@ -22,7 +22,7 @@ const (
 // clip is a small video to render, and what must hold for the result.
 type clip struct {
 	name string
-	long bool     // left to make test: all of them take 8 s on two cores
+	long bool     // left to make test: each asks FFmpeg some ten times
 	make []string // ffmpeg commands, each split at "|", the last of which writes in.*
 	then func(t *testing.T, path string)
 	ext  string
@@ -53,14 +53,14 @@ func clips() []clip {
 					t.Error("the picture is not mirrored")
 				}
 			}},
-		{name: "anamorphic", ext: "mp4", w: 320, h: 120, make: []string{"-f|lavfi|-i|" + bars + ",setsar=2|" + x264}},
+		{name: "anamorphic", long: true, ext: "mp4", w: 320, h: 120, make: []string{"-f|lavfi|-i|" + bars + ",setsar=2|" + x264}},
 		{name: "odd", ext: "webm", w: 162, h: 122, sound: []string{"aac"}, notes: []string{"audio_converted"},
 			make: []string{"-f|lavfi|-i|testsrc=s=161x121:r=10:d=1|-f|lavfi|-i|sine=d=1|-c:v|libvpx-vp9|-cpu-used|8|-deadline|realtime|-c:a|libopus"}},
 		{name: "irregular", ext: "mp4", w: 160, h: 120,
 			make: []string{"-f|lavfi|-i|testsrc2=s=160x120:r=30:d=1,select=not(between(n\\,5\\,12)),settb=1/57600,setpts=(N*0.03+0.01*mod(N*3\\,7))/TB|-fps_mode|passthrough|-enc_time_base|1/57600|-video_track_timescale|57600|" + x264}},
 		{name: "slides", ext: "mp4", w: 160, h: 120, // a second, then two pictures of ten
 			make: []string{"-f|lavfi|-i|testsrc2=s=160x120:r=10:d=20.2,select=lt(n\\,10)+eq(n\\,100)+eq(n\\,200)|-fps_mode|vfr|" + x264}},
-		{name: "two slides", ext: "mp4", w: 160, h: 120,
+		{name: "two slides", long: true, ext: "mp4", w: 160, h: 120,
 			make: []string{"-f|lavfi|-i|testsrc2=s=160x120:r=10:d=31,select=eq(n\\,0)+eq(n\\,300)|-fps_mode|vfr|" + x264}},
 		{name: "slides in mkv", long: true, ext: "mkv", w: 160, h: 120, sound: []string{"=aac"},
 			make: []string{"-f|lavfi|-i|testsrc2=s=160x120:r=30:d=20,select=lt(n\\,30)+not(mod(n\\,75))|-f|lavfi|-i|sine=d=20|-fps_mode|vfr|" + x264 + "|-c:a|aac"}},
@@ -76,7 +76,7 @@ func clips() []clip {
 					t.Errorf("range %q, white is %d", out.Video.Range, first.at(20, 20))
 				}
 			}},
-		{name: "PQ", ext: "mkv", w: 160, h: 120, notes: []string{"hdr_tone_mapped"},
+		{name: "PQ", long: true, ext: "mkv", w: 160, h: 120, notes: []string{"hdr_tone_mapped"},
 			make: []string{"-f|lavfi|-i|" + white + "|-vf|format=yuv420p10le,setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084:range=tv|-c:v|ffv1"},
 			check: func(t *testing.T, _ picture, out Probe) {
 				if v := out.Video; v.Space != "bt709" || v.Transfer != "bt709" || v.Primaries != "bt709" {
@@ -90,7 +90,7 @@ func clips() []clip {
 					t.Errorf("white at a quarter came out as %d in %q", y, out.Video.Space)
 				}
 			}},
-		{name: "late start", ext: "ts", w: 160, h: 120, sound: []string{"=aac"},
+		{name: "late start", long: true, ext: "ts", w: 160, h: 120, sound: []string{"=aac"},
 			make: []string{"-f|lavfi|-i|" + bars + "|-itsoffset|-0.2|-f|lavfi|-i|sine=d=1.2|" + x264 + "|-c:a|aac|-output_ts_offset|100"}},
 		{name: "edit list", long: true, ext: "mp4", w: 160, h: 120, sound: []string{"=aac"},
 			make: []string{"-f|lavfi|-i|testsrc2=s=160x120:r=10:d=3|-f|lavfi|-i|sine=d=3|-c:v|libx264|-preset|veryfast|-g|10|-c:a|aac|whole.mp4",

@@ -180,17 +180,25 @@ func (f *Fleet) updateIf(ctx context.Context, label string, change func(*sql.Tx,
 // from ever being ready, and says when the last of them ended. Those that were
 // given up for other reasons, or were never created, say nothing.
 func (f *Fleet) failedBoots(ctx context.Context) (n int, last time.Time, err error) {
-	rows, err := query(ctx, f.cfg.DB.Read(), `SELECT `+instanceColumns+` FROM instances
+	rows, err := f.cfg.DB.Read().QueryContext(ctx, `SELECT ready_at, state_since FROM instances
 		WHERE state IN ('destroying', 'gone') AND permanent = 0 AND (ready_at > 0 OR blame IN ('machine', 'image'))
 		ORDER BY created_at DESC, label DESC LIMIT 8`)
-	for _, in := range rows {
-		if !in.ReadyAt.IsZero() {
+	if err != nil {
+		return 0, last, fmt.Errorf("read failed boots: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var ready, since int64
+		if err := rows.Scan(&ready, &since); err != nil {
+			return 0, last, fmt.Errorf("read failed boots: %w", err)
+		}
+		if ready > 0 {
 			break
 		}
 		n++
-		last = latest(last, in.StateSince)
+		last = latest(last, at(since))
 	}
-	return n, last, err
+	return n, last, rows.Err()
 }
 
 // createdLately says when the last instances were asked for, oldest first:

@@ -24,9 +24,13 @@ import (
 	"github.com/api-gpu/api-gpu/internal/link"
 	"github.com/api-gpu/api-gpu/internal/provider/providertest"
 	"github.com/api-gpu/api-gpu/internal/queue"
+	"github.com/api-gpu/api-gpu/test/need"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	need.Parallel(6)
+	goleak.VerifyTestMain(m)
+}
 
 // workers are the workers of all instances: one small server that answers
 // PUT /{label}/lease as a worker does.

@@ -14,7 +14,7 @@ import (
 // quiet waits, in real time, until done.
 func quiet(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for !done() {
 		if !pause(ctx, 5*time.Millisecond) {
@@ -95,7 +95,9 @@ func TestDestroyAtEndOfAProviderThatLags(t *testing.T) {
 	r.ok(end())
 	r.exist(0)
 	r.want(gpu.Destroying, "the orchestrator stops")
-	if n := len(r.fake.Calls(providertest.Destroy)); n < 3 { // a slow machine may ask once more before it looks
+	calls := r.fake.Calls(providertest.Destroy)
+	// Where the listing after the third takes long, it is asked for once more.
+	if n := len(calls); n < 3 || n > 3+int((time.Since(calls[2].At)+time.Second)/retryDestroy) {
 		t.Errorf("%d destroy calls, want 3", n)
 	}
 }

@@ -83,7 +83,7 @@ type stage struct {
 func newStage(t testing.TB, files bool) *stage {
 	t.Helper()
 	s := &stage{}
-	opts := db.Options{Writes: func(committed bool) error {
+	opts := db.Options{NoSync: true, Writes: func(committed bool) error {
 		if s.world == nil {
 			return nil
 		}

@@ -11,7 +11,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Each step is a commit to the disk: fewer runs than rapid's 100 unless
+	// Each step is a commit: fewer runs than rapid's 100 unless
 	// the command line asks for more.
 	if err := flag.Set("rapid.checks", "5"); err != nil {
 		log.Fatal(err)

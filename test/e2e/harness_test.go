@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -30,11 +29,7 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		// These tests mostly wait, for leases above all.
-		_ = f.Value.Set("10")
-	}
+	need.Parallel(10) // for leases, above all
 	// Who asks again and again for a port that is dead may be given just that
 	// port for its own end, and then speaks with itself: from another address it
 	// cannot.

@@ -4,9 +4,11 @@
 package need
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -62,6 +64,15 @@ func Soak(t testing.TB) {
 	t.Helper()
 	if os.Getenv("CRASH_ALL") != "1" {
 		t.Skip("waits for minutes: run make soak")
+	}
+}
+
+// Parallel lets n tests of a package run at once, where the command line does
+// not say how many: for those that mostly wait. TestMain calls it.
+func Parallel(n int) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set(strconv.Itoa(n))
 	}
 }
 

@@ -42,7 +42,7 @@ func URL(t testing.TB) string {
 // Open opens a database, and closes it at the end of the test.
 func Open(t testing.TB, url string) *db.DB {
 	t.Helper()
-	d, err := db.Open(context.Background(), url, db.Options{})
+	d, err := db.Open(context.Background(), url, db.Options{NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func newTemplate() (file []byte, err error) {
 	}
 	defer os.RemoveAll(folder)
 	path := filepath.Join(folder, "template.db")
-	d, err := db.Open(context.Background(), "sqlite:"+path, db.Options{})
+	d, err := db.Open(context.Background(), "sqlite:"+path, db.Options{NoSync: true})
 	if err != nil {
 		return nil, fmt.Errorf("make template: %w", err)
 	}

@@ -27,6 +27,9 @@ var server struct {
 	folder string
 	input  *os.File // the server goes when this is closed, by us or by our end
 	err    error
+	// strategy is how a template is copied: file by file, as every version did
+	// before 15, which writes it through its log unless it is told.
+	strategy string
 }
 
 // databases counts those that were made.
@@ -56,7 +59,7 @@ func PostgresURL(t testing.TB) string {
 		t.Fatal(server.err)
 	}
 	name := fmt.Sprintf("test_%d", databases.Add(1))
-	if err := administer(`CREATE DATABASE ` + name + ` TEMPLATE ` + templateName); err != nil {
+	if err := administer(`CREATE DATABASE ` + name + ` TEMPLATE ` + templateName + server.strategy); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { // the databases were closed before, each by its own cleanup
@@ -153,5 +156,10 @@ func makeTemplate() error {
 	if err != nil {
 		return fmt.Errorf("make template: %w", err)
 	}
-	return d.Close()
+	var version int
+	err = d.Read().QueryRow(`SELECT current_setting('server_version_num')::int`).Scan(&version)
+	if version >= 150000 {
+		server.strategy = ` STRATEGY FILE_COPY`
+	}
+	return errors.Join(err, d.Close())
 }
