@@ -95,7 +95,7 @@ func TestVastFullAtTheEnd(t *testing.T) {
 // work is refused; what was accepted is done, the machine goes, and what
 // somebody deletes makes room for new work.
 func TestVastStorageMax(t *testing.T) {
-	need.Long(t)
+	need.Soak(t)
 	t.Parallel()
 	base := clip(t, 20)
 	r := rent(t, quickBoot, "STORAGE_MAX=24MiB", "DISK_FREE_MIN=1MiB", "IDLE_TIMEOUT=1s")

@@ -13,15 +13,12 @@ import (
 // nothing is left. What the jobs cost, and what no job is there for, is what
 // the machines cost, to the nanodollar; and that is the market's own bill.
 func TestVastMany(t *testing.T) {
-	need.Long(t)
+	need.Soak(t)
 	t.Parallel()
 	for most, settings := range map[int][]string{
 		1: nil,
 		5: {"MAX_WAIT=1s"},
 	} {
-		if most > 1 && !soaks() {
-			continue
-		}
 		t.Run(itoa(most), func(t *testing.T) {
 			t.Parallel()
 			const jobs = 20
@@ -59,9 +56,7 @@ func TestVastMany(t *testing.T) {
 			r.over(time.Minute)
 			r.createdOnce()
 			t.Logf("%d jobs on %d machines, %d at once", jobs, len(r.market.ours()), seen)
-			if soaks() { // the bills come minutes later
-				r.balanced()
-			}
+			r.balanced()
 		})
 	}
 }

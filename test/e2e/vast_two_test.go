@@ -15,7 +15,7 @@ import (
 // one may. Only a search may come too early: the one that does not lead looks
 // for the price of a job that it is asked for, and knows of no other's search.
 func TestVastTwo(t *testing.T) {
-	need.Long(t)
+	need.Soak(t)
 	t.Parallel()
 	base := clip(t, 20)
 	dir := t.TempDir()
