@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/db"
+	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
 // leaseFor is how long the holder of the fleet lease may be silent. It is
@@ -114,12 +115,14 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 	}
 	var epoch int64
 	var by time.Duration
+	handed := false // the lease was given back, perhaps just now
 	err := f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
 		var last string
 		var until int64
 		if err := tx.QueryRowContext(ctx, `SELECT holder, lease_until FROM fleet WHERE one = 1`+f.cfg.DB.ForUpdate()).Scan(&last, &until); err != nil {
 			return err
 		}
+		handed = last != "" && last != f.holder && until == 0
 		err := tx.QueryRowContext(ctx, `
 			UPDATE fleet SET epoch = CASE WHEN holder = $1 THEN epoch WHEN epoch >= $3 THEN epoch + 1 ELSE $3 END, holder = $1, lease_until = $2
 			WHERE one = 1 AND (holder = $1 OR lease_until <= $3 OR $4 = 1) RETURNING epoch`,
@@ -137,6 +140,11 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 	}
 	if err != nil {
 		return false, fmt.Errorf("hold fleet lease: %w", err)
+	}
+	if provider, ok := f.cfg.Provider.(gpu.Rester); ok && handed && epoch != 0 {
+		// Its holder may have called the provider a moment ago. One that died kept
+		// the lease for longer than any such time.
+		provider.Rest()
 	}
 	if f.held(epoch, now) {
 		f.announce(ctx, epoch)

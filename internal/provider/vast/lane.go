@@ -137,6 +137,10 @@ type lanes struct {
 	search, create, list, destroy, charges, user *lane
 }
 
+func (l lanes) all() []*lane {
+	return []*lane{l.search, l.create, l.list, l.destroy, l.charges, l.user}
+}
+
 // newLanes scales all gaps: 1 for the real API, less for tests.
 func newLanes(scale float64) lanes {
 	gap := func(seconds float64) time.Duration {

@@ -267,3 +267,16 @@ func TestSharedLane(t *testing.T) {
 		}
 	})
 }
+
+// After a rest no call comes sooner than if one of its kind had just been made.
+func TestRest(t *testing.T) {
+	t.Parallel()
+	p := open(t, DefaultURL)
+	p.lanes = newLanes(3600) // so that the test is in no hurry
+	p.Rest()
+	for n, l := range p.lanes.all() {
+		if left := l.take(time.Now()); left < min(l.gap/2, maxGap/2) {
+			t.Errorf("lane %d waits for %s of %s", n, left, l.gap)
+		}
+	}
+}

@@ -47,6 +47,7 @@ func NewAccount(cfg AccountConfig) (*Account, error) {
 	}
 	p := &Provider{cfg: c, base: base, lanes: newLanes(c.Pace), secrets: []string{c.Key}}
 	p.client = newClient()
+	p.Rest() // the server whose machines these are may have called a moment ago
 	return &Account{p}, nil
 }
 
