@@ -15,7 +15,7 @@ for ((round = 1; round <= ${ROUNDS:-10}; round++)); do
 	scripts/test.sh -count 1 -shuffle on -timeout 20m ./...
 done
 echo "soak: ${KILLS:-200} kills of each program, then a kill at every point in every scenario"
-KILLS="${KILLS:-200}" CRASH_ALL=1 scripts/test.sh -count 1 -timeout 120m -run 'TestKillLoop|TestCrashAnywhere|TestVast' ./test/e2e
+KILLS="${KILLS:-200}" CRASH_ALL=1 scripts/test.sh -tags soak -count 1 -timeout 120m -run 'TestKillLoop|TestCrashAnywhere|TestVast' ./test/e2e
 seed=$((SRANDOM >> 1))
 echo "soak: $schedules schedules of the simulation from SEED=$seed"
 SCHEDULES="$schedules" SEED="$seed" go test -count 1 -timeout 0 -v -run '^TestSimulation$' ./internal/fleet

@@ -46,7 +46,9 @@ func (c *planCmd) Run(ctx context.Context, out program.Output) (err error) {
 	if err != nil {
 		return err
 	}
-	o.rental, _ = provider.(*vast.Provider) // o closes it
+	if o.rental, _ = provider.(*vast.Provider); o.rental != nil { // o closes it
+		o.rental.Rest() // a server may run beside us, and ask with the same key
+	}
 	var roomy func() bool
 	if _, err := os.Stat(strings.TrimPrefix(c.StorageURL, "file:")); err == nil { // else nothing was ever stored
 		store, err := c.openStore(o.queue)

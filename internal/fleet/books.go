@@ -176,7 +176,7 @@ func (f *Fleet) pricesNow(ctx context.Context) ([]gpu.Offer, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, pricesWait)
 	defer cancel()
-	for !f.MayDrive() { // the process before us may have asked this moment
+	for !f.MayDrive() { // a standby asks nobody: it might ask beside the one that leads
 		if !pause(ctx, tickMin) {
 			return nil, nil
 		}

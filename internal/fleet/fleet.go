@@ -55,9 +55,6 @@ type Config struct {
 	// HasRoom reports whether another result could be kept: while it cannot,
 	// nothing is rented for the jobs that wait. Optional.
 	HasRoom func() bool
-	// Rest is for how long the next process must ask the provider for nothing,
-	// as it is when this one stops. nil is not at all.
-	Rest func() time.Duration
 	// DestroyAtEnd ends every instance of ours when Run ends.
 	DestroyAtEnd bool
 	Log          *slog.Logger

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/db"
+	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
 // leaseFor is how long the holder of the fleet lease may be silent. It is
@@ -115,12 +116,14 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 	var epoch int64
 	var by time.Duration
 	var kept map[string]stopped
+	handed := false // the lease was given back, perhaps just now
 	err := f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
 		var last string
 		var until int64
 		if err := tx.QueryRowContext(ctx, `SELECT holder, lease_until FROM fleet WHERE one = 1`+f.cfg.DB.ForUpdate()).Scan(&last, &until); err != nil {
 			return err
 		}
+		handed = last != "" && last != f.holder && until == 0
 		err := tx.QueryRowContext(ctx, `
 			UPDATE fleet SET epoch = CASE WHEN holder = $1 THEN epoch WHEN epoch >= $3 THEN epoch + 1 ELSE $3 END, holder = $1, lease_until = $2
 			WHERE one = 1 AND (holder = $1 OR lease_until <= $3 OR $4 = 1) RETURNING epoch`,
@@ -142,6 +145,11 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 	}
 	if err != nil {
 		return false, fmt.Errorf("hold fleet lease: %w", err)
+	}
+	if provider, ok := f.cfg.Provider.(gpu.Rester); ok && handed && epoch != 0 {
+		// Its holder may have called the provider a moment ago. One that died kept
+		// the lease for longer than any such time.
+		provider.Rest()
 	}
 	if f.held(epoch, now, kept) {
 		f.announce(ctx, epoch)
@@ -208,20 +216,13 @@ func (f *Fleet) announce(ctx context.Context, epoch int64) {
 	}
 }
 
-// release gives the lease back: the next process need not wait, but for the
-// time that the provider wants between two calls. It knows nothing of ours.
+// release gives the lease back, so that the next process need not wait.
 func (f *Fleet) release(ctx context.Context) error {
 	f.mu.Lock()
 	f.epoch = 0
 	f.mu.Unlock()
-	var until int64
-	if f.cfg.Rest != nil {
-		if rest := min(f.cfg.Rest(), leaseFor); rest > 0 {
-			until = millis(f.cfg.Now().Add(rest)) + 1 // it is rounded down
-		}
-	}
 	return f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE fleet SET lease_until = $2 WHERE one = 1 AND holder = $1`, f.holder, until)
+		_, err := tx.ExecContext(ctx, `UPDATE fleet SET lease_until = 0 WHERE one = 1 AND holder = $1`, f.holder)
 		return err
 	})
 }

@@ -28,7 +28,8 @@ func Observe(fleetID string, t gpu.Traits, rows []Instance, s gpu.Snapshot, boot
 	out := Sighting{Exited: map[string]bool{}, Strays: map[string]string{}}
 	unknown := map[string][]gpu.Instance{} // by label
 	for _, in := range s.Instances {
-		unknown[in.Label] = append(unknown[in.Label], in)
+		label := labelOf(rows, in)
+		unknown[label] = append(unknown[label], in)
 	}
 	for _, row := range rows {
 		seen, twins, ok := pick(row, unknown[row.Label], s.Complete)
@@ -58,6 +59,21 @@ func Observe(fleetID string, t gpu.Traits, rows []Instance, s gpu.Snapshot, boot
 		}
 	}
 	return out
+}
+
+// labelOf is the label of a listed instance. Right after its creation most of
+// what a provider shows of an instance may be missing, its label too: then the
+// id tells whose it is, where the provider's answer to the create named it.
+func labelOf(rows []Instance, in gpu.Instance) string {
+	if in.Label != "" || in.ID == "" {
+		return in.Label
+	}
+	for _, row := range rows {
+		if row.ProviderID == in.ID {
+			return row.Label
+		}
+	}
+	return ""
 }
 
 // pick finds the instance of a row among those that carry its label. There may

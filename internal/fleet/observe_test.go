@@ -76,6 +76,9 @@ func TestObserve(t *testing.T) {
 		{"a stray", known, complete(listed("1", a, true), listed("2", b, true)), nil, false, map[string]string{"2": b}},
 		{"foreign labels are none of ours", known, complete(listed("1", a, true), listed("2", "ag1.other.b", true), listed("3", "", true),
 			listed("4", "ag1.us.more.b", true), listed("5", "ag1.us", true), listed("6", "ag1.us.", true)), nil, false, nil},
+		{"without its label yet, by its id", known, complete(listed("1", "", true), listed("3", "", true)), nil, false, nil},
+		{"with another label it is no longer ours", with(known, func(i *Instance) { i.AbsentSince = ago(10 * time.Second) }), complete(listed("1", "mine", true)),
+			func(i *Instance) { gone("the provider no longer lists it")(i); i.EndedAt = ago(10 * time.Second) }, false, nil},
 		{"a twin is a stray", known, complete(listed("0", a, true), listed("1", a, true), listed("2", a, true)), nil, false,
 			map[string]string{"0": a, "2": a}},
 		{"the one that runs is ours", creating(a), complete(gpu.Instance{ID: "0", Label: a}, listed("1", a, true)), func(i *Instance) {

@@ -435,6 +435,11 @@ func (f *Fleet) Affordable(ctx context.Context, ask queue.Ask) error {
 	if p.Budget == (Budget{}) || !p.paid() {
 		return nil
 	}
+	if p.Budget.Job == 0 && !f.Leading() {
+		// A job that a whole day's budget does not pay for is rare enough to be
+		// told later: the leader may ask for offers this very moment.
+		return nil
+	}
 	prices, err := f.pricesNow(ctx)
 	if err != nil || len(prices) == 0 {
 		return nil //nolint:nilerr // said above

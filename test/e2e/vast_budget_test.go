@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -80,38 +79,4 @@ func TestVastBudgetDay(t *testing.T) {
 	r.goesOn()
 	r.over(time.Minute, vastsim.TooOften)
 	r.createdOnce()
-}
-
-// TestVastBudgetJob: a job that no machine runs within BUDGET_JOB_USD is
-// refused, with the value that would do. With that value it begins, and ends
-// when it has cost that much; its machine goes.
-func TestVastBudgetJob(t *testing.T) {
-	need.Soak(t)
-	t.Parallel()
-	base := clip(t, 150)
-	tools := pacer(t)
-	write(t, tools, "slow", "")
-	r := newRental(t, dear, tools, "BOOT_TIMEOUT=20s", "LEASE=1m", "MAX_UPLOAD=50MiB", "BUDGET_JOB_USD=0.0001")
-	r.run()
-	r.leads()
-	least := r.refused(base)
-	r.with("BUDGET_JOB_USD=" + dollars(least))
-	job := r.submit(base+"/v.mp4", base+"/s.srt")
-	r.until(job.ID, "it renders", renders)
-	done := r.final(job.ID, 3*time.Minute)
-	if done.Error == nil || done.Error.Code != apigpu.BudgetExceeded {
-		t.Fatalf("the job is %s: %v", done.Status, done.Error)
-	}
-	eventually(t, need.Slack*2*time.Second, "no FFmpeg runs", func() bool { return r.encoders() == 0 })
-	r.over(time.Minute, vastsim.TooOften)
-	job, err := r.client().Job(t.Context(), job.ID, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if cost := float64(job.Stats.CostUSD); cost <= 0 || cost > least {
-		t.Errorf("it cost $%s of $%s", dollars(cost), dollars(least))
-	}
-	if !strings.Contains(done.Error.Hint, "BUDGET_JOB_USD") {
-		t.Errorf("hint %q", done.Error.Hint)
-	}
 }

@@ -1,3 +1,5 @@
+//go:build soak
+
 package e2e
 
 import (
@@ -43,7 +45,6 @@ func (r *rental) noRoom(base string) {
 // New work is refused; whoever asks for the end of the machine, or of a job, is
 // answered, and the machine goes. With room again the job runs on another.
 func TestVastFull(t *testing.T) {
-	need.Soak(t)
 	t.Parallel()
 	r, volume, base, ended, running := full(t)
 	volume.Fill(0)
@@ -76,7 +77,6 @@ func TestVastFull(t *testing.T) {
 // the database lives of. The machine is kept for RESULT_GRACE and no longer;
 // then the job waits for room, and runs again.
 func TestVastFullAtTheEnd(t *testing.T) {
-	need.Soak(t)
 	t.Parallel()
 	r, volume, base, _, running := full(t, "RESULT_GRACE=5s")
 	volume.Fill(6 << 20) // of DISK_FREE_MIN
@@ -95,7 +95,6 @@ func TestVastFullAtTheEnd(t *testing.T) {
 // work is refused; what was accepted is done, the machine goes, and what
 // somebody deletes makes room for new work.
 func TestVastStorageMax(t *testing.T) {
-	need.Soak(t)
 	t.Parallel()
 	base := clip(t, 20)
 	r := rent(t, quickBoot, "STORAGE_MAX=24MiB", "DISK_FREE_MIN=1MiB", "IDLE_TIMEOUT=1s")

@@ -2,11 +2,9 @@ package e2e
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -65,29 +63,4 @@ func (s *server) goesOn() {
 		g := s.gpus()
 		return g.Object != "" && len(g.Stops) == 0 && !s.warned("nothing is rented")
 	})
-}
-
-// ledger opens the database of an orchestrator that may run.
-func (s *server) ledger() *sql.DB {
-	s.t.Helper()
-	d, err := sql.Open("sqlite", "file:"+filepath.Join(s.dir, "data", "api-gpu.db")+"?_pragma=busy_timeout(10000)")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { d.Close() })
-	return d
-}
-
-// open counts the jobs that have not ended; as one where nobody tells.
-func (s *server) open() int {
-	resp, err := http.Get(s.url + "/health")
-	if err != nil {
-		return 1
-	}
-	defer resp.Body.Close()
-	h := struct{ Jobs struct{ Queued, Running int } }{}
-	if resp.StatusCode != http.StatusOK || json.NewDecoder(resp.Body).Decode(&h) != nil {
-		return 1
-	}
-	return h.Jobs.Queued + h.Jobs.Running
 }

@@ -1,3 +1,5 @@
+//go:build soak
+
 package e2e
 
 import (
@@ -5,7 +7,6 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
-	"github.com/api-gpu/api-gpu/test/need"
 )
 
 // TestVastMany sends 20 jobs at once to an orchestrator that may rent one
@@ -13,7 +14,6 @@ import (
 // nothing is left. What the jobs cost, and what no job is there for, is what
 // the machines cost, to the nanodollar; and that is the market's own bill.
 func TestVastMany(t *testing.T) {
-	need.Soak(t)
 	t.Parallel()
 	for most, settings := range map[int][]string{
 		1: nil,

@@ -59,14 +59,6 @@ func Long(t testing.TB) {
 	}
 }
 
-// Soak skips the test unless CRASH_ALL=1 (make soak): it waits for minutes.
-func Soak(t testing.TB) {
-	t.Helper()
-	if os.Getenv("CRASH_ALL") != "1" {
-		t.Skip("waits for minutes: run make soak")
-	}
-}
-
 // Parallel lets n tests of a package run at once, where the command line does
 // not say how many: for those that mostly wait. TestMain calls it.
 func Parallel(n int) {

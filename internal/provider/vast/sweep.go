@@ -47,8 +47,7 @@ func NewAccount(cfg AccountConfig) (*Account, error) {
 	}
 	p := &Provider{cfg: c, base: base, lanes: newLanes(c.Pace), secrets: []string{c.Key}}
 	p.client = newClient()
-	// The server that this account is swept after may have listed this moment.
-	p.lanes.list.ended()
+	p.Rest() // the server whose machines these are may have called a moment ago
 	return &Account{p}, nil
 }
 

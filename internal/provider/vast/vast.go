@@ -77,7 +77,10 @@ type Provider struct {
 	client     *http.Client
 }
 
-var _ gpu.Provider = (*Provider)(nil)
+var (
+	_ gpu.Provider = (*Provider)(nil)
+	_ gpu.Rester   = (*Provider)(nil)
+)
 
 // New checks the configuration and calls nobody. Its errors repeat no secret.
 // Close the Provider when done.
@@ -177,9 +180,12 @@ func parseBase(raw string) (string, error) {
 // Close lets go of what is left of the connections.
 func (p *Provider) Close() { p.client.CloseIdleConnections() }
 
-// Rest is for how long another process that goes on with this account must ask
-// it for nothing: the API keeps two calls apart whoever makes them.
-func (p *Provider) Rest() time.Duration { return p.lanes.rest(time.Now()) }
+// Rest implements gpu.Rester.
+func (p *Provider) Rest() {
+	for _, l := range p.lanes.all() {
+		l.ended()
+	}
+}
 
 // Name implements gpu.Provider.
 func (*Provider) Name() string { return "vast" }
