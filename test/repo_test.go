@@ -57,23 +57,22 @@ func TestNothingIsPutOff(t *testing.T) {
 	})
 }
 
-// settings returns the table that the orchestrator makes from the struct that
-// it reads its settings into.
-func settings(t *testing.T) string {
+// orchestrator returns what a command of the orchestrator prints.
+func orchestrator(t *testing.T, command string) string {
 	t.Helper()
-	print := exec.CommandContext(t.Context(), "go", "run", "-buildvcs=false", "./cmd/orchestrator", "config")
+	print := exec.CommandContext(t.Context(), "go", "run", "-buildvcs=false", "./cmd/orchestrator", command)
 	print.Dir = root
 	print.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build: shares its cache
 	out, err := print.Output()
 	if err != nil {
-		t.Fatalf("orchestrator config: %v", err)
+		t.Fatalf("orchestrator %s: %v", command, err)
 	}
 	return string(out)
 }
 
 func TestSettingsAreDocumented(t *testing.T) {
 	t.Parallel()
-	table := settings(t)
+	table := orchestrator(t, "config") // made from the struct that it reads its settings into
 	shown := between(t, read(t, "README.md"), "<!-- settings -->\n", "<!-- /settings -->")
 	if diff := cmp.Diff(table, shown); diff != "" {
 		t.Errorf("README.md shows other settings than the program has: run make docs (-program +README)\n%s", diff)

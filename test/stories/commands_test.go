@@ -2,6 +2,7 @@ package stories
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -44,6 +45,40 @@ func serve(ts *testscript.TestScript, neg bool, settings []string) {
 	}
 	start(ts, "orchestrator", "API", append(defaults, settings...))
 }
+
+// panel NAME=VALUE… starts an orchestrator with the environment that
+// docs/easypanel.json hands over, as the panel would fill it in: video.example.com
+// is the primary domain, and what the story says is typed in by hand.
+func panel(ts *testscript.TestScript, neg bool, settings []string) {
+	if neg {
+		ts.Fatalf("usage: panel [NAME=VALUE…]")
+	}
+	var schema struct {
+		Services []struct{ Data struct{ Env string } }
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(filepath.Join(ts.Getenv("ROOT"), "docs/easypanel.json"))), &schema))
+	env := strings.ReplaceAll(schema.Services[0].Data.Env, "$(PRIMARY_DOMAIN)", "video.example.com")
+	start(ts, "orchestrator", "API", append(strings.Split(env, "\n"), settings...))
+}
+
+// stop NAME… stops programs that the story started, the last of each name, as a
+// service manager does.
+func stop(ts *testscript.TestScript, neg bool, names []string) {
+	if neg || len(names) == 0 {
+		ts.Fatalf("usage: stop NAME…")
+	}
+	for _, name := range names {
+		ended, known := running.LoadAndDelete(ts.MkAbs(name))
+		if !known {
+			ts.Fatalf("no %s was started", name)
+		}
+		ended.(func())()
+	}
+}
+
+// running holds how to end what stories started, by a story's folder and the
+// program's name.
+var running sync.Map
 
 // work NAME=VALUE… starts a worker on a free port and sets $WORKER.
 func work(ts *testscript.TestScript, neg bool, settings []string) {
@@ -89,7 +124,9 @@ func spawn(ts *testscript.TestScript, name string, ready *regexp.Regexp, setting
 		_ = command.Wait() // the log says why, where that matters
 		close(ended)
 	}()
-	ts.Defer(func() { end(ts, command, ended) })
+	ending := sync.OnceFunc(func() { end(ts, command, ended) })
+	running.Store(filepath.Join(dir, name), ending)
+	ts.Defer(ending)
 
 	timeout := time.After(startTimeout)
 	for {
@@ -193,8 +230,9 @@ func document(file string, blocks map[string]string) func(*testscript.TestScript
 			ts.Fatalf("want the NAME of a block in %s", file)
 		}
 		block := strings.NewReplacer(
-			"http://localhost:3000", ts.Getenv("API"), "https://example.com", ts.Getenv("FILES"), "https://hooks.example.com", ts.Getenv("HOOKS"),
-			"bin/orchestrator", "orchestrator",
+			"http://localhost:3000", ts.Getenv("API"), "https://video.example.com", ts.Getenv("API"),
+			"https://example.com", ts.Getenv("FILES"), "https://hooks.example.com", ts.Getenv("HOOKS"),
+			"bin/orchestrator", "orchestrator", "bin/api-gpu", "api-gpu",
 		).Replace(blocks[args[0]])
 		script := "set -eu\njob=$(cat .job 2>/dev/null || true)\n" + block + "\necho \"$job\" >.job\n"
 		err := ts.Exec("bash", "-c", script)
