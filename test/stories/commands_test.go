@@ -223,7 +223,8 @@ func leftovers(dir string) (left []string) {
 // document returns the command NAME of a story that runs a block of this
 // document as it is written, but for the addresses in it: the story's server
 // stands for localhost:3000, its files for example.com, and what it hooks for
-// hooks.example.com. What a block leaves in $job the next one finds.
+// hooks.example.com; programs are looked for in PATH, and on the server's port.
+// What a block leaves in $job the next one finds.
 func document(file string, blocks map[string]string) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		if len(args) != 1 || blocks[args[0]] == "" {
@@ -234,7 +235,7 @@ func document(file string, blocks map[string]string) func(*testscript.TestScript
 			"https://example.com", ts.Getenv("FILES"), "https://hooks.example.com", ts.Getenv("HOOKS"),
 			"bin/orchestrator", "orchestrator", "bin/api-gpu", "api-gpu",
 		).Replace(blocks[args[0]])
-		script := "set -eu\njob=$(cat .job 2>/dev/null || true)\n" + block + "\necho \"$job\" >.job\n"
+		script := "set -eu\nif [ -n \"${API-}\" ]; then export PORT=${API##*:}; fi\njob=$(cat .job 2>/dev/null || true)\n" + block + "\necho \"$job\" >.job\n"
 		err := ts.Exec("bash", "-c", script)
 		if (err != nil) != neg {
 			ts.Fatalf("%s of %s: error %v", args[0], file, err)
