@@ -118,13 +118,11 @@ func TestBothLanguagesSayTheSame(t *testing.T) {
 	})
 }
 
-// outline is what a document has in any language. The table of settings, which
-// the program prints, is left out.
+// outline is what a document has in any language. What only the English one has
+// is marked there: the table of settings, which the program prints, and what is
+// said to be english only.
 func outline(text string) (lines []string) {
-	if before, rest, ok := strings.Cut(text, "<!-- settings -->"); ok {
-		_, after, _ := strings.Cut(rest, "<!-- /settings -->")
-		text = before + after
-	}
+	text = regexp.MustCompile(`(?s)<!-- (settings|english only) -->.*?<!-- /(settings|english only) -->`).ReplaceAllString(text, "")
 	comment := regexp.MustCompile(`(?m)(^|\s+)#.*$`)
 	heading := regexp.MustCompile(`^#+ `)
 	fence, rows := false, 0
