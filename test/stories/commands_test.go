@@ -28,8 +28,9 @@ const (
 	lookGap      = 20 * time.Millisecond
 )
 
-// listening is the line that both programs log when they can be reached.
-var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
+// listening is the line that both programs log when they can be reached: as
+// text, or as JSON in production.
+var listening = regexp.MustCompile(`(?:msg=listening address=|"msg":"listening","address":")([^\s"]+)`)
 
 // sold is what a marketplace prints when it can be reached.
 var sold = regexp.MustCompile(`VAST_API_URL=(\S+)\nVAST_API_KEY=(\S+)\n`)
