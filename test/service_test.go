@@ -23,7 +23,6 @@ func TestServiceFile(t *testing.T) {
 	for _, line := range []string{
 		"KillMode=process",                        // local workers outlive a restart
 		"WorkingDirectory=/opt/api-gpu",           // where .env and data are
-		"ReadWritePaths=/opt/api-gpu/data",        // all else is read only
 		"ExecStart=/opt/api-gpu/bin/orchestrator", // where the page puts it
 	} {
 		if !strings.Contains(unit, "\n"+line+"\n") {
