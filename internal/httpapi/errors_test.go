@@ -9,6 +9,28 @@ import (
 	"github.com/api-gpu/api-gpu"
 )
 
+// What the guides say of a code is said of one that there is, with its status.
+func TestCodesInGuidesExist(t *testing.T) {
+	t.Parallel()
+	seen := 0
+	said := regexp.MustCompile("([45]\\d\\d) `?([a-z_]+)`") // `401 unauthorized`, or 401 `unauthorized`
+	for _, file := range []string{"OPERATIONS.md", "DEPLOY_EASYPANEL.md", "pt/DEPLOY_EASYPANEL.md", "QUICKSTART.md", "pt/QUICKSTART.md", "SECURITY.md"} {
+		text, err := os.ReadFile("../../docs/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range said.FindAllStringSubmatch(string(text), -1) {
+			seen++
+			if _, known := answers[apigpu.Code(m[2])]; !known || m[1] != strconv.Itoa(Status(apigpu.Code(m[2]))) {
+				t.Errorf("%s says %s %s; the status of that is %d", file, m[1], m[2], Status(apigpu.Code(m[2])))
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("only %d were found", seen)
+	}
+}
+
 // Every code stands once in the pages of errors, with its status and whether
 // it is worth to try again.
 func TestEveryCodeIsDocumented(t *testing.T) {
