@@ -5,6 +5,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -189,6 +190,45 @@ func anchors(text string) map[string]bool {
 		}, name)] = true
 	}
 	return all
+}
+
+// elsewhere are names in capitals that guides speak of and that are no settings
+// of the orchestrator.
+var elsewhere = []string{
+	"SESSION_TOKEN", "ALLOWED_IPS", "TLS_SEED", "END_BY", "SCHEDULES", // the worker's, and the tests'
+	"API_GPU_URL", "API_GPU_KEY", // the client's
+	"DEPLOY_EASYPANEL", "DEPLOY_VPS", // files
+	"N8N_DEFAULT_BINARY_DATA_MODE", "WEBHOOK_URL", "PRIMARY_DOMAIN", "EASYPANEL_DOMAIN", "RLIMIT_DATA", "RLIMIT_AS",
+}
+
+// TestGuidesNameSettingsThatExist finds misspelt variables, and those that went.
+func TestGuidesNameSettingsThatExist(t *testing.T) {
+	t.Parallel()
+	table := orchestrator(t, "config")
+	quoted, name := regexp.MustCompile("`[^`\n]+`"), regexp.MustCompile(`\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b`)
+	for _, file := range documents(t) {
+		if !isGuide(file) && translatedFrom(file) == "" {
+			continue
+		}
+		text, _, _ := strings.Cut(read(t, file), "<!-- settings -->") // the table itself comes from the program
+		for _, q := range quoted.FindAllString(text, -1) {
+			for _, n := range name.FindAllString(q, -1) {
+				if !strings.Contains(table, "`"+n+"`") && !slices.Contains(elsewhere, n) {
+					t.Errorf("%s speaks of %s, which is no setting", file, n)
+				}
+			}
+		}
+	}
+}
+
+// translatedFrom is the English document of a Portuguese one; empty for others.
+func translatedFrom(portuguese string) string {
+	for en, pt := range translated {
+		if pt == portuguese {
+			return en
+		}
+	}
+	return ""
 }
 
 // TestCostsAreDocumented compares the tables of costs with what the program
