@@ -12,7 +12,7 @@ import (
 )
 
 // A backup is taken while others write, and is a database of its own.
-func TestBackup(t *testing.T) {
+func TestBackupWhileOthersWrite(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	dir := t.TempDir()
