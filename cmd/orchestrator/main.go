@@ -31,7 +31,7 @@ func main() {
 type commands struct {
 	Serve   serveCmd         `cmd:"" default:"withargs" help:"Run the orchestrator (the default)."`
 	Plan    planCmd          `cmd:"" help:"Tell what the server would do next about machines, and why; do nothing."`
-	Sweep   sweepCmd         `cmd:"" help:"End the instances of a lost fleet: needs the account's key (VAST_API_KEY) and no database. Exit code 1 means that something is left."`
+	Sweep   sweepCmd         `cmd:"" help:"End the instances of a lost fleet: needs the account's key (VAST_API_KEY) and no database. Exit code 1 means that something is left, or that a named fleet was not seen while others were."`
 	Backup  backupCmd        `cmd:"" help:"Copy the database into a new file, while a server uses it."`
 	Costs   costsCmd         `cmd:"" help:"Tell what jobs are expected to cost, as Markdown tables; ask nobody."`
 	Health  healthCmd        `cmd:"" help:"Ask a running orchestrator on this machine whether it is healthy."`

@@ -144,7 +144,15 @@ func (o *orchestrator) newFleet(identity fleet.Identity, provider gpu.Provider, 
 	if err != nil {
 		return nil, err
 	}
+	settings, err := c.rentalSettings(identity)
+	if err != nil {
+		return nil, err
+	}
 	image, check := o.askImage()
+	var rest func() time.Duration
+	if o.rental != nil {
+		rest = o.rental.Rest
+	}
 	return fleet.New(fleet.Config{
 		DB: o.db, Queue: o.queue, Provider: provider, Identity: identity, Credentials: credentials,
 		Policy: fleet.Policy{
@@ -152,7 +160,7 @@ func (o *orchestrator) newFleet(identity fleet.Identity, provider gpu.Provider, 
 			MaxPrice: c.maxPrice(), RequireGPU: c.requireGPU(), Lease: c.Lease, Silence: silence, NoRent: forClients(o.noRent),
 			Budget: c.budget(), MaxUpload: int64(c.MaxUpload), Traits: provider.Traits(),
 		},
-		Env: env, Image: image, CheckImage: check, HasRoom: hasRoom, DestroyAtEnd: c.Shutdown != "keep", Log: o.log,
+		Env: env, Settings: settings, Image: image, CheckImage: check, HasRoom: hasRoom, Rest: rest, DestroyAtEnd: c.Shutdown != "keep", Log: o.log,
 	}), nil
 }
 

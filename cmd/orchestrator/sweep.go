@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +37,8 @@ type sweepCmd struct {
 }
 
 // Run lists or sweeps. Its error, and so the exit code 1, means that something
-// of what was selected is left, or may be.
+// of what was selected is left, or may be: as where a fleet that was named has
+// nothing and others have, since its name may be wrong.
 func (c *sweepCmd) Run(ctx context.Context, out program.Output) error {
 	if c.AllFleets && len(c.Fleet) > 0 {
 		return errors.New("--fleet and --all-fleets exclude each other")
@@ -52,7 +55,7 @@ func (c *sweepCmd) Run(ctx context.Context, out program.Output) error {
 	defer account.Close()
 	s := &sweeper{
 		cmd: c, account: account, out: out.Stdout, now: time.Now,
-		gap: account.Traits().AbsenceGap, round: 3 * time.Second, asked: map[string]time.Time{},
+		gap: account.Traits().AbsenceGap, round: 3 * time.Second, asked: map[string]time.Time{}, seen: map[string]bool{},
 	}
 	return s.run(ctx)
 }
@@ -72,6 +75,7 @@ type sweeper struct {
 	gap     time.Duration // between the two listings that prove an instance gone
 	round   time.Duration // between two rounds while something is there
 	asked   map[string]time.Time
+	seen    map[string]bool // fleets that any listing had
 }
 
 func (s *sweeper) say(format string, args ...any) { show.Lines(s.out, fmt.Sprintf(format, args...)) }
@@ -96,7 +100,10 @@ func (s *sweeper) run(ctx context.Context) error {
 		for _, in := range targets {
 			s.say("Would end %s (%s, %s).", in.ID, in.Label, hourly(in.HourlyUSD))
 		}
-		return left(len(targets), snapshot.Complete)
+		return cmp.Or(left(len(targets), snapshot.Complete), s.unseen())
+	}
+	if err := s.unseen(); err != nil {
+		s.say("Until now %s.", err)
 	}
 	return s.sweep(ctx, began)
 }
@@ -122,6 +129,20 @@ func left(n int, complete bool) error {
 		return errors.New("nobody can say what is left: the account's listing is incomplete")
 	}
 	return nil
+}
+
+// unseen is the error of fleets that were named and have nothing, while others
+// have: nil where nothing of any is there. What is to be old is looked for from
+// time to time, and as a rule there is nothing.
+func (s *sweeper) unseen() error {
+	if len(s.seen) == 0 || s.cmd.OlderThan > 0 {
+		return nil
+	}
+	named := slices.DeleteFunc(slices.Clone(s.cmd.Fleet), func(id string) bool { return s.seen[id] })
+	if len(named) == 0 {
+		return nil
+	}
+	return fmt.Errorf("no instance of fleet %s was seen; there are those of %s", strings.Join(named, ", "), strings.Join(slices.Sorted(maps.Keys(s.seen)), ", "))
 }
 
 // lookTries bounds how often a listing is asked for that does not come whole.
@@ -152,6 +173,11 @@ func (s *sweeper) list(ctx context.Context) (gpu.Snapshot, error) {
 			s.say("Somebody else, such as a running server, asks with the same key: waiting for a turn.")
 		}
 		if !often || !sleep(ctx, limited.After+rand.N(limited.After+1)) {
+			for _, in := range snapshot.Instances {
+				if of, _, ok := fleet.SplitLabel(in.Label); ok {
+					s.seen[of] = true
+				}
+			}
 			return snapshot, err
 		}
 	}
@@ -243,6 +269,9 @@ func (s *sweeper) sweep(ctx context.Context, began time.Time) error {
 				absent = snapshot.Began
 				s.lookOn(began)
 			case snapshot.Began.Sub(absent) >= s.gap && s.now().Sub(began) >= s.settle():
+				if err := s.unseen(); err != nil {
+					return err
+				}
 				s.say("Nothing is left. If the server of a fleet still runs, it rents again when a job comes.")
 				return nil
 			}
@@ -266,7 +295,7 @@ func (s *sweeper) settle() time.Duration { return max(0, s.cmd.Settle-s.cmd.Olde
 // lookOn says why it goes on though nothing is listed.
 func (s *sweeper) lookOn(began time.Time) {
 	if more := s.settle() - s.now().Sub(began); more > 0 {
-		s.say("Nothing of it is listed any more; looking on for %s, since what was rented just before may be listed late.", show.Age(more))
+		s.say("Nothing of it is listed; looking on for %s, since what was rented just before may be listed late.", show.Age(more))
 	}
 }
 

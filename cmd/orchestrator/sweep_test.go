@@ -72,7 +72,7 @@ func swept(ctx context.Context, t *testing.T, url string, c sweepCmd) (string, e
 	if c.Timeout == 0 {
 		c.Timeout = time.Minute
 	}
-	s := &sweeper{cmd: &c, account: account, out: &out, now: time.Now, gap: 50 * time.Millisecond, round: 5 * time.Millisecond, asked: map[string]time.Time{}}
+	s := &sweeper{cmd: &c, account: account, out: &out, now: time.Now, gap: 50 * time.Millisecond, round: 5 * time.Millisecond, asked: map[string]time.Time{}, seen: map[string]bool{}}
 	err = s.run(ctx)
 	return out.String(), err
 }
@@ -130,8 +130,33 @@ func TestSweepEndsOneFleet(t *testing.T) {
 	for _, b := range truth.Broken {
 		t.Errorf("broken: %+v", b)
 	}
-	if out, err := swept(t.Context(), t, url, sweepCmd{Fleet: []string{"us"}}); err != nil {
-		t.Errorf("once more: %v\n%s", err, out)
+	if out, err := swept(t.Context(), t, url, sweepCmd{Fleet: []string{"us"}, OlderThan: time.Hour}); err != nil {
+		t.Errorf("once more, as from a cron job: %v\n%s", err, out)
+	}
+}
+
+// A fleet that nobody has seen, while others are there, may be a slip of the
+// pen: what was meant is left then.
+func TestSweepOfAFleetThatNobodyHasSeen(t *testing.T) {
+	t.Parallel()
+	sim, url := market(t, instances(aged("us", time.Hour), aged("them", time.Hour)))
+	for _, dry := range []bool{true, false} {
+		out, err := swept(t.Context(), t, url, sweepCmd{Fleet: []string{"usa"}, DryRun: dry})
+		if err == nil || err.Error() != "no instance of fleet usa was seen; there are those of them, us" || strings.Contains(out, "Nothing is left") {
+			t.Errorf("dry %t: %v\n%s", dry, err, out)
+		}
+	}
+	out, err := swept(t.Context(), t, url, sweepCmd{Fleet: []string{"usa", "us"}})
+	if err == nil || len(sim.Truth().Alive("")) != 1 {
+		t.Errorf("one of two: %v\n%s", err, out)
+	}
+	wantLines(t, out, `Until now no instance of fleet usa was seen`, `Ending .*ag1\.us\.`)
+	if out, err := swept(t.Context(), t, url, sweepCmd{Fleet: []string{"usa"}, List: true}); err != nil {
+		t.Errorf("listed: %v\n%s", err, out)
+	}
+	_, empty := market(t, instances("notebook"))
+	if out, err := swept(t.Context(), t, empty, sweepCmd{Fleet: []string{"usa"}}); err != nil {
+		t.Errorf("nothing of any fleet is there: %v\n%s", err, out)
 	}
 }
 
@@ -274,7 +299,7 @@ func TestSweepBesideAServer(t *testing.T) {
 		c.Timeout = time.Minute
 		s := &sweeper{
 			cmd: &c, account: &busy{account: account}, out: &out, now: time.Now, gap: 50 * time.Millisecond, round: time.Millisecond,
-			asked: map[string]time.Time{},
+			asked: map[string]time.Time{}, seen: map[string]bool{},
 		}
 		if err := s.run(t.Context()); err != nil {
 			t.Errorf("%v\n%s", err, &out)

@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,8 +13,11 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/fleet"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
+	"github.com/api-gpu/api-gpu/internal/link"
 	"github.com/api-gpu/api-gpu/internal/program"
 	"github.com/api-gpu/api-gpu/internal/provider/vast"
 	"github.com/api-gpu/api-gpu/internal/registry"
@@ -76,6 +83,22 @@ func (c *Config) vastImage(log *slog.Logger) (*registry.Image, error) {
 func (c *Config) simulated() bool {
 	u, err := url.Parse(c.VastAPIURL)
 	return err == nil && program.Loopback(u.Hostname())
+}
+
+// rentalSettings stands for all that may be mended where nothing can be rented,
+// and for this version. It tells nobody what they are.
+func (c *Config) rentalSettings(identity fleet.Identity) (string, error) {
+	key, err := link.Subkey(identity.Secret, "settings of the rental")
+	if err != nil {
+		return "", err
+	}
+	all, err := json.Marshal([]any{apigpu.Version(), apigpu.APIVersion, c.VastAPIURL, c.VastAPIKey, c.VastWorkerImage, c.VastImageLogin, c.EgressIPs})
+	if err != nil {
+		return "", fmt.Errorf("encode settings: %w", err)
+	}
+	mac := hmac.New(sha256.New, key)
+	_, _ = mac.Write(all) // never fails
+	return hex.EncodeToString(mac.Sum(nil)[:8]), nil
 }
 
 // vastFaults says what is wrong with the settings of the rental.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/api-gpu/api-gpu/internal/fleet"
 	"github.com/api-gpu/api-gpu/internal/vastsim"
 )
 
@@ -206,5 +207,33 @@ func TestImageIsToldAtHealth(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Whoever mends a setting is tried again at once; a plain restart is none.
+func TestRentalSettings(t *testing.T) {
+	t.Parallel()
+	of := func(change func(*Config)) string {
+		c := &Config{VastConfig: VastConfig{VastAPIKey: accountKey, VastWorkerImage: "worker:1", EgressIPs: []string{"192.0.2.1"}}}
+		change(c)
+		text, err := c.rentalSettings(fleet.Identity{ID: "us", Secret: []byte(rootSecret)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	seen := map[string]bool{of(func(*Config) {}): true}
+	if !seen[of(func(c *Config) { c.MaxGPUs = 9 })] {
+		t.Error("what is no reason for a stop counts")
+	}
+	for name, change := range map[string]func(*Config){
+		"the key": func(c *Config) { c.VastAPIKey = "another" }, "the image": func(c *Config) { c.VastWorkerImage = "worker:2" },
+		"its login": func(c *Config) { c.VastImageLogin = "-u a -p b c" }, "our address": func(c *Config) { c.EgressIPs = nil },
+	} {
+		text := of(change)
+		if seen[text] || strings.Contains(text, "another") || len(text) != 16 {
+			t.Errorf("%s: %q", name, text)
+		}
+		seen[text] = true
 	}
 }

@@ -69,10 +69,7 @@ func (m *market) seen() []string {
 	return slices.Clone(m.calls)
 }
 
-const (
-	theDelete = "DELETE /api/v0/instances/" + containerID + "/ Bearer " + containerKey + " {}"
-	theStop   = "PUT /api/v0/instances/" + containerID + "/ Bearer " + containerKey + ` {"state":"stopped"}`
-)
+const theDelete = "DELETE /api/v0/instances/" + containerID + "/ Bearer " + containerKey + " {}"
 
 // machine is a rented machine: the worker's first process and what it starts.
 type machine struct {
@@ -243,13 +240,13 @@ func (r *machine) dead(pids ...int) {
 // gone.
 func TestRentedEndsItself(t *testing.T) {
 	t.Parallel()
-	m := newMarket(t, badKey, yes, yes, gone) // DELETE refused, PUT taken, DELETE taken, gone
+	m := newMarket(t, badKey, yes, gone)
 	r := rent(t, m, "LEASE=1s", "BOOT_TIMEOUT=1s")
 	pid := r.firstChild()
 	if code := r.status(); code != 1 {
 		t.Errorf("exit status %d", code)
 	}
-	r.wantCalls(m, theDelete, theStop, theDelete, theDelete)
+	r.wantCalls(m, theDelete, theDelete, theDelete)
 	r.dead(pid)
 	if !strings.Contains(r.log.String(), errLeaseOver.Error()) {
 		t.Error("the log does not say why")

@@ -103,7 +103,7 @@ func (f *Fleet) create(ctx context.Context, offer Choice, image, reason string) 
 		Label: Label(f.cfg.Identity.ID, newName(now)), State: gpu.Planned, Reason: reason, Slots: max(1, offer.Slots),
 		HourlyUSD: offer.HourlyUSD, Terms: TermsOf(offer.Offer), CreatedAt: now, StateSince: now, Deadline: now.Add(f.cfg.Policy.BootTimeout),
 	}
-	in.Terms.Image, in.Terms.Why = image, reason+": "+offer.Why
+	in.Terms.Image, in.Terms.Settings, in.Terms.Why = image, f.cfg.Settings, reason+": "+offer.Why
 	env, err := f.workerEnv(in)
 	if err != nil {
 		return err

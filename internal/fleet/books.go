@@ -59,7 +59,8 @@ func books(ctx context.Context, from reader, now time.Time, except string) (Book
 	since, due := db.Millis(monthAt(now).from), now.Add(-billDue)
 	rows, err := query(ctx, from, `SELECT `+instanceColumns+` FROM instances WHERE permanent = 0 AND state <> 'gone' AND label <> $2
 		UNION ALL SELECT `+instanceColumns+` FROM instances WHERE `+unsettled+` AND +state_since >= $1 AND label <> $2
-		UNION ALL SELECT `+instanceColumns+` FROM instances WHERE `+unbilled+` AND +state_since > $3 AND label <> $2`, since, except, db.Millis(due))
+		UNION ALL SELECT `+instanceColumns+` FROM instances WHERE `+unbilled+` AND label <> $2
+			AND (+state_since > $3 OR provider_id = '' AND absent_since > 0 AND +state_since >= $1)`, since, except, db.Millis(due))
 	if err != nil {
 		return Books{}, err
 	}
@@ -112,7 +113,7 @@ func (f *Fleet) budgets(ctx context.Context, w *World) (err error) {
 		return nil // offers will tell
 	}
 	if _, refusal := affordable(p, *w, choices(prices), now); refusal != nil {
-		w.Stops = append(w.Stops, Stop{Code: "budget", Reason: refusal.Error(), Until: refusal.Until})
+		w.Stops = append(w.Stops, Stop{Code: stopBudget, Reason: refusal.Error(), Until: refusal.Until})
 		return nil
 	}
 	w.Passed = passed(p, *w, choices(prices), now)
@@ -175,6 +176,11 @@ func (f *Fleet) pricesNow(ctx context.Context) ([]gpu.Offer, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, pricesWait)
 	defer cancel()
+	for !f.MayDrive() { // the process before us may have asked this moment
+		if !pause(ctx, tickMin) {
+			return nil, nil
+		}
+	}
 	list, err := f.cfg.Provider.Offers(ctx)
 	if err != nil {
 		return nil, err

@@ -70,10 +70,10 @@ func mayCreate(p Policy, w World, now time.Time) (ok bool, why string, when time
 	case w.Probing && boots > 0:
 		return false, "one machine is tried first, after what stopped renting", when
 	case boots >= most:
-		return false, fmt.Sprintf("%d machines are starting already", boots), when
+		return false, counted(boots, "machine is", "machines are") + " starting already", when
 	}
 	if next := w.LastFailure.Add(backoff(w.FailedBoots)); next.After(now) {
-		return false, fmt.Sprintf("the last %d machines did not start", w.FailedBoots), next
+		return false, lastOnes(w.FailedBoots, "machine") + " did not start", next
 	}
 	if n := len(w.Created); n >= createsMost {
 		if next := w.Created[n-createsMost].Add(createSpan); next.After(now) {
@@ -81,6 +81,22 @@ func mayCreate(p Policy, w World, now time.Time) (ok bool, why string, when time
 		}
 	}
 	return true, "", when
+}
+
+// counted says how many there are of something.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// lastOnes names the last n of something.
+func lastOnes(n int, noun string) string {
+	if n == 1 {
+		return "the last " + noun
+	}
+	return fmt.Sprintf("the last %d %ss", n, noun)
 }
 
 // backoff is the pause after n boots in a row that came to nothing: almost

@@ -3,7 +3,6 @@ package fleet
 import (
 	"fmt"
 	"math"
-	"math/bits"
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
@@ -47,7 +46,11 @@ type account struct {
 // account is what an instance takes of the budgets.
 func (in Instance) account(now time.Time) account {
 	switch {
-	case in.Permanent || in.State == gpu.Gone && !in.existed():
+	case in.Permanent:
+		return account{}
+	case in.State == gpu.Gone && in.unseen(now): // no more than the download of its image
+		in.ReservedDown, in.ReservedUp = mostPull, 0
+	case in.State == gpu.Gone && !in.existed() && in.CostState != Final:
 		return account{}
 	case in.State == gpu.Gone && !in.billPending(now) && in.CostState != "":
 		return account{from: in.CreatedAt, until: in.end(), spread: in.CostUSD}
@@ -71,6 +74,14 @@ func (in Instance) billPending(now time.Time) bool {
 	return in.CostState == Estimated && now.Sub(in.StateSince) < billDue
 }
 
+// unseen reports whether an instance that no listing ever had may have been there
+// all the same: nobody answered its create call, and it is not too long ago for a
+// bill to tell. It cost nothing as far as is known, and until then a budget
+// counts what it can have cost.
+func (in Instance) unseen(now time.Time) bool {
+	return !in.existed() && !in.AbsentSince.IsZero() && in.CostState != Final && now.Sub(in.StateSince) < billMost
+}
+
 // in is the part of an account that falls into a period, rounded up.
 func (a account) in(p period) gpu.USD {
 	from, to := latest(a.from, p.from), a.until
@@ -86,23 +97,8 @@ func (a account) in(p period) gpu.USD {
 	case !to.After(from):
 		return 0
 	}
-	return a.traffic + portion(a.spread, to.Sub(from), a.until.Sub(a.from))
-}
-
-// portion is usd * part / whole, rounded up. part is at most whole.
-func portion(usd gpu.USD, part, whole time.Duration) gpu.USD {
-	if usd <= 0 {
-		return 0
-	}
-	hi, lo := bits.Mul64(uint64(usd), uint64(part))
-	if hi >= uint64(whole) {
-		return math.MaxInt64 / 4
-	}
-	quo, rem := bits.Div64(hi, lo, uint64(whole))
-	if rem > 0 {
-		quo++
-	}
-	return gpu.USD(quo)
+	part := gpu.Portion(a.spread, int64(to.Sub(from)), int64(a.until.Sub(a.from)))
+	return a.traffic + min(part, math.MaxInt64/4) // sums of them must fit
 }
 
 // Books are the accounts of all instances that a budget may still be asked

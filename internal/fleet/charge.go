@@ -10,6 +10,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/crash"
+	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
@@ -32,7 +33,7 @@ func (f *Fleet) settle(ctx context.Context) error {
 	if !f.cfg.Policy.paid() {
 		return nil
 	}
-	labels, err := texts(ctx, f.cfg.DB.Read(), `SELECT label FROM instances WHERE `+unsettled+`
+	labels, err := db.Column[string](ctx, f.cfg.DB.Read(), `SELECT label FROM instances WHERE `+unsettled+`
 		AND provider = $1 ORDER BY +state_since LIMIT $2`, f.cfg.Provider.Name(), settleMost)
 	if err != nil {
 		return fmt.Errorf("find instances to settle: %w", err)
@@ -243,22 +244,4 @@ func (f *Fleet) ShowCost(ctx context.Context, id string) error {
 	}
 	f.cfg.Queue.Tell(told...)
 	return nil
-}
-
-// texts reads one column of text.
-func texts(ctx context.Context, from reader, statement string, args ...any) ([]string, error) {
-	rows, err := from.QueryContext(ctx, statement, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []string
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			return nil, err
-		}
-		out = append(out, s)
-	}
-	return out, rows.Err()
 }

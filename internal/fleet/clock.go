@@ -134,6 +134,9 @@ func (f *Fleet) shift(ctx context.Context, tx *sql.Tx, by time.Duration, now tim
 	if err := f.moveAttempts(ctx, tx, by, now); err != nil {
 		return err
 	}
+	if _, err := tx.ExecContext(ctx, `UPDATE stops SET since = since + $1, until = until + $1`, by.Milliseconds()); err != nil {
+		return fmt.Errorf("move what stops renting: %w", err)
+	}
 	return shiftInstances(ctx, tx, by, now)
 }
 

@@ -159,10 +159,10 @@ func unfit(row Instance, reply apigpu.LeaseReply) string {
 }
 
 // wrongVersion stops renting where the image that we rent with holds a worker
-// that speaks another API: the next machine would be no better. One that an
-// earlier process rented says nothing of that.
+// that speaks another API: the next machine would be no better. One that was
+// rented with other settings says nothing of that.
 func (f *Fleet) wrongVersion(ctx context.Context, in Instance, worker apigpu.WorkerInfo) {
-	if f.rentedByUs(in) {
+	if f.rentedSo(in) {
 		f.stop(ctx, stopped{Stop: Stop{
 			Code: stopVersion, Reason: "the image of the workers is that of another version of this program",
 			Detail: fmt.Sprintf("its version is %q, and %s: set VAST_WORKER_IMAGE to the image of this release", worker.Version, otherVersion(worker.API)),
@@ -170,12 +170,10 @@ func (f *Fleet) wrongVersion(ctx context.Context, in Instance, worker apigpu.Wor
 	}
 }
 
-// rentedByUs reports whether this process rented an instance, with the settings
-// that hold now.
-func (f *Fleet) rentedByUs(in Instance) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return !in.Permanent && !in.CreatedAt.Before(f.since)
+// rentedSo reports whether an instance was rented with the settings that hold
+// now, by whichever process.
+func (f *Fleet) rentedSo(in Instance) bool {
+	return !in.Permanent && in.Terms.Settings == f.cfg.Settings
 }
 
 // tell logs why a contact failed. A worker that answers and refuses will do so
@@ -186,7 +184,7 @@ func (f *Fleet) tell(ctx context.Context, in Instance, cause error) {
 		return
 	}
 	f.cfg.Log.WarnContext(ctx, "worker refuses us", "instance", in.Label, "error", cause)
-	if apigpu.CodeOf(cause) == apigpu.AddressNotAllowed && f.rentedByUs(in) {
+	if apigpu.CodeOf(cause) == apigpu.AddressNotAllowed && f.rentedSo(in) {
 		f.stop(ctx, stopped{Stop: Stop{
 			Code: stopEgress, Reason: "a new worker does not answer the address from which this server reaches it",
 			Detail: fmt.Sprintf("its answer: %s EGRESS_IPS allows %s: set it to the addresses from which this server reaches the internet, or to nothing",

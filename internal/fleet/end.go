@@ -78,7 +78,11 @@ func (f *Fleet) beginEnd(ctx context.Context, a Action) (call func() error, err 
 		return nil, unrecorded
 	}
 	return func() error {
-		if err := f.callDestroy(ctx, e.id); err != nil || unrecorded != nil {
+		err := f.callDestroy(ctx, e.id)
+		switch {
+		case err == nil && unrecorded != nil:
+			return fmt.Errorf("%w: %w", errUnrecorded, unrecorded)
+		case err != nil:
 			return errors.Join(unrecorded, err)
 		}
 		return f.noteEnd(ctx, a.Label)
@@ -140,7 +144,12 @@ func (f *Fleet) askedEnd(label string, now time.Time) {
 type unrecorded struct {
 	endAsked  time.Time
 	idleSince time.Time
+	wished    bool // somebody asked for its end
 }
+
+// errUnrecorded is of an end that the provider accepted and the ledger was not
+// told of.
+var errUnrecorded = errors.New("the end was asked for without a record")
 
 // errNoWrites stands in the place of a write that was not tried: the one before
 // it failed.

@@ -40,6 +40,10 @@ type Config struct {
 	Credentials *link.Credentials
 	// Env is given to every instance on top of its credentials. Optional.
 	Env map[string]string
+	// Settings stands for all settings that may be why nothing can be rented,
+	// and for the version of this program: what stopped renting under others is
+	// tried again at once.
+	Settings string
 	// Image returns the name by which to pull the workers' image, and whether
 	// that is by digest. Its error means that there is surely no such image, or
 	// that nobody may pull it: then nothing is rented. It must not wait long.
@@ -51,6 +55,9 @@ type Config struct {
 	// HasRoom reports whether another result could be kept: while it cannot,
 	// nothing is rented for the jobs that wait. Optional.
 	HasRoom func() bool
+	// Rest is for how long the next process must ask the provider for nothing,
+	// as it is when this one stops. nil is not at all.
+	Rest func() time.Duration
 	// DestroyAtEnd ends every instance of ours when Run ends.
 	DestroyAtEnd bool
 	Log          *slog.Logger
@@ -96,7 +103,9 @@ type Fleet struct {
 	speedsKept speedsKept
 	told       told               // what the waiting jobs were told last
 	stops      map[string]stopped // by code
-	pause      creates            // of asking for machines
+	// ledgerStops are those that the last round found in the ledger.
+	ledgerStops []Stop
+	pause       creates // of asking for machines
 
 	clockSets int // how often the clock was set
 

@@ -152,6 +152,46 @@ func TestFullLedgerDestroysAtTheEnd(t *testing.T) {
 	})
 }
 
+// What its operator wants gone goes, though a job runs on it and nothing can be
+// written down: by who leads, and by who could not renew its lease for that. The
+// job runs again once there is room.
+func TestFullLedgerEndsWhatIsWished(t *testing.T) {
+	t.Parallel()
+	for name, away := range map[string]time.Duration{"leading": 0, "no longer": leaseFor + 5*time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fullLedgers(t, func(t *testing.T, l fullLedger) {
+				j, row := l.rented()
+				l.submit() // what Note has to write to
+				l.tick()
+				_, err := l.queue.Claim(t.Context(), j.ID, row.Label, 0)
+				l.ok(err)
+				l.tick()
+				l.fake.ScriptDestroy(providertest.DestroyStep{Ignored: true})
+				l.fill()
+				l.pass(away, 5*time.Second)
+				if l.Leading() != (away == 0) {
+					t.Errorf("leading: %t", l.Leading())
+				}
+				ended, err := l.End(t.Context(), row.ProviderID)
+				l.ok(err)
+				if len(ended) != 1 || ended[0].State != gpu.Destroying {
+					t.Errorf("it says %+v", ended)
+				}
+				l.exist(1) // the provider was asked, and did nothing
+				l.pass(2*retryDestroy, time.Second)
+				l.exist(0)
+				l.drain()
+				l.tick()
+				if got := l.row(row.Label); got.State != gpu.Destroying || got.Reason != wished {
+					t.Errorf("it is %s: %s", got.State, got.Reason)
+				}
+				l.until("gone", func() bool { return l.row(row.Label).State == gpu.Gone })
+			})
+		})
+	}
+}
+
 // A process that starts on a full ledger cannot take the lease, and still ends
 // what must go once the lease of the one before it has run out, not sooner.
 func TestFullLedgerAfterARestart(t *testing.T) {

@@ -195,6 +195,33 @@ func TestEndWhileItIsCreated(t *testing.T) {
 	}
 }
 
+// A job whose machine somebody ended is told what it waits for now, not what
+// became of its machine.
+func TestNoteAfterAnEnd(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(c *Config, _ *providertest.FakeConfig) { c.Policy.MaxGPUs = 1 })
+	j, row := r.rented()
+	run, err := r.queue.Claim(t.Context(), j.ID, row.Label, 0)
+	r.ok(err)
+	_, err = r.End(t.Context(), row.Label)
+	r.ok(err)
+	_, err = r.Client(t.Context(), row.Label)
+	_, err = r.queue.Requeue(t.Context(), run.Lease(), queue.Setback{Why: apigpu.AsError(err)})
+	r.ok(err)
+	told := func(want string) {
+		t.Helper()
+		r.tick()
+		j, err := r.queue.Job(t.Context(), j.ID)
+		r.ok(err)
+		if !strings.HasPrefix(j.PhaseNote, want) {
+			t.Errorf("the job is told %q", j.PhaseNote)
+		}
+	}
+	told("earlier workers are ending, and no further one")
+	r.until("another", func() bool { return len(r.fake.Calls(providertest.Create)) == 2 })
+	told("a worker is starting")
+}
+
 // The intent is in the hands of who leads: who looks on asks again later.
 func TestEndOfAnIntent(t *testing.T) {
 	t.Parallel()

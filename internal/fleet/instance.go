@@ -69,6 +69,7 @@ type Terms struct {
 	DownMbps float64 `json:"down_mbps,omitempty"`
 	UpMbps   float64 `json:"up_mbps,omitempty"`
 	Image    string  `json:"image,omitempty"`
+	Settings string  `json:"settings,omitempty"` // see Config
 	// PullBytes is what it is charged for the download of the image: as the
 	// bills of others had it, and once its own is there as that has it.
 	PullBytes int64 `json:"pull_bytes,omitempty"`

@@ -114,6 +114,7 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 	}
 	var epoch int64
 	var by time.Duration
+	var kept map[string]stopped
 	err := f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
 		var last string
 		var until int64
@@ -127,9 +128,13 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 		if err != nil || epoch == before {
 			return err
 		}
-		if err = f.orphan(ctx, tx, last); err == nil {
-			by, err = f.pullBack(ctx, tx, now)
+		if err = f.orphan(ctx, tx, last); err != nil {
+			return err
 		}
+		if by, err = f.pullBack(ctx, tx, now); err != nil {
+			return err
+		}
+		kept, err = f.takeStops(ctx, tx)
 		return err
 	})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -138,7 +143,7 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("hold fleet lease: %w", err)
 	}
-	if f.held(epoch, now) {
+	if f.held(epoch, now, kept) {
 		f.announce(ctx, epoch)
 	}
 	if by != 0 {
@@ -179,12 +184,15 @@ func (f *Fleet) orphan(ctx context.Context, tx *sql.Tx, last string) error {
 // held notes the outcome of hold and reports whether we are a new holder. Who
 // comes back after its lease ran out was away, suspended or stuck: then, too,
 // the silence of others is our own.
-func (f *Fleet) held(epoch int64, now time.Time) (fresh bool) {
+func (f *Fleet) held(epoch int64, now time.Time, kept map[string]stopped) (fresh bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fresh = epoch != 0 && epoch != f.epoch
 	if fresh || now.After(f.heldUntil) {
 		f.since = now
+	}
+	if fresh && kept != nil {
+		f.stops = resume(kept, now)
 	}
 	f.epoch, f.renewAt, f.heldUntil = epoch, now.Add(leaseFor/3), now.Add(leaseFor)
 	return fresh
@@ -200,13 +208,20 @@ func (f *Fleet) announce(ctx context.Context, epoch int64) {
 	}
 }
 
-// release gives the lease back, so that the next process need not wait.
+// release gives the lease back: the next process need not wait, but for the
+// time that the provider wants between two calls. It knows nothing of ours.
 func (f *Fleet) release(ctx context.Context) error {
 	f.mu.Lock()
 	f.epoch = 0
 	f.mu.Unlock()
+	var until int64
+	if f.cfg.Rest != nil {
+		if rest := min(f.cfg.Rest(), leaseFor); rest > 0 {
+			until = millis(f.cfg.Now().Add(rest)) + 1 // it is rounded down
+		}
+	}
 	return f.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE fleet SET lease_until = 0 WHERE one = 1 AND holder = $1`, f.holder)
+		_, err := tx.ExecContext(ctx, `UPDATE fleet SET lease_until = $2 WHERE one = 1 AND holder = $1`, f.holder, until)
 		return err
 	})
 }

@@ -196,20 +196,15 @@ func (f *Fleet) failedBoots(ctx context.Context) (n int, last time.Time, err err
 // createdLately says when the last instances were asked for, oldest first:
 // what Plan looks at to bound their number.
 func (f *Fleet) createdLately(ctx context.Context, now time.Time) (times []time.Time, err error) {
-	rows, err := f.cfg.DB.Read().QueryContext(ctx, `SELECT created_at FROM instances WHERE permanent = 0 AND created_at > $1 ORDER BY created_at`,
+	all, err := db.Column[int64](ctx, f.cfg.DB.Read(), `SELECT created_at FROM instances WHERE permanent = 0 AND created_at > $1 ORDER BY created_at`,
 		millis(now.Add(-createSpan)))
 	if err != nil {
 		return nil, fmt.Errorf("read times of creates: %w", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var ms int64
-		if err := rows.Scan(&ms); err != nil {
-			return nil, fmt.Errorf("read times of creates: %w", err)
-		}
+	for _, ms := range all {
 		times = append(times, at(ms))
 	}
-	return times, rows.Err()
+	return times, nil
 }
 
 // errStandby: another process holds the fleet lease.

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -176,6 +177,7 @@ func TestRefusedMachinesPause(t *testing.T) {
 func TestOneSearchForRequestAndRental(t *testing.T) {
 	t.Parallel()
 	r, _ := moneyRig(t, budgeted(Budget{Day: 10 * rentCost}))
+	r.tick()
 	r.fake.SetOutage(gpu.ErrNotSent)
 	r.ok(r.Affordable(t.Context(), queue.Ask{Run: time.Hour}))
 	r.ok(r.Affordable(t.Context(), queue.Ask{Run: time.Hour}))
@@ -186,4 +188,55 @@ func TestOneSearchForRequestAndRental(t *testing.T) {
 	r.submit()
 	r.until("rented", r.has(gpu.Ready))
 	r.calls(providertest.Offers, 2)
+}
+
+// An instance that nobody answered for and no listing ever had may have been
+// there between two of them: a budget counts its time until its bill says that
+// it was not, or never will.
+func TestUnseenCountsUntilItsBill(t *testing.T) {
+	t.Parallel()
+	r, _ := moneyRig(t)
+	r.fake.ScriptCreate(providertest.CreateStep{Err: errors.New("EOF")})
+	j := r.submit()
+	r.until("ambiguous", func() bool { return len(r.rows()) == 1 && r.rows()[0].Ambiguous })
+	label := r.rows()[0].Label
+	r.cancel(j)
+	r.until("gone", func() bool { return r.row(label).CostState == Estimated })
+	taken := func() gpu.USD {
+		all, err := books(t.Context(), r.db.Read(), r.clock.Now(), "")
+		r.ok(err)
+		return all.taken(dayAt(r.clock.Now()))
+	}
+	in := r.row(label)
+	perGPU, disk := in.rates()
+	want := ceil(perHour(perGPU+disk, in.AbsentSince.Sub(in.CreatedAt))) + ceil(traffic(in.Terms, mostPull, 0))
+	if got := taken(); got != want || want <= 0 || in.CostUSD != 0 {
+		t.Errorf("taken %s, want %s; it cost %s", got, want, in.CostUSD)
+	}
+	r.ok(r.Bill(t.Context()))
+	r.clock.Advance(billRest + time.Minute)
+	r.tick()
+	r.ok(r.Bill(t.Context()))
+	if got := taken(); got != 0 || r.row(label).CostState != Final {
+		t.Errorf("after its bill %s are taken, and it is %s", got, r.row(label).CostState)
+	}
+	in.CostState = Estimated
+	if got := in.account(in.StateSince.Add(billMost)); got != (account{}) {
+		t.Errorf("without a bill it counts for ever: %+v", got)
+	}
+}
+
+// A renewal is not sent to what went while it was about to be.
+func TestNoRenewalOfWhatEnds(t *testing.T) {
+	t.Parallel()
+	r, _ := moneyRig(t)
+	_, row := r.rented()
+	row.LeaseUntil = time.Time{} // as somebody read it before
+	for _, state := range []gpu.State{gpu.Destroying, gpu.Gone} {
+		_, err := r.update(t.Context(), row.Label, func(in *Instance) bool { in.State = state; return true })
+		r.ok(err)
+		if r.mayRenew(t.Context(), row) {
+			t.Errorf("a renewal is sent to one that is %s", state)
+		}
+	}
 }

@@ -148,12 +148,16 @@ func nothingThere(p Policy, w World, now time.Time) note {
 		return note{why: p.NoRent}
 	}
 	if len(w.Instances)+w.Extra >= p.MaxGPUs {
-		return note{why: "earlier workers are ending, and no further one is allowed beside them"}
+		why := "no further worker is allowed beside those that are there"
+		if whichEnd(w) != "" {
+			why = "earlier workers are ending, and no further one is allowed beside them until they are proven gone"
+		}
+		return note{why: why}
 	}
 	why, due := full(p, w, now)
 	if w.FailedBoots > 0 && len(holding(w.Stops, now)) == 0 {
 		// The pauses are short at first, and the jobs are not told of each.
-		n := note{why: fmt.Sprintf("the last %d workers did not start", w.FailedBoots)}
+		n := note{why: lastOnes(w.FailedBoots, "worker") + " did not start"}
 		if due.Sub(now) < time.Minute {
 			n.why += "; trying again"
 			return n
@@ -172,7 +176,7 @@ func nothingThere(p Policy, w World, now time.Time) note {
 	case m.Found == 0:
 		return note{why: "no worker is on offer; looking again"}
 	case len(m.Ranked) == 0:
-		return note{why: fmt.Sprintf("none of the %d workers on offer will do; looking again", m.Found)}
+		return note{why: "nothing will do of the " + counted(m.Found, "worker", "workers") + " on offer; looking again"}
 	}
 	if _, refusal := affordable(p, w, m.Ranked, now); refusal != nil {
 		return notRented(Stop{Reason: refusal.Error(), Until: refusal.Until})

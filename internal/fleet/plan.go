@@ -89,6 +89,9 @@ type World struct {
 	Unread bool
 	// Exited are the labels whose machines are listed and do not work.
 	Exited map[string]bool
+	// Wished are the labels whose end somebody asked for, and the ledger could
+	// not be told.
+	Wished map[string]bool
 	// Unlisted are the labels that the last listing lacked, where it was complete
 	// and asked for after their end was.
 	Unlisted map[string]bool
@@ -202,15 +205,17 @@ func soonest(now, wake, due time.Time) time.Time {
 
 // end says why an instance must go now, or nothing and when that may change.
 func end(p Policy, w World, in Instance, now time.Time) (a Action, due time.Time) {
-	switch in.State {
-	case gpu.Destroying:
+	switch {
+	case w.Wished[in.Label] && (in.State == gpu.Booting || in.State == gpu.Ready):
+		return Action{Reason: wished}, due
+	case in.State == gpu.Destroying:
 		if again := in.EndAskedAt.Add(endAgain(w, in)); now.Before(again) {
 			return a, again
 		}
 		return Action{Reason: in.Reason}, now.Add(retryDestroy)
-	case gpu.Booting:
+	case in.State == gpu.Booting:
 		return endBoot(p, w, in, now)
-	case gpu.Ready:
+	case in.State == gpu.Ready:
 		return endReady(p, w, in, now)
 	}
 	// Before the provider has shown it there is nothing to end: what was never

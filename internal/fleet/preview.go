@@ -86,6 +86,9 @@ func (f *Fleet) worldUnwritten(ctx context.Context) (World, error) {
 		return World{}, err
 	}
 	if !leading {
+		if err := f.followStops(ctx); err != nil {
+			return World{}, err
+		}
 		s, around, err := f.sight(ctx, rows, now)
 		if err != nil {
 			return World{}, err

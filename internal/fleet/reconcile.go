@@ -183,6 +183,7 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 		if err == nil {
 			f.forget(rows) // it may drive jobs all the same
 		}
+		err = errors.Join(err, f.followStops(ctx))
 		return now.Add(tickLive), err
 	}
 	err = errors.Join(f.takeFaults(), f.observe(ctx), f.settle(ctx))
@@ -193,6 +194,7 @@ func (f *Fleet) step(ctx context.Context) (time.Time, error) {
 	f.forget(rows)
 	f.contactAll(ctx, rows)
 	world, worldErr := f.world(ctx, rows)
+	f.noteLedger(ctx, world.Stops)
 	ended, spentErr := f.endSpent(ctx, world)
 	err = errors.Join(err, worldErr, spentErr)
 	if ended {
@@ -393,12 +395,12 @@ func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error)
 		err = f.history(ctx, &w, now)
 	}
 	if err != nil {
-		w.Stops = append(w.Stops, Stop{Code: "ledger", Reason: "the records of this server cannot be read in full"})
+		w.Stops = append(w.Stops, Stop{Code: stopLedger, Reason: "the records of this server cannot be read in full"})
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.breakers(&w, now)
-	w.Exited, w.Since, w.Reachable, w.Blind = f.exited, f.since, f.listing.reachable, f.listing.failed
+	w.Exited, w.Wished, w.Since, w.Reachable, w.Blind = f.exited, f.wishes(), f.since, f.listing.reachable, f.listing.failed
 	w.Unlisted = f.unlisted(rows)
 	w.Offers, w.OffersAt = f.offers.list, f.offers.at
 	for id, s := range f.strays {

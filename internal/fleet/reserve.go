@@ -193,8 +193,10 @@ func (f *Fleet) mayRenew(ctx context.Context, in Instance) bool {
 	if !p.paid() || in.Permanent || !in.LeaseUntil.Before(need) {
 		return true
 	}
+	ends := false
 	_, err := f.updateIf(ctx, in.Label, func(tx *sql.Tx, row *Instance) (bool, error) {
-		if !row.LeaseUntil.Before(need) || row.State == gpu.Gone {
+		// Its end may have been decided, or seen, since somebody looked.
+		if ends = row.State != gpu.Booting && row.State != gpu.Ready; ends || !row.LeaseUntil.Before(need) {
 			return false, nil
 		}
 		before := *row
@@ -218,7 +220,7 @@ func (f *Fleet) mayRenew(ctx context.Context, in Instance) bool {
 		f.cfg.Log.WarnContext(ctx, "lease not noted, and not renewed", "instance", in.Label, "error", err)
 		return false
 	}
-	return true
+	return !ends
 }
 
 // Claim starts a job on a slot: see queue.Claim. In the same transaction all is

@@ -58,7 +58,7 @@ func grow(p Policy, w World, staying []Instance, now time.Time) verdict {
 	}
 	m := choose(w, *want.job, now)
 	if len(m.Ranked) == 0 {
-		why := fmt.Sprintf("%s, but none of %d offers will do%s", want.why, m.Found, m.without())
+		why := fmt.Sprintf("%s, but nothing will do of %s%s", want.why, counted(m.Found, "offer", "offers"), m.without())
 		return verdict{why: why, due: w.OffersAt.Add(offersFresh)}
 	}
 	var refusal *OverBudget
@@ -77,8 +77,8 @@ func full(p Policy, w World, now time.Time) (why string, due time.Time) {
 	if p.NoRent != "" {
 		return p.NoRent, due
 	}
-	if n := len(w.Instances) + w.Extra; n >= p.MaxGPUs { // those that end still cost money, and count
-		return fmt.Sprintf("MAX_GPUS is %d and %d exist", p.MaxGPUs, n), due
+	if n := len(w.Instances) + w.Extra; n >= p.MaxGPUs {
+		return fmt.Sprintf("MAX_GPUS is %d and %d exist%s", p.MaxGPUs, n, whichEnd(w)), due
 	}
 	if ok, why, due := mayCreate(p, w, now); !ok {
 		return why, due
@@ -87,6 +87,22 @@ func full(p Policy, w World, now time.Time) (why string, due time.Time) {
 		return "the last machines stood idle while jobs waited", due
 	}
 	return "", due
+}
+
+// whichEnd says how many of the instances are on their way out, strays included.
+// They count until they are proven gone: a provider that accepts an end and does
+// not bring it about is still paid, and MAX_GPUS bounds what is paid.
+func whichEnd(w World) string {
+	ending := w.Extra
+	for _, in := range w.Instances {
+		if in.State == gpu.Destroying {
+			ending++
+		}
+	}
+	if ending == 0 {
+		return ""
+	}
+	return ", of which " + counted(ending, "ends and counts", "end and count") + " until proven gone"
 }
 
 // want is the job that another machine would be for, or nil; and why.

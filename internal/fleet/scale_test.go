@@ -107,6 +107,8 @@ func TestScale(t *testing.T) {
 		{"long jobs do not", p, world(waiting(20, time.Minute), fresh("a")), true, "(MAX_WAIT 4m0s), and starts"},
 		{"nor when two boot", p, world(waiting(20, time.Minute), fresh("a"), fresh("b")), true, "starts"},
 		{"and never more than MAX_GPUS", p, world(waiting(20, time.Minute), fresh("a"), fresh("b"), fresh("c")), false, "MAX_GPUS is 3 and 3 exist"},
+		{"even of those that end", p, world(waiting(20, time.Minute), fresh("a"), with(ready("b"), func(i *Instance) { i.State, i.EndAskedAt = gpu.Destroying, noon }),
+			with(ready("c"), func(i *Instance) { i.State, i.EndAskedAt = gpu.Destroying, noon })), false, "MAX_GPUS is 3 and 3 exist, of which 2 end and count until proven gone"},
 		{"one at a time is tried", policyWith(func(p *Policy) { p.MaxBoots = 1 }), world(waiting(20, time.Minute), fresh("a")), false, "starting already"},
 		{"one that is asked for counts", p, world(waiting(20, 5*time.Second), with(fresh("a"), func(i *Instance) { i.State = gpu.Creating })), false, "no further machine"},
 		{"one of which nobody knows counts", p, world(waiting(20, 5*time.Second), with(fresh("a"), func(i *Instance) { i.State, i.Ambiguous = gpu.Creating, true })), false, "no further machine"},
@@ -127,7 +129,7 @@ func TestScale(t *testing.T) {
 		{"no room", p, change(world(waiting(1, time.Hour)), func(w *World) { w.NoRoom = true }), false, "storage is full"},
 		{"a reason not to", policyWith(func(p *Policy) { p.NoRent = "data/ is no volume" }), world(waiting(1, time.Hour)), false, "a job waits, but data/ is no volume"},
 		{"a stop", p, change(world(waiting(1, time.Hour)), func(w *World) { w.Stops = []Stop{{Reason: "no money"}} }), false, "a job waits, but no money"},
-		{"nothing is on offer", p, change(world(waiting(1, time.Hour)), func(w *World) { w.Offers = nil }), false, "none of 0 offers will do"},
+		{"nothing is on offer", p, change(world(waiting(1, time.Hour)), func(w *World) { w.Offers = nil }), false, "nothing will do of 0 offers"},
 	} {
 		for _, a := range must(Plan(c.policy, c.world, noon)) {
 			if a.Kind == Search || a.Kind == Rent != c.rents && a.Kind != Destroy {

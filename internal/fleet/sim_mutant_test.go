@@ -95,8 +95,8 @@ func TestMutants(t *testing.T) {
 }
 
 // TestMutantFence suspends the process that rents at one point after another,
-// until another has taken over and rented. It must find that out when it goes
-// on; without the fence it rents beside it.
+// until another has taken over. It must find that out when it goes on; without
+// the fence it rents beside it when the next job comes.
 func TestMutantFence(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, false)
@@ -105,7 +105,10 @@ func TestMutantFence(t *testing.T) {
 		each = 8
 	}
 	for n := 0; n < 40; n += each {
-		events := []happening{{what: "submit"}, {what: "second"}, {what: "suspend", n: n, d: 2 * time.Minute, after: time.Minute, step: 5 * time.Second}}
+		events := []happening{
+			{what: "submit"}, {what: "second"}, {what: "suspend", n: n, d: 2 * time.Minute, after: 4 * time.Minute, step: 5 * time.Second},
+			{what: "submit", after: 10 * time.Second, step: time.Second},
+		}
 		if w := s.play(nothingLacks, events, nil); w.broken != "" {
 			t.Errorf("with the fence, suspended at point %d: %s\n%s", n, w.broken, w.story)
 		}

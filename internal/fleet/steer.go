@@ -69,15 +69,47 @@ func toEnd(rows []Instance, id string) (picked []Instance, err error) {
 	return picked, nil
 }
 
-// endOne ends one instance, or leaves the wish.
+// endOne ends one instance, or leaves the wish. Where the ledger takes neither,
+// because its disk is full above all, the end is asked for without a record, and
+// in the next rounds until there is one.
 func (f *Fleet) endOne(ctx context.Context, label string) error {
+	a := Action{Kind: Destroy, Label: label, Reason: wished}
 	if f.Leading() {
-		err := f.destroy(ctx, Action{Kind: Destroy, Label: label, Reason: wished})
+		err := f.destroy(ctx, a)
+		if errors.Is(err, errUnrecorded) {
+			f.keepWish(label)
+		}
 		if !errors.Is(err, errStandby) {
 			return err
 		}
 	}
-	return f.wish(ctx, label)
+	err := f.wish(ctx, label)
+	if err == nil || apigpu.CodeOf(err) == apigpu.Unavailable || !f.mayEnd(ctx) {
+		return err
+	}
+	f.keepWish(label)
+	a.Unrecorded = true
+	return f.destroy(ctx, a)
+}
+
+// keepWish remembers what the ledger could not be told.
+func (f *Fleet) keepWish(label string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	u := f.unrecorded[label]
+	u.wished = true
+	f.unrecorded[label] = u
+}
+
+// wishes are the labels of which keepWish was told, for who holds mu.
+func (f *Fleet) wishes() map[string]bool {
+	labels := map[string]bool{}
+	for label, u := range f.unrecorded {
+		if u.wished {
+			labels[label] = true
+		}
+	}
+	return labels
 }
 
 // wish marks a row of an instance that is to go, without the fleet lease. The
@@ -119,6 +151,11 @@ func (f *Fleet) ended(ctx context.Context, now []Reported, rows []Instance, faul
 		}
 		switch {
 		case faults[i] == nil:
+		case errors.Is(faults[i], errUnrecorded):
+			f.cfg.Log.WarnContext(ctx, "an end that was asked for", "instance", in.Label, "error", faults[i])
+			if at >= 0 { // the row cannot say so
+				out[len(out)-1].State, out[len(out)-1].Reason = gpu.Destroying, wished
+			}
 		case at < 0 || now[at].State == gpu.Destroying:
 			f.cfg.Log.WarnContext(ctx, "an end that was asked for is tried again", "instance", in.Label, "error", faults[i])
 		default:

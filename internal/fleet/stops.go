@@ -20,11 +20,18 @@ const (
 	stopVersion = "api_version"        // the image holds a worker of another time
 )
 
+// The codes of stops that come from the ledger. Each round finds them anew.
+const (
+	stopBudget = "budget" // none of the jobs that wait fits into the budgets
+	stopLedger = "ledger" // it cannot be read
+)
+
 // stopped is a Stop and what it takes to end it.
 type stopped struct {
 	Stop
+	since time.Time
 	tries int // how often it was tried again in vain
-	// listing is set where a listing brought it: the next good one ends it.
+	// listing is set where a listing met it too: the next good one ends it.
 	// Others end when what they are about was seen to work.
 	listing bool
 	// steady is set where a try costs nothing: the time does not grow.
@@ -33,14 +40,46 @@ type stopped struct {
 
 // Stops are the reasons for which nothing is rented, by code. One whose time
 // is over is listed until a machine shows that its reason is gone too: then the
-// next job tries it again.
+// next job tries it again. Those that the last round found in the ledger are
+// among them.
 func (f *Fleet) Stops() []Stop {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.stopsNow()
+	all := f.stopsNow()
+	if f.epoch != 0 { // else the leader tells
+		all = append(all, f.ledgerStops...)
+	}
+	slices.SortFunc(all, func(a, b Stop) int { return strings.Compare(a.Code, b.Code) })
+	return all
 }
 
-// stopsNow is Stops for who holds mu.
+// noteLedger keeps what a round found in the ledger that stops renting, for
+// Stops, and says it aloud when it begins. What is spent is the operator's, as
+// the detail is.
+func (f *Fleet) noteLedger(ctx context.Context, found []Stop) {
+	var next []Stop
+	for _, s := range found {
+		switch s.Code {
+		case stopBudget:
+			s.Reason, s.Detail = "a budget does not allow another machine", s.Reason
+		case stopLedger:
+		default:
+			continue
+		}
+		next = append(next, s)
+	}
+	f.mu.Lock()
+	before := f.ledgerStops
+	f.ledgerStops = next
+	f.mu.Unlock()
+	for _, s := range next {
+		if !slices.ContainsFunc(before, func(b Stop) bool { return b.Code == s.Code }) {
+			f.cfg.Log.WarnContext(ctx, "renting stops", "code", s.Code, "reason", s.Reason, "detail", s.Detail, "until", s.Until)
+		}
+	}
+}
+
+// stopsNow are the stops but for those of the ledger, for who holds mu.
 func (f *Fleet) stopsNow() []Stop {
 	var all []Stop
 	for _, s := range f.stops {
@@ -55,18 +94,26 @@ func (f *Fleet) stopsNow() []Stop {
 const stopHold = 10 * time.Minute
 
 // stopMost bounds the time between two tries. Whoever mends what is wrong
-// restarts, as a rule, and that forgets it all.
+// changes a setting, as a rule, and that forgets it all.
 const stopMost = time.Hour
 
 // stop rents nothing for a while: first for hold, and twice as long each time
-// that it was tried again in vain, up to stopMost. It is said aloud each time.
+// that it was tried again in vain, up to stopMost. It is said aloud each time,
+// but for one that comes again and again: that is said once.
 func (f *Fleet) stop(ctx context.Context, s stopped, hold time.Duration) {
 	now := f.cfg.Now()
 	f.mu.Lock()
 	before, known := f.stops[s.Code]
 	if known && before.Until.After(now) { // as before: several machines may say so
+		if s.listing { // it is the key itself, and not what the key may do
+			before.listing = true
+			f.stops[s.Code] = before
+		}
 		f.mu.Unlock()
 		return
+	}
+	if s.since = now; known {
+		s.since = before.since
 	}
 	if known && !s.steady {
 		s.tries = before.tries + 1
@@ -74,6 +121,7 @@ func (f *Fleet) stop(ctx context.Context, s stopped, hold time.Duration) {
 	s.Until = now.Add(min(hold<<min(s.tries, 10), stopMost))
 	f.stops[s.Code] = s
 	f.mu.Unlock()
+	f.keep(ctx, s.Code)
 	if known && (s.listing || s.steady) {
 		return
 	}
@@ -88,6 +136,7 @@ func (f *Fleet) unstop(ctx context.Context, codes ...string) {
 		delete(f.stops, code)
 		f.mu.Unlock()
 		if known {
+			f.keep(ctx, code)
 			f.cfg.Log.InfoContext(ctx, "renting goes on", "code", code, "reason", s.Reason)
 		}
 	}
@@ -140,13 +189,15 @@ func (f *Fleet) heed(ctx context.Context, k Kind, err error) error {
 	}
 	switch {
 	case errors.Is(err, gpu.ErrFunds):
-		f.stop(ctx, stopped{Stop: Stop{
+		f.stop(ctx, stopped{steady: true, Stop: Stop{
 			Code: stopFunds, Reason: "the account at the provider may not spend more",
 			Detail: fmt.Sprintf("%s: add credit, or ask for a higher limit", err),
 		}}, fundsHold)
 		return nil
 	case errors.Is(err, gpu.ErrAuth):
-		f.stop(ctx, badKey(err), fundsHold)
+		s := badKey(err)
+		s.steady = true
+		f.stop(ctx, s, fundsHold)
 		return nil
 	case errors.Is(err, gpu.ErrNoImage):
 		f.noImage(ctx, err)
@@ -164,7 +215,8 @@ func (f *Fleet) heed(ctx context.Context, k Kind, err error) error {
 	return err
 }
 
-// fundsHold is until what the account lacks is looked for again.
+// fundsHold is until what the account lacks is looked for again. A try is a
+// request that is refused: it costs nothing.
 const fundsHold = 5 * time.Minute
 
 func badKey(err error) stopped {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"time"
 
+	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
@@ -78,7 +79,7 @@ func (f *Fleet) noteEnd(ctx context.Context, label string) error {
 // moveAttempts moves the times of the attempts on all instances that
 // shiftInstances is about to move, in the same transaction.
 func (f *Fleet) moveAttempts(ctx context.Context, tx *sql.Tx, by time.Duration, now time.Time) error {
-	labels, err := texts(ctx, tx, `SELECT label FROM instances WHERE `+shifted("$1"), millis(shiftedSince(by, now)))
+	labels, err := db.Column[string](ctx, tx, `SELECT label FROM instances WHERE `+shifted("$1"), millis(shiftedSince(by, now)))
 	if err != nil || len(labels) == 0 {
 		return err
 	}

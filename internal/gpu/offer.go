@@ -52,8 +52,8 @@ type Work struct {
 // up to a nanodollar; what does not fit is the largest USD, so that no
 // overflow ever looks cheap. Negative amounts of work cost nothing.
 func (o Offer) Cost(w Work) USD {
-	sum := part(o.HourlyUSD, int64(w.Paid), int64(time.Hour))
-	for _, more := range []USD{part(o.DownUSD, w.Down, 1e9), part(o.UpUSD, w.Up, 1e9)} {
+	sum := Portion(o.HourlyUSD, int64(w.Paid), int64(time.Hour))
+	for _, more := range []USD{Portion(o.DownUSD, w.Down, 1e9), Portion(o.UpUSD, w.Up, 1e9)} {
 		if sum > math.MaxInt64-more {
 			return math.MaxInt64
 		}
@@ -62,8 +62,10 @@ func (o Offer) Cost(w Work) USD {
 	return sum
 }
 
-// part is price * amount / unit, rounded up.
-func part(price USD, amount, unit int64) USD {
+// Portion is price * amount / unit, rounded up: what an amount costs at the price
+// of a unit of it. A negative price or amount costs nothing, and what does not fit
+// is the largest USD.
+func Portion(price USD, amount, unit int64) USD {
 	if price <= 0 || amount <= 0 {
 		return 0
 	}

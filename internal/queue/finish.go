@@ -243,11 +243,7 @@ func (q *Queue) Prune(ctx context.Context) (keys []string, err error) {
 		// Only what was listed is cleared: a job may end, and with it the need
 		// of its upload, between the two. What is spent stays spent, so no row
 		// need be locked.
-		rows, err := tx.QueryContext(ctx, selectSpent, db.Millis(now))
-		if err != nil {
-			return err
-		}
-		if keys, err = collect(rows); err != nil || len(keys) == 0 {
+		if keys, err = db.Column[string](ctx, tx, selectSpent, db.Millis(now)); err != nil || len(keys) == 0 {
 			return err
 		}
 		list := encode(keys)
@@ -276,34 +272,19 @@ func (q *Queue) oneOf(column, list string) string {
 	return column + ` IN (SELECT value FROM json_each(` + list + `))`
 }
 
-// collect reads one column of text.
-func collect(rows *sql.Rows) ([]string, error) {
-	defer rows.Close()
-	var out []string
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			return nil, err
-		}
-		out = append(out, s)
-	}
-	return out, rows.Err()
-}
-
 // Files returns the blob keys that jobs still need: results that are kept,
 // and uploads of jobs that have not ended.
 func (q *Queue) Files(ctx context.Context) (map[string]bool, error) {
-	rows, err := q.db.Read().QueryContext(ctx, `SELECT result FROM jobs WHERE result <> ''
+	list, err := db.Column[string](ctx, q.db.Read(), `SELECT result FROM jobs WHERE result <> ''
 		UNION SELECT upload FROM jobs WHERE upload <> '' AND status IN ('queued', 'running')`)
 	if err != nil {
 		return nil, fmt.Errorf("list files: %w", err)
 	}
-	list, err := collect(rows)
 	keys := make(map[string]bool, len(list))
 	for _, key := range list {
 		keys[key] = true
 	}
-	return keys, err
+	return keys, nil
 }
 
 // Needs reports whether a job that has not ended needs this upload.

@@ -292,11 +292,7 @@ func (q *Queue) write(ctx context.Context, how reach, statement string, args ...
 
 // writeIn is write in a transaction that is there already.
 func (q *Queue) writeIn(ctx context.Context, tx *sql.Tx, how reach, statement string, args ...any) ([]string, error) {
-	rows, err := tx.QueryContext(ctx, statement, args...)
-	if err != nil {
-		return nil, err
-	}
-	ids, err := collect(rows)
+	ids, err := db.Column[string](ctx, tx, statement, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -101,9 +101,9 @@ func oldest(ctx context.Context, tx *sql.Tx, now int64) (out []kept, err error) 
 // nothing: on a volume without room for that, their files may go first. Nobody
 // is given them any more.
 func (q *Queue) Spent(ctx context.Context) ([]string, error) {
-	rows, err := q.db.Read().QueryContext(ctx, selectSpent, db.Millis(q.now()))
+	keys, err := db.Column[string](ctx, q.db.Read(), selectSpent, db.Millis(q.now()))
 	if err != nil {
 		return nil, fmt.Errorf("read spent results: %w", err)
 	}
-	return collect(rows)
+	return keys, nil
 }

@@ -28,14 +28,13 @@ const (
 	maxPause = time.Minute
 	// tryTimeout bounds one request.
 	tryTimeout = 30 * time.Second
-	// stopAfter is how many tries in a row may fail for no stated reason before
-	// the instance is asked to stop instead. A stop ends this process, and the
-	// disk is still paid for then: it is no answer to a hiccup.
-	stopAfter = 3
-	// stopAccepted is how many in a row may be accepted without effect, which is
-	// more than a minute, before it is asked to stop as well.
-	stopAccepted = 5
-	maxAnswer    = 1 << 20 // bytes of an answer that are read
+	// stopAfter is how many tries in a row may come to nothing, be it for no
+	// stated reason, by a refusal, or accepted without effect, before the instance
+	// is asked to stop as well: 6 to 9 minutes. A stop ends this process, nobody
+	// asks for the end then, and the disk is paid for until somebody does: it costs
+	// more in a day than the GPU in those minutes, and is no answer to an outage.
+	stopAfter = 10
+	maxAnswer = 1 << 20 // bytes of an answer that are read
 )
 
 // Config names the instance. All fields are required unless their comment says
@@ -95,11 +94,10 @@ func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse
 // asks again until then, or until this process is no more. It returns the
 // error of ctx when that ends first, and no other.
 //
-// Where the marketplace refuses, or nothing comes of several tries, accepted
-// ones too, the instance is asked to stop, so that the GPU at least is not paid
-// for, and its end is asked for again.
+// Where nothing comes of it for minutes, the instance is asked to stop, so that
+// the GPU at least is not paid for, and its end is asked for again.
 func (s *Self) End(ctx context.Context) error {
-	failures, vain := 0, 0 // in a row: without a word, and accepted
+	failures, vain := 0, 0 // in a row: not accepted, and accepted
 	for try := 0; ; try++ {
 		what, err := s.destroy(ctx)
 		if ctx.Err() != nil {
@@ -118,7 +116,7 @@ func (s *Self) End(ctx context.Context) error {
 			failures++
 			s.log.ErrorContext(ctx, "this instance does not end: trying again", "error", err)
 		}
-		if what == refused || failures >= stopAfter || vain >= stopAccepted {
+		if max(failures, vain) >= stopAfter {
 			s.stop(ctx)
 		}
 		if !wait(ctx, pause(try)) {
@@ -153,8 +151,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 type outcome int
 
 const (
-	failed   outcome = iota // nobody knows
-	refused                 // the marketplace will not, for a reason it stated
+	failed   outcome = iota // it will not, or nobody knows
 	accepted                // it will
 	gone                    // there is no such instance any more
 )
@@ -223,9 +220,6 @@ func judge(status int, raw []byte) (outcome, error) {
 		return gone, nil
 	case status == http.StatusOK && answer.Success != nil && *answer.Success:
 		return accepted, nil
-	case status == http.StatusOK && answer.Success != nil, // success: false
-		status/100 == 4 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout:
-		return refused, err
 	}
 	return failed, err
 }

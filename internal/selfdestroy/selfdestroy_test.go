@@ -87,28 +87,31 @@ const (
 	moved    = `308 {}`
 )
 
+func times(n int, answer string) []string { return slices.Repeat([]string{answer}, n) }
+
 func TestEnd(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		deletes, puts []string
 		want          string // the calls, D and P
 	}{
-		"accepted, then gone":              {[]string{yes, yes, noSuch}, nil, "DDD"},
-		"accepted, and nothing comes":      {[]string{yes, yes, yes, yes, yes, yes, noSuch}, []string{yes}, "DDDDDPDPD"},
-		"accepted, but not in a row":       {[]string{yes, yes, yes, yes, page, yes, noSuch}, nil, "DDDDDDD"},
-		"gone already":                     {[]string{noSuch}, nil, "D"},
-		"older words":                      {[]string{`404 {"error":"not_found"}`}, nil, "D"},
-		"a hiccup is no reason to stop":    {[]string{"", page, yes, noSuch}, nil, "DDDD"},
-		"too frequent":                     {[]string{busy, busyJSON, yes, noSuch}, nil, "DDDD"},
-		"nothing comes of it":              {[]string{"", page, busy, empty404, yes, noSuch}, []string{""}, "DDDPDPDD"},
-		"the key is not accepted, as 404":  {[]string{badKey, noSuch}, []string{yes}, "DPD"},
-		"the key is not accepted":          {[]string{expired, yes, noSuch}, []string{expired}, "DPDD"},
-		"success that is none":             {[]string{no, noSuch}, []string{yes}, "DPD"},
-		"an answer that says nothing":      {[]string{"200 {}", "200 ok", yes, noSuch}, nil, "DDDD"},
-		"elsewhere":                        {[]string{moved, yes, noSuch}, nil, "DDD"},
-		"a call that exists no more":       {[]string{`410 {"error":"deprecated_endpoint"}`, noSuch}, []string{yes}, "DPD"},
-		"refused, and refuses to stop":     {[]string{badKey, badKey, noSuch}, []string{badKey}, "DPDPD"},
-		"accepted, then refused, then not": {[]string{yes, badKey, yes, noSuch}, []string{yes}, "DDPDD"},
+		"accepted, then gone":             {[]string{yes, yes, noSuch}, nil, "DDD"},
+		"accepted, and nothing comes":     {append(times(11, yes), noSuch), []string{yes}, "DDDDDDDDDDPDPD"},
+		"accepted, but not in a row":      {slices.Concat(times(9, yes), []string{page}, times(9, yes), []string{noSuch}), nil, strings.Repeat("D", 20)},
+		"gone already":                    {[]string{noSuch}, nil, "D"},
+		"older words":                     {[]string{`404 {"error":"not_found"}`}, nil, "D"},
+		"a hiccup is no reason to stop":   {[]string{"", page, yes, noSuch}, nil, "DDDD"},
+		"nor is an outage of minutes":     {append(times(9, page), noSuch), nil, "DDDDDDDDDD"},
+		"too frequent":                    {[]string{busy, busyJSON, yes, noSuch}, nil, "DDDD"},
+		"nothing comes of it":             {slices.Concat(times(9, page), []string{"", busy, empty404, yes, noSuch}), []string{""}, "DDDDDDDDDDPDPDPDD"},
+		"the key is refused for a moment": {[]string{badKey, expired, no, noSuch}, nil, "DDDD"},
+		"the key is not accepted, as 404": {append(times(10, badKey), noSuch), []string{yes}, "DDDDDDDDDDPD"},
+		"the key is not accepted":         {append(times(10, expired), yes, noSuch), []string{expired}, "DDDDDDDDDDPDD"},
+		"success that is none":            {append(times(10, no), noSuch), []string{yes}, "DDDDDDDDDDPD"},
+		"an answer that says nothing":     {[]string{"200 {}", "200 ok", yes, noSuch}, nil, "DDDD"},
+		"elsewhere":                       {[]string{moved, yes, noSuch}, nil, "DDD"},
+		"a call that exists no more":      {append(times(10, `410 {"error":"deprecated_endpoint"}`), noSuch), []string{yes}, "DDDDDDDDDDPD"},
+		"refused, and refuses to stop":    {append(times(11, badKey), noSuch), []string{badKey}, "DDDDDDDDDDPDPD"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

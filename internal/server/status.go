@@ -108,7 +108,7 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 func notRented(s fleet.Stop, now time.Time) string {
 	text := fmt.Sprintf("nothing is rented (%s): %s", s.Code, s.Reason)
 	if s.Detail != "" {
-		// Anybody may ask for this, and the detail names addresses and images.
+		// Anybody may ask for this, and the rest names addresses, images and sums.
 		text += " (more in GET /gpus and in the log)"
 	}
 	switch {

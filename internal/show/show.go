@@ -96,7 +96,7 @@ func GPUs(w io.Writer, g apigpu.GPUs) error {
 		}
 	}
 	if g.Role != "leader" && g.Plan == nil {
-		Lines(w, "This was answered by a process that does not lead: it knows the ledger, and neither what stops renting nor what else is on the account.")
+		Lines(w, "This was answered by a process that does not lead: it knows the ledger and what stops renting, and not what else is on the account.")
 	}
 	Lines(w, attention(g)...)
 	return nil

@@ -35,7 +35,7 @@ http://gpu:3334  booting (configured)        2 d 2 h    -              0     $0.
 
 Fleet us: $0.4700/h now, $1.500000 today, $0.100000 reserved. If its server dies now: $0.075000 at most, for all of them.
 ag1.us.a was rented because a job waits: it costs least.
-This was answered by a process that does not lead: it knows the ledger, and neither what stops renting nor what else is on the account.
+This was answered by a process that does not lead: it knows the ledger and what stops renting, and not what else is on the account.
 Not protected, since no worker has answered there yet: ag1.us.b. If the server dies now, end it with: sweep it
 Nothing is rented (budget): the day's budget is spent. Tried again at 2026-11-25 13:00:00 UTC.
 Nothing is rented (auth): the key is not accepted. 401: make another.

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/vastsim"
 	"github.com/api-gpu/api-gpu/test/need"
 )
@@ -155,19 +154,4 @@ func TestVastNeverBack(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestVastStops: an orchestrator that is told to end what it rented does so
-// before it stops.
-func TestVastStops(t *testing.T) {
-	need.Long(t)
-	t.Parallel()
-	base := clip(t, 20)
-	r := rent(t, quickBoot, "SHUTDOWN=destroy")
-	job := r.submit(base+"/v.mp4", base+"/s.srt")
-	r.until(job.ID, "it renders", func(j apigpu.Job) bool { return renders(j) })
-	began := time.Now()
-	r.terminate()
-	t.Logf("it stopped after %s", time.Since(began))
-	r.over(10 * time.Second)
 }

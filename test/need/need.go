@@ -57,6 +57,14 @@ func Long(t testing.TB) {
 	}
 }
 
+// Soak skips the test unless CRASH_ALL=1 (make soak): it waits for minutes.
+func Soak(t testing.TB) {
+	t.Helper()
+	if os.Getenv("CRASH_ALL") != "1" {
+		t.Skip("waits for minutes: run make soak")
+	}
+}
+
 //go:embed skips.txt
 var allowed string
 

@@ -41,7 +41,7 @@ type tableCopy struct {
 
 // CopyOf copies all tables but the list of the migrations.
 func CopyOf(d *db.DB) (Copy, error) {
-	tables, err := column(d, `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'goose%' ORDER BY name`)
+	tables, err := db.Column[string](context.Background(), d.Read(), `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'goose%' ORDER BY name`)
 	if err != nil {
 		return nil, err
 	}
@@ -54,22 +54,6 @@ func CopyOf(d *db.DB) (Copy, error) {
 		c = append(c, t)
 	}
 	return c, nil
-}
-
-func column(d *db.DB, query string) (out []string, err error) {
-	rows, err := d.Read().Query(query)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			return nil, err
-		}
-		out = append(out, s)
-	}
-	return out, rows.Err()
 }
 
 func copyTable(d *db.DB, table string) (t tableCopy, err error) {

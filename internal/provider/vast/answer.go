@@ -34,7 +34,7 @@ type answer struct {
 
 func newAnswer(r request, status int, header http.Header, body []byte) answer {
 	a := answer{
-		call: r.name, creating: r.once, pause: r.lane.pause(),
+		call: r.name, creating: r.creating, pause: r.lane.pause(),
 		status: status, header: header, body: body, object: parseObject(body),
 	}
 	said, known := a.object.yes("success")

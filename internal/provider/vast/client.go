@@ -45,8 +45,8 @@ type request struct {
 	path   string
 	query  url.Values
 	body   any // JSON; none when nil
-	// once sends it on a connection of its own, which is never tried again.
-	once bool
+	// creating is set where a refusal may be about the offer.
+	creating bool
 	// secrets must not be repeated in errors, beside our own.
 	secrets []string
 }
@@ -118,11 +118,7 @@ func (p *Provider) newRequest(ctx context.Context, r request) (req *http.Request
 }
 
 func (p *Provider) send(req *http.Request, r request) (answer, error) {
-	client := p.client
-	if r.once {
-		client = p.once
-	}
-	res, err := client.Do(req)
+	res, err := p.client.Do(req)
 	if err != nil {
 		// Without the URL around it: who called knows it, and it is long.
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {
@@ -171,28 +167,27 @@ func loginSecrets(login string) (secrets []string) {
 	return secrets
 }
 
-// newClients returns the client of most calls, and that of the one call that
-// must never be made twice. net/http tries a request again on its own when a
-// kept connection proves dead. It is right to do so by the letter, but a create
-// is not the place to rely on it: it gets a fresh connection, where nothing is
-// ever tried again. Neither follows redirects: a body sent elsewhere is a second
-// request.
+// newClient returns the client of all calls. Each has a connection of its own.
+// On a kept one that proves dead net/http sends a call again by itself, at once
+// and behind our back: a listing sooner than its lane allows, and for a create,
+// which must never be made twice, one would have to rely on the letter of the
+// rule by which it does not. A handshake for each call is little, the more as
+// sessions are taken up again. It follows no redirects: a body sent elsewhere is
+// a second request.
 //
-// Both speak HTTP/1.1, where a call that got no answer takes its connection with
-// it. HTTP/2 would keep it, and all calls with it, destroys too, until the kernel
+// It speaks HTTP/1.1, where a call that got no answer takes its connection with
+// it. HTTP/2 could keep it, and all calls with it, destroys too, until the kernel
 // notices after a quarter of an hour that it is dead.
-func newClients() (client, once *http.Client) {
+func newClient() *http.Client {
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	kept := &http.Transport{
+	fresh := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		Protocols:             new(http.Protocols),
+		DisableKeepAlives:     true,
 		TLSHandshakeTimeout:   10 * time.Second,
-		IdleConnTimeout:       90 * time.Second,
 		ExpectContinueTimeout: time.Second,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(4)},
 	}
-	kept.Protocols.SetHTTP1(true)
-	fresh := kept.Clone()
-	fresh.DisableKeepAlives = true
-	return &http.Client{Transport: kept, CheckRedirect: stay}, &http.Client{Transport: fresh, CheckRedirect: stay}
+	fresh.Protocols.SetHTTP1(true)
+	return &http.Client{Transport: fresh, CheckRedirect: stay}
 }

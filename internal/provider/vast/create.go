@@ -42,7 +42,7 @@ func (p *Provider) Create(ctx context.Context, req gpu.Request) (id string, err 
 	}
 	a, err := p.call(ctx, request{
 		name: "create", lane: p.lanes.create, method: http.MethodPut, path: "/api/v0/asks/" + req.Offer.ID + "/",
-		body: body, once: true, secrets: secrets,
+		body: body, creating: true, secrets: secrets,
 	})
 	if err != nil {
 		return "", err

@@ -1,6 +1,7 @@
 package vast
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,9 +26,10 @@ const (
 )
 
 // Instances lists all pages of the account. The listing is complete when the
-// last page was reached, ids rose from row to row, and as many came as the API
-// says there are. Whatever is odd clears Complete, is logged, and keeps what
-// was learned.
+// last page was reached, no id came twice, over several pages ids rose from row
+// to row (or fell: some answer in an order of their own), and as many came as
+// the API says there are. One that does not say must say that the page is the
+// last. Whatever is odd clears Complete, is logged, and keeps what was learned.
 func (p *Provider) Instances(ctx context.Context) (gpu.Snapshot, error) {
 	l := listing{began: time.Now()}
 	token := ""
@@ -67,21 +70,63 @@ func (p *Provider) page(ctx context.Context, token string, limit int) (answer, [
 	if err != nil {
 		return a, nil, err
 	}
-	rows, err := a.list("instances")
+	rows, err := instanceRows(a)
 	return a, rows, err
+}
+
+// instanceRows are the rows of a page. Beside an array that is null where the
+// count says zero (an empty list of some languages), the one instance itself,
+// or an object of instances by their ids.
+func instanceRows(a answer) ([]json.RawMessage, error) {
+	raw, there := a.object["instances"]
+	if a.status/100 != 2 || a.failure || !there {
+		return a.list("instances")
+	}
+	total, counted := a.object.number("total_instances")
+	one := parseObject(raw)
+	switch {
+	case one == nil && string(raw) != "null":
+		return a.list("instances")
+	case len(one) == 0 && counted && total == 0:
+		return nil, nil
+	case one.has("id"):
+		return []json.RawMessage{raw}, nil
+	}
+	var rows []json.RawMessage
+	for key, row := range one {
+		if !validID(key) || parseObject(row).id("id") != key {
+			return a.list("instances") // it is none
+		}
+		rows = append(rows, row)
+	}
+	if len(rows) == 0 {
+		return a.list("instances")
+	}
+	slices.SortFunc(rows, func(x, y json.RawMessage) int { return cmp.Compare(rowID(x), rowID(y)) })
+	return rows, nil
+}
+
+// rowID is the id of a row; 0 when it has none.
+func rowID(raw json.RawMessage) int64 {
+	id, _ := strconv.ParseInt(parseObject(raw).id("id"), 10, 64)
+	return id
 }
 
 // listing is what the pages say so far.
 type listing struct {
-	began time.Time
-	rows  []object
-	last  int64 // the highest id
-	count int   // rows, the unreadable too
-	total float64
-	pages int
-	ended bool     // the last page was reached
-	token string   // that led to the next page
-	notes []string // what is odd
+	began   time.Time
+	rows    []object
+	ids     map[int64]bool
+	last    int64 // the id before
+	risen   bool  // an id was higher than that before it
+	fallen  bool  // or lower
+	count   int   // rows, the unreadable too
+	counted bool  // each page said how many there are
+	total   float64
+	pages   int
+	ended   bool     // the last page was reached
+	token   string   // that led to the next page
+	notes   []string // what is odd
 }
 
 func (l *listing) odd(format string, args ...any) {
@@ -94,14 +139,14 @@ func (l *listing) add(page object, rows []json.RawMessage) (token string) {
 	if found, ok := page.number("instances_found"); ok && found != float64(len(rows)) {
 		l.odd("a page has %d rows and says %v", len(rows), found)
 	}
-	switch total, ok := page.number("total_instances"); {
-	case !ok:
-		l.odd("a page does not say how many instances there are")
+	total, counted := page.number("total_instances")
+	switch {
+	case l.pages > 0 && l.counted != counted:
+		l.odd("only some pages say how many instances there are")
 	case l.pages > 0 && l.total != total:
 		l.odd("there were %v instances and then %v", l.total, total)
-	default:
-		l.total = total
 	}
+	l.total, l.counted = total, counted
 	l.pages++
 	for _, raw := range rows {
 		l.addRow(raw)
@@ -112,6 +157,9 @@ func (l *listing) add(page object, rows []json.RawMessage) (token string) {
 		l.odd("the token of the next page is no text")
 	case token == "":
 		l.ended = true
+		if _, says := page["next_token"]; !says && !counted {
+			l.odd("a page says neither how many instances there are nor that it is the last")
+		}
 	case token == l.token:
 		l.odd("a page leads back to itself")
 		return ""
@@ -124,29 +172,34 @@ func (l *listing) add(page object, rows []json.RawMessage) (token string) {
 // completeness, and nothing else.
 func (l *listing) addRow(raw json.RawMessage) {
 	l.count++
-	row := parseObject(raw)
-	id, err := strconv.ParseInt(row.id("id"), 10, 64)
+	id := rowID(raw)
 	switch {
-	case err != nil:
+	case id == 0:
 		l.odd("a row has no id")
 		return
-	case id <= l.last:
-		l.odd("row %d comes after row %d", id, l.last)
-		for _, other := range l.rows {
-			if other.id("id") == row.id("id") {
-				return
-			}
-		}
+	case l.ids[id]:
+		l.odd("row %d came twice", id)
+		return
+	case l.ids == nil:
+		l.ids = map[int64]bool{}
+	case id > l.last:
+		l.risen = true
+	default:
+		l.fallen = true
 	}
-	l.last = max(l.last, id)
-	l.rows = append(l.rows, row)
+	l.ids[id], l.last = true, id
+	l.rows = append(l.rows, parseObject(raw))
 }
 
 func (p *Provider) snapshot(ctx context.Context, l *listing) gpu.Snapshot {
 	if !l.ended {
 		l.odd("the last page was not reached")
 	}
-	if l.ended && l.total != float64(l.count) {
+	if l.pages > 1 && l.risen && l.fallen {
+		// What ends meanwhile may have moved a row to a page that was read before.
+		l.odd("over several pages ids neither rise nor fall")
+	}
+	if l.ended && l.counted && l.total != float64(l.count) {
 		l.odd("%d of %v instances came", l.count, l.total)
 	}
 	s := gpu.Snapshot{Complete: len(l.notes) == 0, Began: l.began}

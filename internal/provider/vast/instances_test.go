@@ -63,16 +63,20 @@ func TestListings(t *testing.T) {
 		"token is empty":       {[]step{{status: 200, body: `{"total_instances":0,"next_token":"","instances":[]}`}}, 0, true, nil, false},
 		"no token":             {[]step{{status: 200, body: `{"total_instances":0,"instances":[]}`}}, 0, true, nil, false},
 		"token is no text":     {[]step{{status: 200, body: `{"total_instances":0,"next_token":{},"instances":[]}`}}, 0, false, nil, false},
-		"no total":             {[]step{{status: 200, body: `{"next_token":null,"instances":[{"id":5}]}`}}, 1, false, nil, false},
+		"no total":             {[]step{{status: 200, body: `{"next_token":null,"instances":[{"id":5}]}`}}, 1, true, nil, false},
+		"no total, no token":   {[]step{{status: 200, body: `{"instances":[{"id":5}]}`}}, 1, false, nil, false},
+		"total comes late":     {[]step{{status: 200, body: `{"next_token":"a","instances":[{"id":5}]}`}, pageOf(2, "null", idRow(6))}, 2, false, nil, false},
 		"fewer than said":      {[]step{full(4, "null", 1, 3)}, 3, false, nil, false},
 		"more than said":       {[]step{full(2, "null", 1, 3)}, 3, false, nil, false},
 		"page says another":    {[]step{{status: 200, body: `{"total_instances":1,"instances_found":2,"instances":[{"id":5}]}`}}, 1, false, nil, false},
 		"total changes":        {[]step{full(26, "a", 1, 25), full(27, "null", 26, 26)}, 26, false, nil, false},
-		"ids fall":             {[]step{pageOf(2, "null", idRow(5), idRow(4))}, 2, false, nil, false},
+		"ids in any order":     {[]step{pageOf(3, "null", idRow(5), idRow(4), idRow(6))}, 3, true, nil, false},
+		"ids fall, two pages":  {[]step{pageOf(3, "a", idRow(6), idRow(5)), pageOf(3, "null", idRow(4))}, 3, true, nil, false},
+		"any order, two pages": {[]step{pageOf(3, "a", idRow(6), idRow(4)), pageOf(3, "null", idRow(5))}, 3, false, nil, false},
 		"ids twice":            {[]step{pageOf(2, "null", idRow(5), idRow(5))}, 1, false, nil, false},
 		"ids twice, two pages": {[]step{full(26, "a", 1, 25), full(26, "null", 25, 25)}, 25, false, nil, false},
 		"second page fails":    {[]step{full(26, "a", 1, 25), {status: 502, kind: "text/html", body: html}}, 25, false, nil, false},
-		"second page is cut":   {[]step{full(26, "a", 1, 25), {cut: true}, {cut: true}}, 25, false, nil, false},
+		"second page is cut":   {[]step{full(26, "a", 1, 25), {cut: true}}, 25, false, nil, false},
 		"second page is odd":   {[]step{full(26, "a", 1, 25), {status: 200, body: `{"success":true}`}}, 25, false, nil, false},
 		"second page too soon": {[]step{full(26, "a", 1, 25), tooSoon, tooSoon}, 25, false, nil, false},
 		"and on a second try":  {[]step{full(26, "a", 1, 25), tooSoon, full(26, "null", 26, 26)}, 26, true, nil, false},
@@ -81,18 +85,26 @@ func TestListings(t *testing.T) {
 		"a poisoned row":       {[]step{pageOf(4, "null", idRow(1), `"x"`, `{"id":null,"label":"l2"}`, idRow(9))}, 2, false, nil, false},
 		"a strange row":        {[]step{pageOf(3, "null", idRow(1), `{"id":"7","label":5,"actual_status":{},"ports":[1],"public_ipaddr":7,"dph_total":"x"}`, idRow(9))}, 3, true, nil, false},
 
-		"no list":           {body(200, `{"success":true,"total_instances":0}`), 0, false, nil, true},
-		"list is null":      {body(200, `{"success":true,"total_instances":0,"instances":null}`), 0, false, nil, true},
-		"list is an object": {body(200, `{"success":true,"total_instances":1,"instances":{"id":5}}`), 0, false, nil, true},
-		"not a success":     {body(200, `{"success":false,"instances":[]}`), 0, false, nil, true},
-		"empty answer":      {body(200, ``), 0, false, nil, true},
-		"page of html":      {body(200, html), 0, false, nil, true},
-		"deprecated":        {body(410, `{"success":false,"error":"deprecated_endpoint","msg":"/api/v0/instances/ is deprecated. Use /api/v1/instances/ instead."}`), 0, false, gpu.ErrRefused, true},
-		"bad key":           {body(404, `{"success":false,"error":"auth_error","msg":"Invalid user key"}`), 0, false, gpu.ErrAuth, true},
-		"too often":         {body(429, `{"detail":"API requests too frequent endpoint threshold=1.0"}`), 0, false, gpu.RateLimited{}, true},
-		"gone":              {body(404, `{"success":false,"error":"not_found","msg":"x"}`), 0, false, nil, true},
-		"bad gateway":       {body(502, html), 0, false, nil, true},
-		"too long":          {body(200, `{"total_instances":0,"instances":[],"x":"`+strings.Repeat("x", maxBody)+`"}`), 0, false, nil, true},
+		"null and zero":      {body(200, `{"success":true,"total_instances":0,"instances_found":0,"next_token":null,"instances":null}`), 0, true, nil, false},
+		"nothing and zero":   {body(200, `{"success":true,"total_instances":0,"next_token":null,"instances":{}}`), 0, true, nil, false},
+		"one without a list": {body(200, `{"success":true,"total_instances":1,"instances":{"id":5}}`), 1, true, nil, false},
+		"by their ids":       {body(200, `{"total_instances":2,"next_token":null,"instances":{"10":{"id":10},"9":{"id":"9"}}}`), 2, true, nil, false},
+
+		"by other ids":    {body(200, `{"total_instances":1,"instances":{"10":{"id":11}}}`), 0, false, nil, true},
+		"no rows by id":   {body(200, `{"total_instances":1,"instances":{"error":"x"}}`), 0, false, nil, true},
+		"nothing and one": {body(200, `{"success":true,"total_instances":1,"instances":{}}`), 0, false, nil, true},
+		"no list":         {body(200, `{"success":true,"total_instances":0}`), 0, false, nil, true},
+		"list is null":    {body(200, `{"success":true,"total_instances":1,"instances":null}`), 0, false, nil, true},
+		"null, no count":  {body(200, `{"success":true,"next_token":null,"instances":null}`), 0, false, nil, true},
+		"not a success":   {body(200, `{"success":false,"instances":[]}`), 0, false, nil, true},
+		"empty answer":    {body(200, ``), 0, false, nil, true},
+		"page of html":    {body(200, html), 0, false, nil, true},
+		"deprecated":      {body(410, `{"success":false,"error":"deprecated_endpoint","msg":"/api/v0/instances/ is deprecated. Use /api/v1/instances/ instead."}`), 0, false, gpu.ErrRefused, true},
+		"bad key":         {body(404, `{"success":false,"error":"auth_error","msg":"Invalid user key"}`), 0, false, gpu.ErrAuth, true},
+		"too often":       {body(429, `{"detail":"API requests too frequent endpoint threshold=1.0"}`), 0, false, gpu.RateLimited{}, true},
+		"gone":            {body(404, `{"success":false,"error":"not_found","msg":"x"}`), 0, false, nil, true},
+		"bad gateway":     {body(502, html), 0, false, nil, true},
+		"too long":        {body(200, `{"total_instances":0,"instances":[],"x":"`+strings.Repeat("x", maxBody)+`"}`), 0, false, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -310,7 +322,7 @@ func FuzzListing(f *testing.F) {
 		pages := 0
 		for _, body := range []string{first, second} {
 			a := newAnswer(request{lane: p.lanes.list}, 200, nil, []byte(body))
-			rows, err := a.list("instances")
+			rows, err := instanceRows(a)
 			if err != nil {
 				return
 			}
@@ -332,7 +344,7 @@ func FuzzListing(f *testing.F) {
 			}
 			seen[i.ID] = true
 		}
-		if s.Complete && (len(s.Instances) != l.count || l.total != float64(l.count) || !l.ended || pages == 0) {
+		if s.Complete && (len(s.Instances) != l.count || l.counted && l.total != float64(l.count) || !l.ended || pages == 0) {
 			t.Fatalf("%d of %v in %d pages are complete", len(s.Instances), l.total, pages)
 		}
 	})
@@ -348,7 +360,7 @@ func FuzzCreated(f *testing.F) {
 	}
 	p := open(f, DefaultURL)
 	f.Fuzz(func(t *testing.T, status int, body string) {
-		a := newAnswer(request{lane: p.lanes.create, once: true}, status, nil, []byte(body))
+		a := newAnswer(request{lane: p.lanes.create, creating: true}, status, nil, []byte(body))
 		id, err := created(a)
 		switch {
 		case err == nil:

@@ -106,6 +106,13 @@ func (l *lane) ended() {
 	l.pushBack(gap)
 }
 
+// rest is how long it is until the next call may go.
+func (l *lane) rest(now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(0, l.next.Sub(now))
+}
+
 // vary makes a time of a shared lane longer by a random part.
 func (l *lane) vary(d time.Duration) time.Duration {
 	if !l.shared {
@@ -161,4 +168,14 @@ func newLanes(scale float64) lanes {
 	// one machine after another is not held up by the first.
 	l.destroy.most, l.destroy.patience = maxGap, 15*time.Second
 	return l
+}
+
+// rest is how long another process with the same key must wait before it may
+// make any call as soon as it likes. An end never waits for that: one that
+// comes too soon is refused, and asked for again.
+func (l lanes) rest(now time.Time) (d time.Duration) {
+	for _, busy := range []*lane{l.search, l.create, l.list, l.charges, l.user} {
+		d = max(d, busy.rest(now))
+	}
+	return d
 }

@@ -267,3 +267,30 @@ func TestSharedLane(t *testing.T) {
 		}
 	})
 }
+
+// Who goes on after us waits for what we asked last, but for ends.
+func TestRest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLanes(1)
+		if d := l.rest(time.Now()); d != 0 {
+			t.Errorf("%s, and nothing was asked", d)
+		}
+		_ = l.destroy.wait(t.Context())
+		if d := l.rest(time.Now()); d != 0 {
+			t.Errorf("%s after an end", d)
+		}
+		_ = l.list.wait(t.Context())
+		if d := l.rest(time.Now()); d < 1100*time.Millisecond || d > 1650*time.Millisecond {
+			t.Errorf("%s after a listing", d)
+		}
+		_ = l.search.wait(t.Context())
+		if d := l.rest(time.Now()); d != 2200*time.Millisecond {
+			t.Errorf("%s after a search", d)
+		}
+		time.Sleep(time.Second)
+		if d := l.rest(time.Now()); d != 1200*time.Millisecond {
+			t.Errorf("%s a second later", d)
+		}
+	})
+}

@@ -110,10 +110,18 @@ func generation(row object) int {
 	return nvenc(row.text("gpu_name"), capability)
 }
 
-// verified: the row's own member of that name is null, and means nothing.
+// verified: the row's own member of that name is null as a rule. It counts only
+// where it is all that there is.
 func verified(row object) bool {
-	code, ok := row.number("vericode")
-	return row.text("verification") == "verified" || row.text("verification") == "" && ok && code == 1
+	code, numbered := row.number("vericode")
+	switch word := row.text("verification"); {
+	case word != "":
+		return word == "verified"
+	case numbered:
+		return code == 1
+	}
+	said, _ := row.yes("verified")
+	return said
 }
 
 func reliability(row object) float64 {

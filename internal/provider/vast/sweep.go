@@ -46,7 +46,9 @@ func NewAccount(cfg AccountConfig) (*Account, error) {
 		return nil, errors.New("VAST_API_KEY holds a space or another character that no key has")
 	}
 	p := &Provider{cfg: c, base: base, lanes: newLanes(c.Pace), secrets: []string{c.Key}}
-	p.client, p.once = newClients()
+	p.client = newClient()
+	// The server that this account is swept after may have listed this moment.
+	p.lanes.list.ended()
 	return &Account{p}, nil
 }
 
@@ -59,5 +61,5 @@ func (a *Account) Destroy(ctx context.Context, id string) error { return a.p.Des
 // Traits is that of gpu.Provider.
 func (a *Account) Traits() gpu.Traits { return a.p.Traits() }
 
-// Close lets go of the connections that are kept for the next call.
+// Close lets go of what is left of the connections.
 func (a *Account) Close() { a.p.Close() }

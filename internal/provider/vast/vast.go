@@ -69,12 +69,12 @@ type Config struct {
 
 // Provider is a gpu.Provider. It keeps no state but the times of its calls.
 type Provider struct {
-	cfg          Config
-	base         string
-	secrets      []string
-	conditions   []condition
-	lanes        lanes
-	client, once *http.Client
+	cfg        Config
+	base       string
+	secrets    []string
+	conditions []condition
+	lanes      lanes
+	client     *http.Client
 }
 
 var _ gpu.Provider = (*Provider)(nil)
@@ -93,7 +93,7 @@ func New(cfg Config) (*Provider, error) {
 		cfg: cfg, base: base, conditions: cfg.conditions(), lanes: newLanes(cfg.Pace),
 		secrets: append(loginSecrets(cfg.ImageLogin), cfg.Key),
 	}
-	p.client, p.once = newClients()
+	p.client = newClient()
 	return p, nil
 }
 
@@ -174,8 +174,12 @@ func parseBase(raw string) (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// Close lets go of the connections that are kept for the next call.
+// Close lets go of what is left of the connections.
 func (p *Provider) Close() { p.client.CloseIdleConnections() }
+
+// Rest is for how long another process that goes on with this account must ask
+// it for nothing: the API keeps two calls apart whoever makes them.
+func (p *Provider) Rest() time.Duration { return p.lanes.rest(time.Now()) }
 
 // Name implements gpu.Provider.
 func (*Provider) Name() string { return "vast" }
