@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"go/ast"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -57,17 +59,26 @@ func TestNothingIsPutOff(t *testing.T) {
 	})
 }
 
+// printed keeps what commands of the orchestrator print, for the tests that ask
+// for the same.
+var printed sync.Map
+
 // orchestrator returns what a command of the orchestrator prints.
 func orchestrator(t *testing.T, command string) string {
 	t.Helper()
-	print := exec.CommandContext(t.Context(), "go", "run", "-buildvcs=false", "./cmd/orchestrator", command)
-	print.Dir = root
-	print.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build: shares its cache
-	out, err := print.Output()
+	once, _ := printed.LoadOrStore(command, sync.OnceValues(func() (string, error) {
+		// Not until the end of the test that happens to be the first.
+		print := exec.CommandContext(context.WithoutCancel(t.Context()), "go", "run", "-buildvcs=false", "./cmd/orchestrator", command)
+		print.Dir = root
+		print.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build: shares its cache
+		out, err := print.Output()
+		return string(out), err
+	}))
+	text, err := once.(func() (string, error))()
 	if err != nil {
 		t.Fatalf("orchestrator %s: %v", command, err)
 	}
-	return string(out)
+	return text
 }
 
 func TestSettingsAreDocumented(t *testing.T) {
