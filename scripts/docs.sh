@@ -1,17 +1,25 @@
 #!/usr/bin/env bash
-# Writes the table of settings, made from the struct that the orchestrator
-# reads, between the marks in README.md.
+# Writes what the documents say of the program, and what it says itself: the
+# table of settings into README.md, the tables of costs into docs/COSTS.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-table=$(mktemp)
+text=$(mktemp)
 new=$(mktemp)
-trap 'rm -f "$table" "$new"' EXIT
-CGO_ENABLED=0 go run -buildvcs=false ./cmd/orchestrator config >"$table"
-awk -v table="$table" '
-	/^<!-- settings -->$/ { print; while ((getline line < table) > 0) print line; skip = 1; next }
-	/^<!-- \/settings -->$/ { skip = 0; seen = 1 }
-	!skip { print }
-	END { exit !seen }
-' README.md >"$new"
-cat "$new" >README.md
+trap 'rm -f "$text" "$new"' EXIT
+
+# between FILE MARK COMMAND writes what the orchestrator's command prints
+# between the marks of a file.
+between() {
+	CGO_ENABLED=0 go run -buildvcs=false ./cmd/orchestrator "$3" >"$text"
+	awk -v text="$text" -v mark="$2" '
+		$0 == "<!-- " mark " -->" { print; while ((getline line < text) > 0) print line; skip = 1; next }
+		$0 == "<!-- /" mark " -->" { skip = 0; seen = 1 }
+		!skip { print }
+		END { exit !seen }
+	' "$1" >"$new"
+	cat "$new" >"$1"
+}
+
+between README.md settings config
+between docs/COSTS.md costs costs

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"go/ast"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -68,23 +70,31 @@ func TestNothingIsPutOff(t *testing.T) {
 	})
 }
 
-// settings returns the table that the orchestrator makes from the struct that
-// it reads its settings into.
-func settings(t *testing.T) string {
+// printed keeps what commands of the orchestrator print, for the tests that ask
+// for the same.
+var printed sync.Map
+
+// orchestrator returns what a command of the orchestrator prints.
+func orchestrator(t *testing.T, command string) string {
 	t.Helper()
-	print := exec.CommandContext(t.Context(), "go", "run", "-buildvcs=false", "./cmd/orchestrator", "config")
-	print.Dir = root
-	print.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build: shares its cache
-	out, err := print.Output()
+	once, _ := printed.LoadOrStore(command, sync.OnceValues(func() (string, error) {
+		// Not until the end of the test that happens to be the first.
+		print := exec.CommandContext(context.WithoutCancel(t.Context()), "go", "run", "-buildvcs=false", "./cmd/orchestrator", command)
+		print.Dir = root
+		print.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build: shares its cache
+		out, err := print.Output()
+		return string(out), err
+	}))
+	text, err := once.(func() (string, error))()
 	if err != nil {
-		t.Fatalf("orchestrator config: %v", err)
+		t.Fatalf("orchestrator %s: %v", command, err)
 	}
-	return string(out)
+	return text
 }
 
 func TestSettingsAreDocumented(t *testing.T) {
 	t.Parallel()
-	table := settings(t)
+	table := orchestrator(t, "config") // made from the struct that it reads its settings into
 	shown := between(t, read(t, "README.md"), "<!-- settings -->\n", "<!-- /settings -->")
 	if diff := cmp.Diff(table, shown); diff != "" {
 		t.Errorf("README.md shows other settings than the program has: run make docs (-program +README)\n%s", diff)

@@ -32,6 +32,8 @@ type commands struct {
 	Serve   serveCmd         `cmd:"" default:"withargs" help:"Run the orchestrator (the default)."`
 	Plan    planCmd          `cmd:"" help:"Tell what the server would do next about machines, and why; do nothing."`
 	Sweep   sweepCmd         `cmd:"" help:"End the instances of a lost fleet: needs the account's key (VAST_API_KEY) and no database. Exit code 1 means that something is left, or that a named fleet was not seen while others were."`
+	Backup  backupCmd        `cmd:"" help:"Copy the database into a new file, while a server uses it."`
+	Costs   costsCmd         `cmd:"" help:"Tell what jobs are expected to cost, as Markdown tables; ask nobody."`
 	Health  healthCmd        `cmd:"" help:"Ask a running orchestrator on this machine whether it is healthy."`
 	Config  configCmd        `cmd:"" help:"Print every setting as a Markdown table."`
 	Secret  webhookSecretCmd `cmd:"" name:"webhook-secret" help:"Print the secret that signs webhooks, for their receivers."`

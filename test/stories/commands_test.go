@@ -2,6 +2,7 @@ package stories
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,8 +28,9 @@ const (
 	lookGap      = 20 * time.Millisecond
 )
 
-// listening is the line that both programs log when they can be reached.
-var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
+// listening is the line that both programs log when they can be reached: as
+// text, or as JSON in production.
+var listening = regexp.MustCompile(`(?:msg=listening address=|"msg":"listening","address":")([^\s"]+)`)
 
 // sold is what a marketplace prints when it can be reached.
 var sold = regexp.MustCompile(`VAST_API_URL=(\S+)\nVAST_API_KEY=(\S+)\n`)
@@ -44,6 +46,40 @@ func serve(ts *testscript.TestScript, neg bool, settings []string) {
 	}
 	start(ts, "orchestrator", "API", append(defaults, settings...))
 }
+
+// panel NAME=VALUE… starts an orchestrator with the environment that
+// docs/easypanel.json hands over, as the panel would fill it in: video.example.com
+// is the primary domain, and what the story says is typed in by hand.
+func panel(ts *testscript.TestScript, neg bool, settings []string) {
+	if neg {
+		ts.Fatalf("usage: panel [NAME=VALUE…]")
+	}
+	var schema struct {
+		Services []struct{ Data struct{ Env string } }
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(filepath.Join(ts.Getenv("ROOT"), "docs/easypanel.json"))), &schema))
+	env := strings.ReplaceAll(schema.Services[0].Data.Env, "$(PRIMARY_DOMAIN)", "video.example.com")
+	start(ts, "orchestrator", "API", append(strings.Split(env, "\n"), settings...))
+}
+
+// stop NAME… stops programs that the story started, the last of each name, as a
+// service manager does.
+func stop(ts *testscript.TestScript, neg bool, names []string) {
+	if neg || len(names) == 0 {
+		ts.Fatalf("usage: stop NAME…")
+	}
+	for _, name := range names {
+		ended, known := running.LoadAndDelete(ts.MkAbs(name))
+		if !known {
+			ts.Fatalf("no %s was started", name)
+		}
+		ended.(func())()
+	}
+}
+
+// running holds how to end what stories started, by a story's folder and the
+// program's name.
+var running sync.Map
 
 // work NAME=VALUE… starts a worker on a free port and sets $WORKER.
 func work(ts *testscript.TestScript, neg bool, settings []string) {
@@ -89,7 +125,9 @@ func spawn(ts *testscript.TestScript, name string, ready *regexp.Regexp, setting
 		_ = command.Wait() // the log says why, where that matters
 		close(ended)
 	}()
-	ts.Defer(func() { end(ts, command, ended) })
+	ending := sync.OnceFunc(func() { end(ts, command, ended) })
+	running.Store(filepath.Join(dir, name), ending)
+	ts.Defer(ending)
 
 	timeout := time.After(startTimeout)
 	for {
@@ -186,17 +224,19 @@ func leftovers(dir string) (left []string) {
 // document returns the command NAME of a story that runs a block of this
 // document as it is written, but for the addresses in it: the story's server
 // stands for localhost:3000, its files for example.com, and what it hooks for
-// hooks.example.com. What a block leaves in $job the next one finds.
+// hooks.example.com; programs are looked for in PATH, and on the server's port.
+// What a block leaves in $job the next one finds.
 func document(file string, blocks map[string]string) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		if len(args) != 1 || blocks[args[0]] == "" {
 			ts.Fatalf("want the NAME of a block in %s", file)
 		}
 		block := strings.NewReplacer(
-			"http://localhost:3000", ts.Getenv("API"), "https://example.com", ts.Getenv("FILES"), "https://hooks.example.com", ts.Getenv("HOOKS"),
-			"bin/orchestrator", "orchestrator",
+			"http://localhost:3000", ts.Getenv("API"), "https://video.example.com", ts.Getenv("API"),
+			"https://example.com", ts.Getenv("FILES"), "https://hooks.example.com", ts.Getenv("HOOKS"),
+			"bin/orchestrator", "orchestrator", "bin/api-gpu", "api-gpu",
 		).Replace(blocks[args[0]])
-		script := "set -eu\njob=$(cat .job 2>/dev/null || true)\n" + block + "\necho \"$job\" >.job\n"
+		script := "set -eu\nif [ -n \"${API-}\" ]; then export PORT=${API##*:}; fi\njob=$(cat .job 2>/dev/null || true)\n" + block + "\necho \"$job\" >.job\n"
 		err := ts.Exec("bash", "-c", script)
 		if (err != nil) != neg {
 			ts.Fatalf("%s of %s: error %v", args[0], file, err)

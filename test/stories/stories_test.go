@@ -58,36 +58,54 @@ func TestStories(t *testing.T) {
 			})
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+		Cmds: withDocuments(t, map[string]func(*testscript.TestScript, bool, []string){
 			"serve":  serve,
 			"work":   work,
 			"market": market,
 			"hook":   hook(),
-			"readme": document(documents["readme"], blocks(t, documents["readme"])),
-			"recipe": document(documents["recipe"], blocks(t, documents["recipe"])),
-		},
+			"stop":   stop,
+			"panel":  panel,
+		}),
 	})
 }
 
 // documents are those whose commands are run, by the command of a story that
 // runs one.
-var documents = map[string]string{"readme": "README.md", "recipe": "docs/recipes/curl.md"}
+var documents = map[string]string{
+	"readme": "README.md", "recipe": "docs/recipes/curl.md", "quickstart": "docs/QUICKSTART.md", "easypanel": "docs/DEPLOY_EASYPANEL.md",
+	"operations": "docs/OPERATIONS.md", "costs": "docs/COSTS.md", "plan": "docs/FROM_THE_PLAN.md",
+}
 
-// TestDocumentedCommandsAreRun fails where a document shows a curl that no
-// story runs, or a story runs one that is gone.
+// withDocuments adds the commands that run what the documents show.
+func withDocuments(t *testing.T, commands map[string]func(*testscript.TestScript, bool, []string)) map[string]func(*testscript.TestScript, bool, []string) {
+	t.Helper()
+	for command, file := range documents {
+		commands[command] = document(file, blocks(t, file))
+	}
+	return commands
+}
+
+// TestDocumentedCommandsAreRun fails where a document shows a command as run
+// that no story runs, or a story runs one that is gone.
 func TestDocumentedCommandsAreRun(t *testing.T) {
 	t.Parallel()
 	scripts, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("no story: %v", err)
 	}
-	run := map[string]map[string]bool{"readme": {}, "recipe": {}}
+	run := map[string]map[string]bool{}
+	names := make([]string, 0, len(documents))
+	for command := range documents {
+		run[command] = map[string]bool{}
+		names = append(names, command)
+	}
+	command := regexp.MustCompile(`(?m)^(?:! )?(` + strings.Join(names, "|") + `) (\S+)`)
 	for _, script := range scripts {
 		text, err := os.ReadFile(script)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`(?m)^(readme|recipe) (\S+)`).FindAllSubmatch(text, -1) {
+		for _, m := range command.FindAllSubmatch(text, -1) {
 			run[string(m[1])][string(m[2])] = true
 		}
 	}
@@ -99,8 +117,9 @@ func TestDocumentedCommandsAreRun(t *testing.T) {
 	}
 }
 
-// blocks returns the shell blocks of a document that ask a server, by the
-// name in the comment before each.
+// blocks returns the shell blocks of a document that stories run, by the name in
+// the comment before each. That all others say what runs them is checked in
+// package test.
 func blocks(t *testing.T, file string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, file))
@@ -108,14 +127,12 @@ func blocks(t *testing.T, file string) map[string]string {
 		t.Fatal(err)
 	}
 	found := map[string]string{}
-	for _, m := range regexp.MustCompile("(?s)(?:<!-- run: (\\w+) -->\n)?```sh\n(.*?)```").FindAllSubmatch(text, -1) {
-		name, block := string(m[1]), string(m[2])
-		switch {
-		case name != "":
-			found[name] = block
-		case strings.Contains(block, "curl"):
-			t.Errorf("%s shows a curl without a name, so no story can run it:\n%s", file, block)
+	for _, m := range regexp.MustCompile("(?s)<!-- run: (\\w+) -->\n```sh\n(.*?)```").FindAllSubmatch(text, -1) {
+		name := string(m[1])
+		if found[name] != "" {
+			t.Errorf("%s has two blocks named %s", file, name)
 		}
+		found[name] = string(m[2])
 	}
 	return found
 }
