@@ -237,3 +237,20 @@ func TestRentalSettings(t *testing.T) {
 		seen[text] = true
 	}
 }
+
+// A release rents what was published with it, and nothing else does.
+func TestReleasedImage(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string]string{
+		"v0.1.0": ":v0.1.0", "v12.0.34": ":v12.0.34", "v0.2.0-rc.1": ":v0.2.0-rc.1", "v0.2.0-rc2": ":v0.2.0-rc2",
+		"v0.1.0-3-g2fc6950": "", "v0.1.0-dirty": "", "v0.1.0-3-g2fc6950-dirty": "", "2fc6950": "", "devel": "", "devel-2fc6950a1b2c": "",
+		"v0.1.1-0.20261126030405-2fc6950a1b2c": "", "0.1.0": "", "v0.1.0+dirty": "", "": "",
+	} {
+		if want != "" {
+			want = workerRepository + want
+		}
+		if got := releasedImage(version); got != want {
+			t.Errorf("%s: %q, want %q", version, got, want)
+		}
+	}
+}
