@@ -22,8 +22,9 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=devel
-# What is rented unless VAST_WORKER_IMAGE says another: with the tag VERSION.
-ARG WORKER_REPOSITORY=ghcr.io/api-gpu/api-gpu-worker
+# What is rented unless VAST_WORKER_IMAGE says another. Without it: the published
+# image, where VERSION is a release.
+ARG WORKER_IMAGE=
 ARG TARGETOS=linux
 ARG TARGETARCH
 # One package at a time, by one thread: all of it then fits into 1 GB of memory,
@@ -31,7 +32,7 @@ ARG TARGETARCH
 ARG BUILD_PROCS=1
 RUN export CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH GOMAXPROCS=$BUILD_PROCS GOGC=50 GOMEMLIMIT=800MiB \
  && go build -p $BUILD_PROCS -trimpath -buildvcs=false \
-      -ldflags "-s -w -X github.com/api-gpu/api-gpu.version=${VERSION} -X main.workerRepository=${WORKER_REPOSITORY}" \
+      -ldflags "-s -w -X github.com/api-gpu/api-gpu.version=${VERSION} -X main.workerImage=${WORKER_IMAGE}" \
       -o /out/bin/ ./cmd/orchestrator \
  && mkdir /out/doc && cp LICENSE /out/doc/ \
  && bash scripts/notices.sh go ./cmd/orchestrator >/out/doc/NOTICES-go.txt

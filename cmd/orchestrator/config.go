@@ -86,7 +86,7 @@ func (c *Config) defaults() {
 		}
 	}
 	if c.VastWorkerImage == "" {
-		c.VastWorkerImage = releasedImage(apigpu.Version())
+		c.VastWorkerImage = ownImage(workerImage, apigpu.Version())
 	}
 }
 

@@ -41,22 +41,25 @@ type VastConfig struct {
 	EgressIPs          []string `name:"egress-ips" env:"EGRESS_IPS" sep:"," group:"Vast.ai" help:"Addresses from which this server reaches the internet: rented workers let in no other. Default: any may knock, and key and token decide."`
 }
 
-// workerRepository is where the worker's image is published with each release.
-// The linker sets it where a fork publishes its own:
-// -ldflags "-X main.workerRepository=ghcr.io/you/api-gpu-worker".
-var workerRepository = "ghcr.io/api-gpu/api-gpu-worker"
+// workerImage is what is rented unless VAST_WORKER_IMAGE says another. The linker
+// sets it where somebody builds both images, as the Action of a fork does:
+// -ldflags "-X main.workerImage=ghcr.io/you/api-gpu-worker:v0.1.0".
+var workerImage string
+
+// published is where the worker's image is published with each release.
+const published = "ghcr.io/api-gpu/api-gpu-worker"
 
 // release is the version of a release, and not what git describe or Go makes of
 // a commit after it (v0.1.0-3-g2fc6950, v0.1.1-0.20261126030405-2fc6950a1b2c).
 var release = regexp.MustCompile(`^v\d+\.\d+\.\d+(-(alpha|beta|rc)\.?\d+)?$`)
 
-// releasedImage is the worker's image that belongs to this version; empty where
-// none was published with it.
-func releasedImage(version string) string {
-	if !release.MatchString(version) {
-		return ""
+// ownImage is the worker's image that belongs to this program; empty where none
+// was published with its version.
+func ownImage(linked, version string) string {
+	if linked != "" || !release.MatchString(version) {
+		return linked
 	}
-	return workerRepository + ":" + version
+	return published + ":" + version
 }
 
 // vastDayUSD is BUDGET_DAY_USD=auto where time costs money.
