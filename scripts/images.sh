@@ -9,7 +9,9 @@
 #   BUILD_FLAGS   more words for docker build, such as other base images:
 #                 --build-arg DEBIAN_IMAGE=mirror.example.com/debian:bookworm-slim
 #   BUILD_PROCS   compilers at once (2)
-#   PARTS         which parts to run (all of them, in this order: sizes job stop redeploy rent crowd)
+#   PARTS         which parts to run, in this order (sizes job stop redeploy rent crowd; stop and redeploy want job before them);
+#                 memory compiles the orchestrator in a container of 1 GB, which takes minutes
+#   GO_IMAGE      what memory compiles with (golang:1.26-bookworm)
 #   KEEP=1        leaves the images
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -336,6 +338,28 @@ part_crowd() {
 	awk -v list="$memory" 'BEGIN { split(list, m, " "); exit !(m[2] > 0 && m[2] < 100) }' || fail "it takes more than 100 MiB"
 	awk -v s="$slowest" 'BEGIN { exit !(s < 5) }' || fail "it is slow"
 	$docker rm -f "$us-crowd" >/dev/null
+}
+
+# part_memory compiles as the Dockerfile does, from nothing, and prints how much
+# memory that took at most, but for what the kernel keeps of files.
+part_memory() {
+	local settings begun peak
+	settings=$(sed -n 's/^RUN export \(.*GOMEMLIMIT=[^ ]*\).*/\1/p' docker/orchestrator.Dockerfile)
+	[[ -n "$settings" ]] || fail "the Dockerfile bounds no memory"
+	begun=$(now)
+	peak=$($docker run --rm --label "$us" --memory 1g --memory-swap 1g -v "$root:/src:ro" -v "$(go env GOMODCACHE):/go/pkg/mod:ro" -w /src \
+		-e BUILD_PROCS=1 -e TARGETOS=linux -e TARGETARCH="$(go env GOARCH)" -e GOPROXY=off "${GO_IMAGE:-golang:1.26-bookworm}" bash -c "
+			export $settings
+			go build -p \$BUILD_PROCS -trimpath -buildvcs=false -ldflags '-s -w' -o /tmp/orchestrator ./cmd/orchestrator &
+			stat=/sys/fs/cgroup/memory/memory.stat field=total_rss
+			[ -e \$stat ] || stat=/sys/fs/cgroup/memory.stat field=anon
+			peak=0
+			while kill -0 \$! 2>/dev/null; do
+				while read -r name value; do [ \$name != \$field ] || [ \$value -le \$peak ] || peak=\$value; done <\$stat
+				sleep 0.1
+			done
+			wait \$! && echo \$peak")
+	say "the orchestrator compiles in a container of 1 GB: $((peak / 1000000)) MB at most, $(since "$begun") s"
 }
 
 if ! $docker info >/dev/null 2>&1; then
