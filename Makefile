@@ -10,6 +10,7 @@ GO      ?= go
 IMAGE   ?= api-gpu-worker
 # What is rented is amd64, whatever the machine that builds the worker's image.
 PLATFORM ?= linux/amd64
+TARGET   ?= slim
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 # How long each fuzz target and how often each test runs in make soak, how often
 # in a row each program is killed, and how many schedules are simulated.
@@ -102,17 +103,28 @@ load: setup ## Measure what the orchestrator bears: 200 jobs a second, 1000 even
 soak: setup ## Run the tests ROUNDS times in random order, kill each program KILLS times, simulate SCHEDULES, fuzz each target for FUZZTIME
 	@ROUNDS=$(ROUNDS) KILLS=$(KILLS) SCHEDULES=$(SCHEDULES) FUZZTIME=$(FUZZTIME) scripts/soak.sh
 
-##@ Images
+##@ Images and releases
+
+# What an image says of itself.
+DOCKER_ARGS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null)
 
 .PHONY: docker-build-orchestrator
-docker-build-orchestrator: ## Build the image of the orchestrator
-	docker build -f docker/orchestrator.Dockerfile --build-arg VERSION=$(VERSION) -t api-gpu-orchestrator .
+docker-build-orchestrator: ## Build the image of the orchestrator (TARGET=full: with FFmpeg and fonts)
+	docker build -f docker/orchestrator.Dockerfile $(DOCKER_ARGS) --target $(TARGET) -t api-gpu-orchestrator .
 
 .PHONY: docker-build-worker
 docker-build-worker: ## Build the image of the worker (IMAGE=you/api-gpu-worker:tag PLATFORM=linux/amd64)
-	docker build --platform $(PLATFORM) -f docker/worker.Dockerfile --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+	docker build --platform $(PLATFORM) -f docker/worker.Dockerfile $(DOCKER_ARGS) -t $(IMAGE) .
 
 .PHONY: docker-push-worker
 docker-push-worker: ## Push it (IMAGE=you/api-gpu-worker:tag)
 	@[[ "$(IMAGE)" == */* ]] || { echo 'say where to: make docker-push-worker IMAGE=you/api-gpu-worker:tag' >&2; exit 2; }
 	docker push $(IMAGE)
+
+.PHONY: docker-test
+docker-test: ## Build both images, run them together, and measure them (needs a Docker engine)
+	@scripts/images.sh
+
+.PHONY: release
+release: ## Build what a release publishes into dist/ (VERSION=v0.1.0)
+	@scripts/release.sh $(VERSION)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Looks for faults without running anything: format, vet, staticcheck (its
-# version is pinned in tools/go.mod), and the syntax of the scripts.
+# Looks for faults without running anything: format, vet, staticcheck, actionlint
+# (their versions are pinned in tools/go.mod), and the syntax of the scripts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # As make build does, so that both share what is compiled.
@@ -13,12 +13,14 @@ if [[ -n "$unformatted" ]]; then
 	printf 'lint: gofmt -w would change:\n%s\n' "$unformatted" >&2
 	exit 1
 fi
-for script in scripts/*.sh .ci/run; do
+for script in scripts/*.sh docker/*.sh .ci/run; do
 	bash -n "$script"
 done
 go vet -tags soak ./... # the tests of make soak too
 go -C tools vet ./...
-go -C tools build -o ../bin/tools/ honnef.co/go/tools/cmd/staticcheck
+go -C tools build -o ../bin/tools/ honnef.co/go/tools/cmd/staticcheck github.com/rhysd/actionlint/cmd/actionlint
 bin/tools/staticcheck -tags soak ./...
 (cd tools && ../bin/tools/staticcheck ./...)
+# Without the helpers that it would find on some machines and not on others.
+bin/tools/actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
 echo "lint: no fault found"

@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -42,41 +41,76 @@ func of(list []instruction, name string) (args []string) {
 	return args
 }
 
+// bases are the images that ours are built from, by the arguments that name
+// them.
+var bases = map[string]string{
+	"GO_IMAGE": "golang:1.26-bookworm", "DEBIAN_IMAGE": "debian:bookworm-slim", "BUSYBOX_IMAGE": "busybox:1.37",
+}
+
+// BuildKit's own checks run in tools/dockerlint.
 func TestDockerfiles(t *testing.T) {
 	t.Parallel()
 	for name, program := range map[string]string{
 		"docker/orchestrator.Dockerfile": "orchestrator", "docker/worker.Dockerfile": "worker",
 	} {
 		list := dockerfile(t, name)
-		stages := of(list, "FROM")
-		if want := []string{"golang:1.26-bookworm AS build", "debian:bookworm-slim"}; !slices.Equal(stages, want) {
-			t.Errorf("%s: stages %q, want %q", name, stages, want)
+		for _, arg := range of(list, "ARG") {
+			base, image, _ := strings.Cut(arg, "=")
+			if strings.HasSuffix(base, "_IMAGE") && base != "WORKER_IMAGE" && bases[base] != image {
+				t.Errorf("%s is built from %s, not from %s", name, image, bases[base])
+			}
 		}
 		if entry := of(list, "ENTRYPOINT"); len(entry) != 1 || entry[0] != `["`+program+`"]` {
 			t.Errorf("%s: entry point %q", name, entry)
 		}
-		if user := of(list, "USER"); len(user) != 1 || user[0] == "root" || strings.HasPrefix(user[0], "0") {
-			t.Errorf("%s runs as %q", name, user)
-		}
+		checkUser(t, name, list)
 		if added := of(list, "ADD"); len(added) > 0 {
 			t.Errorf("%s: ADD fetches and unpacks; use COPY: %q", name, added)
+		}
+		if volumes := of(list, "VOLUME"); len(volumes) > 0 {
+			t.Errorf("%s: VOLUME makes a nameless volume where a mount was forgotten, and hides it: %q", name, volumes)
 		}
 		for _, args := range append(of(list, "ENV"), of(list, "ARG")...) {
 			if regexp.MustCompile(`(?i)(KEY|TOKEN|SECRET|PASSWORD|SEED)\w*\s*=`).MatchString(args) {
 				t.Errorf("%s: a secret would stay in the image: %s", name, args)
 			}
 		}
-		if run := strings.Join(of(list, "RUN"), "\n"); !strings.Contains(run, "CGO_ENABLED=0") || !strings.Contains(run, "./cmd/"+program) {
-			t.Errorf("%s does not build a static %s", name, program)
+		run := strings.Join(of(list, "RUN"), "\n")
+		for _, want := range []string{"CGO_ENABLED=0", "./cmd/" + program, "notices.sh go ./cmd/" + program, "notices.sh debian"} {
+			if !strings.Contains(run, want) {
+				t.Errorf("%s does not run %s", name, want)
+			}
 		}
 		checkCopies(t, name, of(list, "COPY"))
 	}
-	orchestrator := dockerfile(t, "docker/orchestrator.Dockerfile")
-	if got := of(orchestrator, "HEALTHCHECK"); len(got) != 1 || !strings.HasSuffix(got[0], `CMD ["orchestrator", "health"]`) {
-		t.Errorf("health check %q", got)
+	health := of(dockerfile(t, "docker/orchestrator.Dockerfile"), "HEALTHCHECK")
+	if len(health) != 1 || !strings.HasSuffix(health[0], `CMD ["orchestrator", "health"]`) {
+		t.Errorf("health check %q", health)
 	}
-	if got := of(orchestrator, "VOLUME"); len(got) > 0 {
-		t.Errorf("VOLUME makes a nameless volume where a mount was forgotten, and hides it: %q", got)
+	if env := strings.Join(of(dockerfile(t, "docker/worker.Dockerfile"), "ENV"), " "); !strings.Contains(env, "NVIDIA_VISIBLE_DEVICES=all") ||
+		!strings.Contains(env, "NVIDIA_DRIVER_CAPABILITIES=compute,video,utility") {
+		t.Errorf("without these the encoder of video is not in the container: %s", env)
+	}
+}
+
+// checkUser looks whether every image that has programs says who runs them,
+// after the last file that root owns.
+func checkUser(t *testing.T, name string, list []instruction) {
+	t.Helper()
+	users := of(list, "USER")
+	labels := 0
+	for _, l := range of(list, "LABEL") {
+		if strings.Contains(l, "image.version=") {
+			labels++
+		}
+	}
+	if len(users) == 0 || len(users) != labels {
+		t.Errorf("%s: %d of %d images say who runs them", name, len(users), labels)
+	}
+	for _, user := range users {
+		if user != "10001:10001" {
+			t.Errorf("%s runs as %q", name, user)
+		}
 	}
 }
 

@@ -85,6 +85,9 @@ func (c *Config) defaults() {
 			c.Provider = "static"
 		}
 	}
+	if c.VastWorkerImage == "" {
+		c.VastWorkerImage = ownImage(workerImage, apigpu.Version())
+	}
 }
 
 // providerVast is the PROVIDER whose machines are rented.

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/api-gpu/api-gpu"
@@ -26,7 +27,7 @@ import (
 // VastConfig is what is rented on Vast.ai, and for whom.
 type VastConfig struct {
 	VastAPIKey         string   `name:"vast-api-key" env:"VAST_API_KEY" group:"Vast.ai" help:"Key of the account that rents. It stays on this machine."`
-	VastWorkerImage    string   `name:"vast-worker-image" env:"VAST_WORKER_IMAGE" group:"Vast.ai" help:"Image of the worker, such as ghcr.io/you/api-gpu-worker:1.0. It is rented by the digest that its registry names at that moment."`
+	VastWorkerImage    string   `name:"vast-worker-image" env:"VAST_WORKER_IMAGE" group:"Vast.ai" help:"Image of the worker, such as ghcr.io/you/api-gpu-worker:1.0. It is rented by the digest that its registry names at that moment. Default: the one that was published with this release; what is built between releases has none."`
 	VastImageLogin     string   `name:"vast-image-login" env:"VAST_IMAGE_LOGIN" group:"Vast.ai" help:"Login of a private image: -u USER -p TOKEN registry.host. The owners of the machines can read it: let the token do nothing but pull."`
 	VastImageCheck     string   `name:"vast-image-check" env:"VAST_IMAGE_CHECK" default:"auto" enum:"auto,true,false" group:"Vast.ai" help:"Ask the registry for the image before renting. auto: unless the marketplace is a simulated one on this machine, and the registry is not."`
 	VastAPIURL         string   `name:"vast-api-url" env:"VAST_API_URL" default:"https://console.vast.ai" group:"Vast.ai" help:"Where the marketplace is; bin/vastsim plays one."`
@@ -38,6 +39,27 @@ type VastConfig struct {
 	VastCountries      []string `name:"vast-countries" env:"VAST_COUNTRIES" sep:"," group:"Vast.ai" help:"Only machines in these countries (DE,NL). Default: anywhere."`
 	VastMinReliability float64  `name:"vast-min-reliability" env:"VAST_MIN_RELIABILITY" default:"0.95" group:"Vast.ai" help:"Least reliability of a machine, 0 to 1, as Vast.ai rates it."`
 	EgressIPs          []string `name:"egress-ips" env:"EGRESS_IPS" sep:"," group:"Vast.ai" help:"Addresses from which this server reaches the internet: rented workers let in no other. Default: any may knock, and key and token decide."`
+}
+
+// workerImage is what is rented unless VAST_WORKER_IMAGE says another. The linker
+// sets it where somebody builds both images, as the Action of a fork does:
+// -ldflags "-X main.workerImage=ghcr.io/you/api-gpu-worker:v0.1.0".
+var workerImage string
+
+// published is where the worker's image is published with each release.
+const published = "ghcr.io/api-gpu/api-gpu-worker"
+
+// release is the version of a release, and not what git describe or Go makes of
+// a commit after it (v0.1.0-3-g2fc6950, v0.1.1-0.20261126030405-2fc6950a1b2c).
+var release = regexp.MustCompile(`^v\d+\.\d+\.\d+(-(alpha|beta|rc)\.?\d+)?$`)
+
+// ownImage is the worker's image that belongs to this program; empty where none
+// was published with its version.
+func ownImage(linked, version string) string {
+	if linked != "" || !release.MatchString(version) {
+		return linked
+	}
+	return published + ":" + version
 }
 
 // vastDayUSD is BUDGET_DAY_USD=auto where time costs money.

@@ -237,3 +237,23 @@ func TestRentalSettings(t *testing.T) {
 		seen[text] = true
 	}
 }
+
+// A release rents what was published with it, and so does what was linked with
+// an image of its own. Nothing else does.
+func TestOwnImage(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string]string{
+		"v0.1.0": published + ":v0.1.0", "v12.0.34": published + ":v12.0.34", "v0.2.0-rc.1": published + ":v0.2.0-rc.1",
+		"v0.2.0-rc2": published + ":v0.2.0-rc2", "v0.1.0-3-g2fc6950": "", "v0.1.0-dirty": "", "v0.1.0-3-g2fc6950-dirty": "",
+		"2fc6950": "", "devel": "", "devel-2fc6950a1b2c": "", "v0.1.1-0.20261126030405-2fc6950a1b2c": "", "0.1.0": "",
+		"v0.1.0+dirty": "", "": "",
+	} {
+		if got := ownImage("", version); got != want {
+			t.Errorf("%s: %q, want %q", version, got, want)
+		}
+		const own = "ghcr.io/fork/api-gpu-worker:2fc6950"
+		if got := ownImage(own, version); got != own {
+			t.Errorf("%s: %q, want %q", version, got, own)
+		}
+	}
+}

@@ -4,6 +4,7 @@
 package need
 
 import (
+	"context"
 	"flag"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	_ "embed"
 )
@@ -50,6 +52,23 @@ func Postgres(t testing.TB) (dir string) {
 	}
 	return filepath.Dir(found[len(found)-1])
 }
+
+// Docker skips the test unless a Docker engine answers.
+func Docker(t testing.TB) {
+	t.Helper()
+	docker := os.Getenv("DOCKER")
+	if docker == "" {
+		docker = "docker"
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), dockerTimeout)
+	defer cancel()
+	if err := exec.CommandContext(ctx, docker, "info").Run(); err != nil {
+		unmet(t, "docker-engine", "a Docker engine that answers: start one, or set DOCKER_HOST")
+	}
+}
+
+// dockerTimeout is more than an engine takes that is there.
+const dockerTimeout = 20 * time.Second
 
 // Long skips the test unless STRICT=1: it takes too long for the inner loop.
 func Long(t testing.TB) {
