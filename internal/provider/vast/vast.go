@@ -60,6 +60,10 @@ type Config struct {
 	// MinReliability is 0 to 1 (VAST_MIN_RELIABILITY).
 	MinReliability float64
 
+	// Through carries all calls in the place of the transport that it is given,
+	// where it is set: for who listens to them. It must pass each on once, with
+	// its context.
+	Through func(http.RoundTripper) http.RoundTripper
 	// Pace scales the least times between two calls; 1 when zero, as the real
 	// API demands. A simulator may allow less.
 	Pace float64
@@ -94,6 +98,9 @@ func New(cfg Config) (*Provider, error) {
 		secrets: append(loginSecrets(cfg.ImageLogin), cfg.Key),
 	}
 	p.client = newClient()
+	if cfg.Through != nil {
+		p.client.Transport = cfg.Through(p.client.Transport)
+	}
 	return p, nil
 }
 
