@@ -211,7 +211,7 @@ func (f *Fleet) clientOf(in Instance) (*client.Client, error) {
 		return nil, err
 	}
 	o := client.Options{Key: creds.Key, Token: creds.Token, Transport: f.cfg.Transport}
-	if o.TLS, err = f.pin(in); err != nil {
+	if o.TLS, err = f.cfg.Policy.pin(f.cfg.Identity, in); err != nil {
 		return nil, err
 	}
 	c, err := client.New(in.Address, o)
@@ -231,14 +231,14 @@ func (f *Fleet) clientOf(in Instance) (*client.Client, error) {
 // pin says how the worker of an instance is recognized; nil where the way to it
 // is the operator's own. A rented one is never spoken to in the clear, whatever
 // address its provider gives: the first request would hand over its keys.
-func (f *Fleet) pin(in Instance) (*tls.Config, error) {
-	if !f.cfg.Policy.Traits.Pinned {
+func (p Policy) pin(id Identity, in Instance) (*tls.Config, error) {
+	if !p.Traits.Pinned {
 		return nil, nil
 	}
 	if !strings.HasPrefix(strings.ToLower(in.Address), "https://") {
 		return nil, fmt.Errorf("address of %s: it must begin with https://", in.Label)
 	}
-	seed, err := link.Seed(f.cfg.Identity.Secret, in.Label)
+	seed, err := link.Seed(id.Secret, in.Label)
 	if err != nil {
 		return nil, err
 	}
