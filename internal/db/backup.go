@@ -142,4 +142,3 @@ func tidyBackups(path string) error {
 	}
 	return nil
 }
-
