@@ -52,6 +52,15 @@ func (c *Config) maxPrice() gpu.USD {
 	return gpu.USD(c.VastMaxPrice)
 }
 
+// proofOf is the marketplace of which a long IDLE_TIMEOUT wants to know that its
+// machines end themselves; empty where nothing is to be shown.
+func (c *Config) proofOf() string {
+	if !c.rented() || c.AllowKeep {
+		return ""
+	}
+	return c.VastAPIURL
+}
+
 // vastProvider checks the settings and calls nobody.
 func (c *Config) vastProvider(log *slog.Logger) (*vast.Provider, error) {
 	return vast.New(vast.Config{

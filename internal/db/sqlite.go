@@ -46,7 +46,12 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	if err := createFile(path); err != nil {
 		return nil, err
 	}
-	return openPools(ctx, writerDSN(path), readerDSN(path))
+	d, err := openPools(ctx, writerDSN(path), readerDSN(path))
+	if err != nil {
+		return nil, err
+	}
+	d.path = path
+	return d, nil
 }
 
 // openPools opens the connection that writes and those that read.

@@ -107,7 +107,8 @@ type Fleet struct {
 	ledgerStops []Stop
 	pause       creates // of asking for machines
 
-	clockSets int // how often the clock was set
+	proof     proof // that machines end themselves
+	clockSets int   // how often the clock was set
 
 	clock struct { // taken before mu
 		sync.Mutex

@@ -199,5 +199,5 @@ func whyKept(p Policy, w World, m Reported) string {
 	case w.Waiting > 0 && !w.NoRoom:
 		return "it is ready, and a job waits"
 	}
-	return fmt.Sprintf("it is idle, and kept for %s", p.IdleTimeout)
+	return fmt.Sprintf("it is idle, and kept for %s", p.idleFor(w))
 }

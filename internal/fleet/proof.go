@@ -43,3 +43,74 @@ func KeepProof(ctx context.Context, d *db.DB, market string, at time.Time, detai
 	}
 	return nil
 }
+
+const (
+	// unprovenIdle is how long a rented machine is kept without work at most, as
+	// long as nobody has seen that one ends itself: what stands idle when its
+	// server dies must not stand there for long.
+	unprovenIdle = time.Minute
+	// proofGap is how often a server looks whether that was shown meanwhile.
+	proofGap = 30 * time.Second
+)
+
+// capsIdle tells whether a policy keeps idle machines for so long that it must
+// be shown before that they end themselves.
+func (p Policy) capsIdle() bool { return p.ProofOf != "" && p.IdleTimeout > unprovenIdle }
+
+// idleFor is how long an instance without work is kept.
+func (p Policy) idleFor(w World) time.Duration {
+	if w.Unproven {
+		return min(p.IdleTimeout, unprovenIdle)
+	}
+	return p.IdleTimeout
+}
+
+// proof is what was read of a proof, and when.
+type proof struct {
+	looked time.Time
+	ok     bool
+}
+
+// unproven reports whether idle machines are kept for unprovenIdle at most,
+// since it was never shown that they end themselves. Where that cannot be read
+// it was not. It is said in the log when it changes.
+func (f *Fleet) unproven(ctx context.Context) bool {
+	if !f.cfg.Policy.capsIdle() {
+		return false
+	}
+	now := f.cfg.Now()
+	f.mu.Lock()
+	last := f.proof
+	f.mu.Unlock()
+	if last.ok || !last.looked.IsZero() && now.Sub(last.looked).Abs() < proofGap {
+		return !last.ok
+	}
+	at, ok, err := Proof(ctx, f.cfg.DB, f.cfg.Policy.ProofOf)
+	if err != nil {
+		return true // the round meets the same, and tells
+	}
+	f.mu.Lock()
+	f.proof = proof{now, ok}
+	f.mu.Unlock()
+	switch {
+	case ok:
+		f.cfg.Log.InfoContext(ctx, "idle machines are kept for IDLE_TIMEOUT: it was shown that they end themselves", "idle_timeout", f.cfg.Policy.IdleTimeout, "shown_at", at)
+	case last.looked.IsZero():
+		f.cfg.Log.WarnContext(ctx, unprovenWords(f.cfg.Policy.IdleTimeout))
+	}
+	return !ok
+}
+
+// IdleCapped says, for the operator, that idle machines go sooner than
+// IDLE_TIMEOUT says, why, and what to do; empty where they do not.
+func (f *Fleet) IdleCapped(ctx context.Context) string {
+	if !f.unproven(ctx) {
+		return ""
+	}
+	return unprovenWords(f.cfg.Policy.IdleTimeout)
+}
+
+func unprovenWords(idle time.Duration) string {
+	return fmt.Sprintf("idle machines go after %s, not after IDLE_TIMEOUT=%s: nobody has shown yet that they end themselves when this server dies; "+
+		"run orchestrator doctor --live=50, or set ALLOW_UNPROVEN_KEEPALIVE=1", unprovenIdle, idle)
+}

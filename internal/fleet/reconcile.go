@@ -388,6 +388,7 @@ func (f *Fleet) note(s Sighting, complete bool) {
 func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error) {
 	w.Instances = rows
 	now := f.cfg.Now()
+	w.Unproven = f.unproven(ctx)
 	if w.Waiting, w.Busy, err = f.cfg.Queue.Load(ctx); err != nil {
 		w.Waiting, w.Busy, w.Unread = 0, map[string]int{}, true
 	} else {
