@@ -63,11 +63,15 @@ func (c *Config) proofOf() string {
 
 // vastProvider checks the settings and calls nobody.
 func (c *Config) vastProvider(log *slog.Logger) (*vast.Provider, error) {
-	return vast.New(vast.Config{
+	return vast.New(c.vastConfig(log))
+}
+
+func (c *Config) vastConfig(log *slog.Logger) vast.Config {
+	return vast.Config{
 		URL: c.VastAPIURL, Key: c.VastAPIKey, Image: c.VastWorkerImage, ImageLogin: c.VastImageLogin, Slots: c.WorkerJobs,
 		MaxPrice: gpu.USD(c.VastMaxPrice), Models: c.VastGPUModels, MinVRAM: c.VastMinVRAM, Verified: c.VastVerified,
 		Datacenter: c.VastDatacenter, Countries: c.VastCountries, MinReliability: c.VastMinReliability, Log: log,
-	})
+	}
 }
 
 // vastImage is the image whose digest is rented; nil where its registry is not
