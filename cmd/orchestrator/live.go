@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/api-gpu/api-gpu"
@@ -64,6 +66,8 @@ func (l *live) run(ctx context.Context, c *Config, out program.Output) (err erro
 	case !c.rented():
 		return errors.New("--live rents a machine: it needs PROVIDER=vast and VAST_API_KEY")
 	}
+	ctx, out, release := steadfast(ctx, out)
+	defer release()
 	// Before anything is rented: what was shown is to be kept.
 	d, err := db.Open(ctx, c.DatabaseURL, db.Options{Log: program.Log(out.Stderr, "warn", c.production())})
 	if err != nil {
@@ -86,6 +90,27 @@ func (l *live) run(ctx context.Context, c *Config, out program.Output) (err erro
 		show.Lines(out.Stderr, "The transcript could not be written: "+err.Error())
 	}
 	return errors.Join(t.tell(report, runErr), t.keep(ctx, d, report))
+}
+
+// steadfast keeps a program alive that has something to end: a terminal that is
+// closed ends ctx as Ctrl-C does, and nobody reading what it prints, as after a
+// Ctrl-C that also reached the program behind a pipe, ends nothing.
+func steadfast(ctx context.Context, out program.Output) (context.Context, program.Output, func()) {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE) // else the first line that nobody reads would kill it
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+	return ctx, program.Output{Stdout: unheard{out.Stdout}, Stderr: unheard{out.Stderr}}, func() {
+		stop()
+		signal.Stop(broken)
+	}
+}
+
+// unheard is a writer that never fails.
+type unheard struct{ w io.Writer }
+
+func (u unheard) Write(p []byte) (int, error) {
+	_, _ = u.w.Write(p)
+	return len(p), nil
 }
 
 func removeEmpty(file *os.File) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -96,7 +97,7 @@ func newLiveRig(t *testing.T, scenario string, real bool) *liveRig {
 	})
 	r.cfg = r.settings()
 	r.live = &live{Live: 50, LiveTranscript: filepath.Join(t.TempDir(), "transcript.jsonl"), times: liveTimes{
-		pace: 0.01, lease: 4 * time.Second, boot: 2 * time.Minute, overtime: time.Minute, bills: time.Second, round: 50 * time.Millisecond,
+		pace: 0.01, lease: 4 * time.Second, boot: 2 * time.Minute, overtime: time.Minute, bills: 200 * time.Millisecond, round: 50 * time.Millisecond,
 		traits: &gpu.Traits{Pinned: true, ListingLag: time.Second, AbsenceGap: 200 * time.Millisecond},
 	}}
 	return r
@@ -416,6 +417,35 @@ func TestLiveInterrupted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// muteAfter is a terminal that is gone after a line.
+type muteAfter struct {
+	*logLines
+	line string
+	gone func()
+}
+
+func (m *muteAfter) Write(p []byte) (int, error) {
+	if strings.Contains(m.text(), m.line) {
+		m.gone()
+		return 0, io.ErrClosedPipe
+	}
+	return m.logLines.Write(p)
+}
+
+// A terminal that is gone, as a pipe whose reader the same Ctrl-C has ended,
+// keeps nobody from ending what was rented.
+func TestLiveUnheard(t *testing.T) {
+	t.Parallel()
+	r := newLiveRig(t, "", false)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	out := &muteAfter{r.out, "It is rented", stop}
+	if err := r.live.run(ctx, r.cfg, program.Output{Stdout: out, Stderr: out}); !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
+	}
+	r.nothingLeft()
 }
 
 // What is no rental is refused.

@@ -86,18 +86,21 @@ func judgeVisible(o Observed) Verdict {
 
 func judgeListings(o Observed) Verdict {
 	say := about("listings are complete, and say so")
-	all := o.Complete + o.Incomplete
+	all, more := o.Complete+o.Incomplete, ""
+	if o.Unanswered > 0 {
+		more = fmt.Sprintf("; %d did not come", o.Unanswered)
+	}
 	switch {
 	case all == 0:
-		return say(NotSeen, "none came")
+		return say(NotSeen, "none came%s", more)
 	case o.Flickers > 0:
 		return say(Fail, "%d of %d that said they were complete lacked an instance that was there", o.Flickers, o.Complete)
 	case o.Complete == 0:
-		return say(Fail, "none of %d was", all)
+		return say(Fail, "none of %d was%s", all, more)
 	case o.Incomplete > 0:
-		return say(Pass, "%d of %d were not complete, and said so", o.Incomplete, all)
+		return say(Pass, "%d of %d were not complete, and said so%s", o.Incomplete, all, more)
 	}
-	return say(Pass, "all %d", all)
+	return say(Pass, "all %d%s", all, more)
 }
 
 func judgePrice(o Observed) Verdict {

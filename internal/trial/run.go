@@ -76,7 +76,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	r := &runner{cfg: cfg}
 	r.seen.RequireGPU, r.seen.Lag = cfg.Policy.RequireGPU, cfg.Policy.Traits.ListingLag
 	err := r.run(ctx)
-	if r.rented() && r.seen.Gone == 0 {
+	if r.rented() && (r.seen.Gone == 0 || r.twins) {
 		r.report.Left = r.cleanUp(ctx)
 	}
 	if r.client != nil {
@@ -102,7 +102,8 @@ type runner struct {
 	report Report
 	client *client.Client
 	job    queue.Attempt
-	missed int // complete listings in a row that lack what one had before
+	twins  bool // machines of this trial were listed that are not the one
+	missed int  // complete listings in a row that lack what one had before
 }
 
 // since is the time of the trial.
@@ -147,12 +148,13 @@ func (r *runner) create(ctx context.Context) (run time.Duration, err error) {
 		}
 		err = r.createOne(ctx, b)
 		limited, often := errors.AsType[gpu.RateLimited](err)
-		switch {
-		case often && wait(ctx, limited.After), errors.Is(err, gpu.ErrOfferGone), errors.Is(err, gpu.ErrNoCapacity):
-			r.say("Not had: %v.", err)
-			continue
+		if !often && !errors.Is(err, gpu.ErrOfferGone) && !errors.Is(err, gpu.ErrNoCapacity) {
+			return b.Run, err
 		}
-		return b.Run, err
+		r.say("Not had: %v.", err)
+		if often && !wait(ctx, limited.After) {
+			return 0, ctx.Err()
+		}
 	}
 	return 0, err
 }
@@ -215,7 +217,10 @@ func (r *runner) look(ctx context.Context) error {
 func (r *runner) note(s gpu.Snapshot) {
 	now := r.cfg.Now()
 	for id, label := range r.trial.Seen(s, now) {
-		r.say("The account has another machine of this trial: %s, as %s.", id, label)
+		if !r.twins {
+			r.say("The account has another machine of this trial: %s, as %s.", id, label)
+		}
+		r.twins = true
 	}
 	listed := false
 	for _, in := range s.Instances {

@@ -149,10 +149,12 @@ func (r *runner) end(ctx context.Context) error {
 func (r *runner) cleanUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 	defer cancel()
-	r.seen.Destroyed, r.seen.Absent = true, 0
 	r.say("Ending what was rented.")
-	if id := r.trial.Row.ProviderID; id != "" {
-		r.destroy(ctx, id)
+	if r.seen.Gone == 0 { // else it is about its twins
+		r.seen.Destroyed, r.seen.Absent = true, 0
+		if id := r.trial.Row.ProviderID; id != "" {
+			r.destroy(ctx, id)
+		}
 	}
 	if err := r.cfg.Sweep(ctx); err != nil {
 		r.seen.Refused = err.Error()

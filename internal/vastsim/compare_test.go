@@ -44,7 +44,10 @@ func lived(t *testing.T, scenario Scenario, end func(r *rig, call func(method, p
 			}
 		}
 	}
-	list := func() { t.Helper(); call("GET", `/api/v1/instances/?limit=25&order_by=%5B%7B%22col%22:%22id%22,%22dir%22:%22asc%22%7D%5D`, "") }
+	list := func() {
+		t.Helper()
+		call("GET", `/api/v1/instances/?limit=25&order_by=%5B%7B%22col%22:%22id%22,%22dir%22:%22asc%22%7D%5D`, "")
+	}
 	call("POST", "/api/v0/bundles/", `{"gpu_name":{"eq":"RTX 3060"},"limit":64,"order":[["dph_total","asc"]]}`)
 	call("GET", "/api/v0/users/current/", "")
 	offer := r.offerOf(t)
