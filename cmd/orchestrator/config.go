@@ -59,7 +59,7 @@ type Config struct {
 	BootTimeout time.Duration `env:"BOOT_TIMEOUT" default:"10m" group:"Workers" help:"How long a worker may take to be ready."`
 	Lease       time.Duration `env:"LEASE" default:"10m" group:"Workers" help:"How long a worker lives without word from here."`
 	ResultGrace time.Duration `env:"RESULT_GRACE" default:"10m" group:"Workers" help:"How long a worker is kept for a result that cannot be stored."`
-	Shutdown    string        `env:"SHUTDOWN" default:"keep" enum:"keep,drain,destroy" group:"Workers" help:"What a stop does to workers: keep them for the next start, drain (finish jobs, then end them), or destroy them at once."`
+	Shutdown    string        `env:"SHUTDOWN" default:"keep" enum:"keep,drain,destroy" group:"Workers" help:"What a stop does to workers: keep them for the next start (of rented ones those with a job, for 30m; idle ones are ended), drain (finish jobs, then end them), or destroy them at once."`
 
 	VastConfig
 

@@ -44,7 +44,8 @@ const (
 	silence      = 3 * time.Minute
 	drainTimeout = 10 * time.Minute
 	stopTimeout  = 5 * time.Second // docker stop gives ten
-	bodyIdle     = time.Minute     // for the next byte of a request
+	stopLease    = 30 * time.Minute
+	bodyIdle     = time.Minute // for the next byte of a request
 )
 
 type serveCmd struct{ Config }
@@ -160,8 +161,17 @@ func (o *orchestrator) newFleet(identity fleet.Identity, provider gpu.Provider, 
 			ProofOf: c.proofOf(), MaxPrice: c.maxPrice(), RequireGPU: c.requireGPU(), Lease: c.Lease, Silence: silence, NoRent: forClients(o.noRent),
 			Budget: c.budget(), MaxUpload: int64(c.MaxUpload), Traits: provider.Traits(),
 		},
-		Env: env, Settings: settings, Image: image, CheckImage: check, HasRoom: hasRoom, Rest: rest, DestroyAtEnd: c.Shutdown != "keep", Log: o.log,
+		Env: env, Settings: settings, Image: image, CheckImage: check, HasRoom: hasRoom, Rest: rest, DestroyAtEnd: c.Shutdown != "keep", LeaveLease: c.leaveLease(), Log: o.log,
 	}), nil
+}
+
+// leaveLease is the lease of a rented worker that has a job when this process
+// stops and keeps it; 0 where none is kept.
+func (c *Config) leaveLease() time.Duration {
+	if c.Shutdown != "keep" {
+		return 0
+	}
+	return stopLease
 }
 
 // hasRoom reports whether any job that waits could start. Where that cannot be

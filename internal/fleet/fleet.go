@@ -60,7 +60,11 @@ type Config struct {
 	Rest func() time.Duration
 	// DestroyAtEnd ends every instance of ours when Run ends.
 	DestroyAtEnd bool
-	Log          *slog.Logger
+	// LeaveLease is the lease that each worker which is paid for and has a job is
+	// given when Run ends, so that the job can end though the next process comes
+	// late; what is idle is ended. 0 leaves all as it is.
+	LeaveLease time.Duration
+	Log        *slog.Logger
 	// Transport carries what is said to the workers; nil is the network. A
 	// pin is not looked at then. Tests have workers in memory.
 	Transport http.RoundTripper
