@@ -29,7 +29,7 @@ import (
 // itself.
 type live struct {
 	Live           int    `name:"live" placeholder:"CENTS" help:"Rent the cheapest GPU that suits for at most so many US cents, and see it boot, work and end itself. Some minutes; a few cents as a rule."`
-	LiveTranscript string `name:"live-transcript" placeholder:"FILE" default:"live-transcript.jsonl" help:"Where --live writes what was said to the marketplace, without secrets, for vastsim --compare (default: ${default})."`
+	LiveTranscript string `name:"live-transcript" placeholder:"FILE" default:"data/live-transcript.jsonl" help:"Where --live writes what was said to the marketplace, without secrets, for vastsim --compare (default: ${default})."`
 
 	times liveTimes
 }
@@ -75,6 +75,10 @@ func (l *live) run(ctx context.Context, c *Config, out program.Output) (err erro
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
 	// Nor is a transcript written that nobody may write.
+	err = os.MkdirAll(filepath.Dir(l.LiveTranscript), 0o700)
+	if err != nil {
+		return fmt.Errorf("--live-transcript: %w", err)
+	}
 	file, err := os.OpenFile(l.LiveTranscript, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("--live-transcript: %w", err)
