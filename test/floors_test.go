@@ -44,10 +44,11 @@ var floors = map[string]int{
 	// Rent and destroy.
 	"internal/fleet": 3,
 
-	// HTTP in, drive jobs, notify: they meet in the queue.
+	// HTTP in, drive jobs, notify: they meet in the queue. And what examines.
 	"internal/server":   4,
 	"internal/trial":    4, // one rental, to see what a marketplace does
 	"internal/dispatch": 4,
+	"internal/doctor":   4,
 	"internal/webhook":  4,
 
 	// Wiring, flags, environment.

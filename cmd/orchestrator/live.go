@@ -154,6 +154,9 @@ func (l *live) prepare(ctx context.Context, c *Config, out program.Output) (t *l
 	if t.provider, err = vast.New(cfg); err != nil {
 		return nil, err
 	}
+	if l.times.pace == 0 {
+		t.provider.Beside()
+	}
 	t.policy = fleet.Policy{
 		MaxGPUs: 1, BootTimeout: c.BootTimeout, Lease: liveLease, MaxPrice: c.maxPrice(), RequireGPU: c.requireGPU(),
 		Traits: t.provider.Traits(), Budget: fleet.Budget{Job: gpu.USD(l.Live) * cent},

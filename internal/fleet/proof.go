@@ -96,7 +96,7 @@ func (f *Fleet) unproven(ctx context.Context) bool {
 	case ok:
 		f.cfg.Log.InfoContext(ctx, "idle machines are kept for IDLE_TIMEOUT: it was shown that they end themselves", "idle_timeout", f.cfg.Policy.IdleTimeout, "shown_at", at)
 	case last.looked.IsZero():
-		f.cfg.Log.WarnContext(ctx, unprovenWords(f.cfg.Policy.IdleTimeout))
+		f.cfg.Log.WarnContext(ctx, Unproven(f.cfg.Policy.IdleTimeout))
 	}
 	return !ok
 }
@@ -107,10 +107,16 @@ func (f *Fleet) IdleCapped(ctx context.Context) string {
 	if !f.unproven(ctx) {
 		return ""
 	}
-	return unprovenWords(f.cfg.Policy.IdleTimeout)
+	return Unproven(f.cfg.Policy.IdleTimeout)
 }
 
-func unprovenWords(idle time.Duration) string {
+// Unproven says, for the operator, that idle machines go sooner than an
+// IDLE_TIMEOUT says, as long as nobody has shown that they end themselves; empty
+// of one that is short enough.
+func Unproven(idle time.Duration) string {
+	if idle <= unprovenIdle {
+		return ""
+	}
 	return fmt.Sprintf("idle machines go after %s, not after IDLE_TIMEOUT=%s: nobody has shown yet that they end themselves when this server dies; "+
 		"run orchestrator doctor --live=50, or set ALLOW_UNPROVEN_KEEPALIVE=1", unprovenIdle, idle)
 }

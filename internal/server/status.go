@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"time"
 
@@ -30,6 +31,9 @@ type Status struct {
 	Warnings []string // settings that should be changed
 	// Found are faults that come and go. Optional.
 	Found func() []string
+	// Prove answers a nonce so that only who knows our secret can: the one who
+	// asks knows then that a name leads to us. Optional.
+	Prove func(nonce string) string
 	// Metrics of other parts, shown beside our own.
 	More []prometheus.Collector
 }
@@ -47,7 +51,12 @@ type Health struct {
 	Jobs      HealthJobs    `json:"jobs"`
 	Storage   HealthStorage `json:"storage"`
 	Warnings  []string      `json:"warnings"`
+	// Proof answers the nonce of /health?nonce=…: see Status.Prove.
+	Proof string `json:"proof,omitempty"`
 }
+
+// nonces are what a proof is given for.
+var nonces = regexp.MustCompile(`^[A-Za-z0-9]{16,64}$`)
 
 // HealthWorkers counts workers.
 type HealthWorkers struct {
@@ -86,6 +95,9 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		h.Status, status = "degraded", http.StatusServiceUnavailable
 		h.Warnings = append(h.Warnings, "the database does not answer")
+	}
+	if nonce := r.URL.Query().Get("nonce"); s.Prove != nil && nonces.MatchString(nonce) {
+		h.Proof = s.Prove(nonce)
 	}
 	if s.Found != nil {
 		h.Warnings = append(h.Warnings, s.Found()...)

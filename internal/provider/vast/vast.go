@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
@@ -79,6 +80,7 @@ type Provider struct {
 	conditions []condition
 	lanes      lanes
 	client     *http.Client
+	ahead      atomic.Pointer[time.Duration] // of the API's clock: see Clock
 }
 
 var _ gpu.Provider = (*Provider)(nil)
@@ -181,12 +183,46 @@ func parseBase(raw string) (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
+// Beside is for who asks while a server may run with the same key: whatever that
+// asked last it may have asked this moment. Destroys and creates do not wait.
+func (p *Provider) Beside() {
+	for _, l := range []*lane{p.lanes.search, p.lanes.list, p.lanes.charges, p.lanes.user} {
+		l.ended()
+	}
+}
+
 // Close lets go of what is left of the connections.
 func (p *Provider) Close() { p.client.CloseIdleConnections() }
 
 // Rest is for how long another process that goes on with this account must ask
 // it for nothing: the API keeps two calls apart whoever makes them.
 func (p *Provider) Rest() time.Duration { return p.lanes.rest(time.Now()) }
+
+// Clock is by how much the clock of the API is ahead of this machine's, to a
+// second or two, as its last answer told; known is false before one did.
+func (p *Provider) Clock() (ahead time.Duration, known bool) {
+	d := p.ahead.Load()
+	if d == nil {
+		return 0, false
+	}
+	return *d, true
+}
+
+// noteClock notes what an answer tells of the clock of the API: its Date, which
+// has whole seconds, was written between began and now.
+func (p *Provider) noteClock(date string, began, now time.Time) {
+	at, err := http.ParseTime(date)
+	if err != nil {
+		return
+	}
+	ahead := time.Duration(0) // it fits
+	if first, last := at, at.Add(time.Second); last.Before(began) {
+		ahead = last.Sub(began)
+	} else if first.After(now) {
+		ahead = first.Sub(now)
+	}
+	p.ahead.Store(&ahead)
+}
 
 // Name implements gpu.Provider.
 func (*Provider) Name() string { return "vast" }
