@@ -270,6 +270,13 @@ func (t *liveTrial) write(file *os.File, report trial.Report) error {
 	secrets = append(secrets, strings.Fields(t.c.VastImageLogin)...)
 	secrets = append(secrets, strings.FieldsFunc(t.c.APIKey, func(r rune) bool { return r == ',' || r == ':' })...)
 	secrets = append(secrets, t.c.EgressIPs...)
+	// Whose image it is, and where: its name, in whole and in parts.
+	name, _, _ := strings.Cut(t.c.VastWorkerImage, "@")
+	if colon := strings.LastIndex(name, ":"); colon > strings.LastIndex(name, "/") {
+		name = name[:colon]
+	}
+	host, path, _ := strings.Cut(name, "/")
+	secrets = append(secrets, t.image, t.c.VastWorkerImage, name, path, host)
 	if creds, err := link.Derive(t.identity.Secret, report.Label); err == nil {
 		secrets = append(secrets, creds.Key, creds.Token)
 	}

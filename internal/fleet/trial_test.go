@@ -40,7 +40,7 @@ func TestBargains(t *testing.T) {
 	if why == nil || why.Need <= gpu.Dollar/100 {
 		t.Fatalf("a cent is enough: %+v", why)
 	}
-	if all, _ := trialPolicy(why.Need - 1).Bargains(offers, ask, now); len(all) != 0 {
+	if all, _ := trialPolicy(why.Need-1).Bargains(offers, ask, now); len(all) != 0 {
 		t.Errorf("less than the least is enough: %+v", all)
 	}
 	all, _ = trialPolicy(why.Need).Bargains(offers, ask, now)

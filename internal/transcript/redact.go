@@ -173,6 +173,9 @@ func (x *redactor) exchange(c *call) Exchange {
 	if e.Answer = x.json(c.answer); e.Answer == nil {
 		e.Text = x.scrub(string(c.answer[:min(len(c.answer), 300)]))
 	}
+	if strings.HasPrefix(e.Text, "{") || strings.HasPrefix(e.Text, "[") {
+		e.Text = "(JSON that breaks off)" // in the middle of what no rule knows
+	}
 	for name, value := range c.header {
 		e.Header[name] = x.scrub(value)
 	}
@@ -247,7 +250,11 @@ func (x *redactor) value(key string, v any, foreign bool) any {
 
 func (x *redactor) object(key string, o map[string]any, foreign bool) any {
 	label, labelled := o["label"].(string)
-	if _, instance := o["actual_status"]; instance {
+	if meta, ok := o["metadata"].(map[string]any); ok { // a charge
+		label, labelled = meta["label"].(string)
+	}
+	_, instance := o["actual_status"]
+	if _, charge := o["source"]; instance || charge {
 		foreign = !labelled || !x.Ours(label)
 	}
 	all := map[string]any{}
@@ -330,7 +337,8 @@ var (
 	addressLike = regexp.MustCompile(`[0-9a-fA-F:.]*[.:][0-9a-fA-F:.]+`)
 	emailLike   = regexp.MustCompile(`[^\s@"]+@[^\s@"]+\.[^\s@"]+`)
 	urlLike     = regexp.MustCompile(`[a-z]+://[^\s"]+`)
-	tokenLike   = regexp.MustCompile(`[A-Za-z0-9_+=-]{20,}`)
+	tokenLike   = regexp.MustCompile(`[A-Za-z0-9_+=-]{12,}`)
+	numbered    = regexp.MustCompile(`^[a-z]+-\d+$`) // "instance-31234567"
 	numberLike  = regexp.MustCompile(`\d{3,}`)
 	labelLike   = regexp.MustCompile(`\bag\d+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+`)
 )
@@ -353,8 +361,9 @@ func (x *redactor) scrub(s string) string {
 		return m
 	})
 	s = tokenLike.ReplaceAllStringFunc(s, func(m string) string {
-		if strings.ToLower(m) == m && !strings.ContainsAny(m, "0123456789") || strings.ToUpper(m) == m && strings.Contains(m, "_") {
-			return m // a code, or the name of a variable
+		digits, lower := strings.ContainsAny(m, "0123456789"), strings.ToLower(m) == m
+		if !digits && (len(m) < 20 || lower) || strings.ToUpper(m) == m && strings.Contains(m, "_") || numbered.MatchString(m) {
+			return m // a word, a code, the name of a variable, or what has a number, which is next
 		}
 		return "[token]"
 	})

@@ -45,7 +45,7 @@ func (c Comparison) Relied() (some []Difference) {
 var relied = map[string]string{
 	"POST /api/v0/bundles/": `offers id ask_contract_id machine_id host_id gpu_name num_gpus gpu_ram compute_cap cpu_arch disk_space duration
 		dph_total dph_base storage_cost inet_down inet_up inet_down_cost inet_up_cost internet_down_cost_per_tb internet_up_cost_per_tb reliability2 reliability
-		verification vericode hosting_type geolocation country_code direct_port_count rentable rented external is_bid`,
+		verification vericode verified hosting_type geolocation country_code direct_port_count rentable rented external is_bid`,
 	"PUT /api/v0/asks/{id}/": `success new_contract error msg`,
 	"GET /api/v1/instances/": `success instances total_instances instances_found next_token id label actual_status intended_status cur_state next_state status_msg
 		public_ipaddr ports {port} HostIp HostPort dph_total dph_base storage_cost disk_space gpu_name machine_id host_id geolocation country_code
@@ -53,6 +53,16 @@ var relied = map[string]string{
 	"DELETE /api/v0/instances/{id}/": `success error msg`,
 	"GET /api/v0/users/current/":     `credit balance success`,
 	"GET /api/v0/charges/":           `results count total next_token source amount end metadata label items type`,
+}
+
+// ReliesOn tells whether what we read of any answer is said to hold this field.
+func ReliesOn(field string) bool {
+	for _, fields := range relied {
+		if slices.Contains(strings.Fields(fields), field) {
+			return true
+		}
+	}
+	return false
 }
 
 // reads tells whether we read what is at a path of an answer.
