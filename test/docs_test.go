@@ -198,6 +198,7 @@ var elsewhere = []string{
 	"SESSION_TOKEN", "ALLOWED_IPS", "TLS_SEED", "END_BY", "SCHEDULES", // the worker's, and the tests'
 	"API_GPU_URL", "API_GPU_KEY", // the client's
 	"DEPLOY_EASYPANEL", "DEPLOY_VPS", // files
+	"BUILD_PROCS", "WORKER_IMAGE", "GO_IMAGE", "DEBIAN_IMAGE", "BUSYBOX_IMAGE", // arguments of the images' builds
 	"N8N_DEFAULT_BINARY_DATA_MODE", "WEBHOOK_URL", "PRIMARY_DOMAIN", "EASYPANEL_DOMAIN", "RLIMIT_DATA", "RLIMIT_AS",
 }
 

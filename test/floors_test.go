@@ -13,9 +13,10 @@ import (
 // floors is the house: a package imports only packages of lower floors, and
 // those of floor 0 the standard library only. It is drawn in CONTRIBUTING.md.
 var floors = map[string]int{
-	".":              0, // what travels on the wire
-	"internal/crash": 0, // moments at which tests kill
-	"internal/gpu":   0, // words of the rental
+	".":                   0, // what travels on the wire
+	"internal/crash":      0, // moments at which tests kill
+	"internal/gpu":        0, // words of the rental
+	"internal/transcript": 0, // what was said to an API, for others to see
 
 	// One outside thing each.
 	"client":                   1,
@@ -43,9 +44,11 @@ var floors = map[string]int{
 	// Rent and destroy.
 	"internal/fleet": 3,
 
-	// HTTP in, drive jobs, notify: they meet in the queue.
+	// HTTP in, drive jobs, notify: they meet in the queue. And what examines.
 	"internal/server":   4,
+	"internal/trial":    4, // one rental, to see what a marketplace does
 	"internal/dispatch": 4,
+	"internal/doctor":   4,
 	"internal/webhook":  4,
 
 	// Wiring, flags, environment.

@@ -54,11 +54,12 @@ type Config struct {
 	WorkerJobs  int           `name:"max-worker-jobs" env:"MAX_WORKER_JOBS" default:"1" group:"Workers" help:"Jobs that a worker runs at once; those of WORKER_URL must allow as many."`
 	MaxGPUs     int           `name:"max-gpus" env:"MAX_GPUS" default:"3" group:"Workers" help:"Most workers at once."`
 	MaxWait     time.Duration `env:"MAX_WAIT" default:"240s" group:"Workers" help:"How long a job may be expected to wait for the workers that there are, or are starting, before another is got."`
-	IdleTimeout string        `env:"IDLE_TIMEOUT" default:"auto" group:"Workers" help:"How long a worker without work is kept. auto: 5s where its time costs money, 5m where it does not."`
+	IdleTimeout string        `env:"IDLE_TIMEOUT" default:"auto" group:"Workers" help:"How long a worker without work is kept. auto: 5s where its time costs money, 5m where it does not. Above 1m, rented ones wait for the proof of orchestrator doctor --live."`
+	AllowKeep   bool          `name:"allow-unproven-keepalive" env:"ALLOW_UNPROVEN_KEEPALIVE" default:"false" group:"Workers" help:"Keep rented workers idle for longer than a minute (IDLE_TIMEOUT) though orchestrator doctor --live has not shown that they end themselves when this server dies."`
 	BootTimeout time.Duration `env:"BOOT_TIMEOUT" default:"10m" group:"Workers" help:"How long a worker may take to be ready."`
 	Lease       time.Duration `env:"LEASE" default:"10m" group:"Workers" help:"How long a worker lives without word from here."`
 	ResultGrace time.Duration `env:"RESULT_GRACE" default:"10m" group:"Workers" help:"How long a worker is kept for a result that cannot be stored."`
-	Shutdown    string        `env:"SHUTDOWN" default:"keep" enum:"keep,drain,destroy" group:"Workers" help:"What a stop does to workers: keep them for the next start, drain (finish jobs, then end them), or destroy them at once."`
+	Shutdown    string        `env:"SHUTDOWN" default:"keep" enum:"keep,drain,destroy" group:"Workers" help:"What a stop does to workers: keep them for the next start (of rented ones those with a job, for 30m; idle ones are ended), drain (finish jobs, then end them), or destroy them at once."`
 
 	VastConfig
 

@@ -18,12 +18,25 @@ import (
 // lost with the container is the ledger of what costs money: nobody would know
 // of it, and nobody end it.
 func (c *Config) noRent() string {
-	if !c.rented() || !c.production() || c.AllowEphemeral || !inContainer() {
+	if !c.rented() || !c.production() || c.AllowEphemeral {
+		return ""
+	}
+	setting := c.forgets()
+	if setting == "" {
+		return ""
+	}
+	return fmt.Sprintf("nothing is rented: %s is inside the container, which forgets it when it is replaced; mount a volume there, or set ALLOW_EPHEMERAL=1", setting)
+}
+
+// forgets is the first setting whose path is inside a container that forgets
+// it; empty where there is none, or no container that we know.
+func (c *Config) forgets() string {
+	if !inContainer() {
 		return ""
 	}
 	mounts, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
-		return "" // no container that we know
+		return ""
 	}
 	defer mounts.Close()
 	volumes, err := readMounts(mounts)
@@ -32,10 +45,9 @@ func (c *Config) noRent() string {
 	}
 	paths := c.statePaths()
 	for _, setting := range slices.Sorted(maps.Keys(paths)) {
-		if kept(volumes, paths[setting]) {
-			continue
+		if !kept(volumes, paths[setting]) {
+			return setting
 		}
-		return fmt.Sprintf("nothing is rented: %s is inside the container, which forgets it when it is replaced; mount a volume there, or set ALLOW_EPHEMERAL=1", setting)
 	}
 	return ""
 }

@@ -18,8 +18,8 @@ import (
 
 func main() {
 	// A missing .env is no error, and a set variable wins over it. A broken one
-	// must not start a server without its key.
-	if err := godotenv.Load(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// must not start a server without its key; doctor tells of it beside the rest.
+	if err := godotenv.Load(); err != nil && !errors.Is(err, fs.ErrNotExist) && !isDoctor(os.Args[1:]) {
 		fmt.Fprintln(os.Stderr, "orchestrator: .env cannot be read: each line must be NAME=value")
 		os.Exit(1)
 	}
@@ -31,6 +31,7 @@ func main() {
 type commands struct {
 	Serve   serveCmd         `cmd:"" default:"withargs" help:"Run the orchestrator (the default)."`
 	Plan    planCmd          `cmd:"" help:"Tell what the server would do next about machines, and why; do nothing."`
+	Doctor  doctorCmd        `cmd:"" help:"Check settings, account, image, database, storage and workers, and say what to do; rent nothing, but one machine with --live. Exit code 1 means that something does not work."`
 	Sweep   sweepCmd         `cmd:"" help:"End the instances of a lost fleet: needs the account's key (VAST_API_KEY) and no database. Exit code 1 means that something is left, or that a named fleet was not seen while others were."`
 	Backup  backupCmd        `cmd:"" help:"Copy the database into a new file, while a server uses it."`
 	Costs   costsCmd         `cmd:"" help:"Tell what jobs are expected to cost, as Markdown tables; ask nobody."`
@@ -42,6 +43,11 @@ type commands struct {
 
 // run is the program with the world as arguments: tests call it.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	return program.Run(ctx, "orchestrator", "Takes requests, keeps the queue, gets a worker while there is work.",
-		&commands{}, args, stdout, stderr)
+	c := &commands{}
+	err := program.Run(ctx, "orchestrator", "Takes requests, keeps the queue, gets a worker while there is work.",
+		c, args, stdout, stderr)
+	if isDoctor(args) && !c.Doctor.began {
+		return c.Doctor.unread(args, stdout, err)
+	}
+	return err
 }

@@ -44,7 +44,8 @@ const (
 	silence      = 3 * time.Minute
 	drainTimeout = 10 * time.Minute
 	stopTimeout  = 5 * time.Second // docker stop gives ten
-	bodyIdle     = time.Minute     // for the next byte of a request
+	stopLease    = 30 * time.Minute
+	bodyIdle     = time.Minute // for the next byte of a request
 )
 
 type serveCmd struct{ Config }
@@ -72,6 +73,7 @@ type orchestrator struct {
 	db       *db.DB
 	fetch    *fetch.Client
 	queue    *queue.Queue
+	store    *blob.Store
 	rental   *vast.Provider  // nil with another provider
 	image    *registry.Image // of rented workers; nil where it is nobody's to ask for
 	noRent   string          // why nothing is rented, whatever waits; for the operator
@@ -101,6 +103,7 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 	if err != nil {
 		return nil, err
 	}
+	o.store = store
 	identity, err := fleet.LoadIdentity(ctx, o.db, c.Fleet, c.GPUAPIKey)
 	if err != nil {
 		return nil, err
@@ -153,11 +156,20 @@ func (o *orchestrator) newFleet(identity fleet.Identity, provider gpu.Provider, 
 		DB: o.db, Queue: o.queue, Provider: provider, Identity: identity, Credentials: credentials,
 		Policy: fleet.Policy{
 			MaxGPUs: c.MaxGPUs, MaxBoots: c.maxBoots(), MaxWait: c.MaxWait, IdleTimeout: idle, BootTimeout: c.BootTimeout,
-			MaxPrice: c.maxPrice(), RequireGPU: c.requireGPU(), Lease: c.Lease, Silence: silence, NoRent: forClients(o.noRent),
+			ProofOf: c.proofOf(), MaxPrice: c.maxPrice(), RequireGPU: c.requireGPU(), Lease: c.Lease, Silence: silence, NoRent: forClients(o.noRent),
 			Budget: c.budget(), MaxUpload: int64(c.MaxUpload), Traits: provider.Traits(),
 		},
-		Env: env, Settings: settings, Image: image, CheckImage: check, HasRoom: hasRoom, DestroyAtEnd: c.Shutdown != "keep", Log: o.log,
+		Env: env, Settings: settings, Image: image, CheckImage: check, HasRoom: hasRoom, DestroyAtEnd: c.Shutdown != "keep", LeaveLease: c.leaveLease(), Log: o.log,
 	}), nil
+}
+
+// leaveLease is the lease of a rented worker that has a job when this process
+// stops and keeps it; 0 where none is kept.
+func (c *Config) leaveLease() time.Duration {
+	if c.Shutdown != "keep" {
+		return 0
+	}
+	return stopLease
 }
 
 // hasRoom reports whether any job that waits could start. Where that cannot be
@@ -197,16 +209,24 @@ func (c *serveCmd) provider(log *slog.Logger) (gpu.Provider, *link.Credentials, 
 		p, err := static.New(static.Config{URLs: c.WorkerURL, Slots: c.WorkerJobs})
 		return p, &link.Credentials{Token: c.WorkerToken, Key: c.WorkerKey}, err
 	}
-	binary := c.WorkerBin
-	if binary == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, nil, fmt.Errorf("find this program: %w", err)
-		}
-		binary = filepath.Join(filepath.Dir(self), "worker")
+	binary, err := c.workerBinary()
+	if err != nil {
+		return nil, nil, err
 	}
 	p, err := local.New(local.Config{Binary: binary, Dir: c.LocalDir, MaxInstances: c.MaxGPUs, Slots: c.WorkerJobs, Env: withoutSecrets(os.Environ()), Log: log})
 	return p, nil, err
+}
+
+// workerBinary is the worker program of this machine.
+func (c *Config) workerBinary() (string, error) {
+	if c.WorkerBin != "" {
+		return c.WorkerBin, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	return filepath.Join(filepath.Dir(self), "worker"), nil
 }
 
 // secretName matches the names of variables that hold secrets, ours and those
@@ -279,8 +299,12 @@ func (o *orchestrator) listen(ctx context.Context, identity fleet.Identity, prov
 		Queue: o.queue, Fleet: o.fleet, Jobs: o.jobs, Provider: provider.Name(), Version: apigpu.Version(), Began: time.Now(), Now: time.Now,
 		Warnings: o.warnings(), Found: o.found, More: []prometheus.Collector{o.webhooks.Metrics(), o.fleet.Metrics()},
 	}
+	if o.status.Prove, err = healthProof(identity.Secret); err != nil {
+		return err
+	}
 	o.api.Mux.HandleFunc("GET /health", o.status.Health)
 	(&server.GPUs{Fleet: o.fleet}).Register(o.api, gate.RequireAdmin)
+	server.RegisterDoctor(o.api, gate.RequireAdmin, o.examiner(identity))
 	if o.cfg.MetricsAddr == "" {
 		o.api.Mux.Handle("GET /metrics", gate.RequireAdmin(o.status.Metrics()))
 	} else if o.metrics, err = program.Listen(ctx, o.cfg.MetricsAddr); err != nil {

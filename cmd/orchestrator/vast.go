@@ -74,13 +74,26 @@ func (c *Config) maxPrice() gpu.USD {
 	return gpu.USD(c.VastMaxPrice)
 }
 
+// proofOf is the marketplace of which a long IDLE_TIMEOUT wants to know that its
+// machines end themselves; empty where nothing is to be shown.
+func (c *Config) proofOf() string {
+	if !c.rented() || c.AllowKeep {
+		return ""
+	}
+	return c.VastAPIURL
+}
+
 // vastProvider checks the settings and calls nobody.
 func (c *Config) vastProvider(log *slog.Logger) (*vast.Provider, error) {
-	return vast.New(vast.Config{
+	return vast.New(c.vastConfig(log))
+}
+
+func (c *Config) vastConfig(log *slog.Logger) vast.Config {
+	return vast.Config{
 		URL: c.VastAPIURL, Key: c.VastAPIKey, Image: c.VastWorkerImage, ImageLogin: c.VastImageLogin, Slots: c.WorkerJobs,
 		MaxPrice: gpu.USD(c.VastMaxPrice), Models: c.VastGPUModels, MinVRAM: c.VastMinVRAM, Verified: c.VastVerified,
 		Datacenter: c.VastDatacenter, Countries: c.VastCountries, MinReliability: c.VastMinReliability, Log: log,
-	})
+	}
 }
 
 // vastImage is the image whose digest is rented; nil where its registry is not

@@ -43,11 +43,15 @@ type serveCmd struct {
 	Worker   string  `env:"VASTSIM_WORKER" default:"bin/worker" help:"The worker program; none makes machines that are but rows."`
 	Credit   float64 `env:"VASTSIM_CREDIT" default:"10" help:"Credit of the account, in dollars."`
 	Scenario string  `env:"VASTSIM_SCENARIO" help:"JSON file with offers, faults and events: vastsim.Scenario in internal/vastsim."`
+	Compare  string  `placeholder:"FILE" help:"Serve nothing: compare a transcript of the real API, as orchestrator doctor --live writes it, with what this one answers. Exit code 1 where something differs that we rely on."`
 	LogLevel string  `env:"LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"What is logged: debug shows each call."`
 }
 
 // Run serves until ctx ends, and leaves no process behind.
 func (c *serveCmd) Run(ctx context.Context, out program.Output) (err error) {
+	if c.Compare != "" {
+		return compare(c.Compare, out.Stdout)
+	}
 	scenario, err := c.scenario()
 	if err != nil {
 		return err

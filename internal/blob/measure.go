@@ -71,6 +71,13 @@ func (s *Store) Free() (int64, error) {
 	return free, nil
 }
 
+// Volume is the room that an ordinary user may still fill of the volume of a
+// folder, in bytes.
+func Volume(path string) (free int64, err error) {
+	free, _, err = volume(path)
+	return free, err
+}
+
 // Capacity returns the size of the volume in bytes, full or not.
 func (s *Store) Capacity() (int64, error) {
 	_, total, err := volume(s.root)

@@ -80,6 +80,7 @@ type DB struct {
 	writer  *sql.DB
 	reader  *sql.DB
 	clock   *Clock
+	path    string                     // of the file on SQLite; empty on PostgreSQL
 	writes  func(committed bool) error // see Options; never nil
 
 	config  *pgx.ConnConfig // PostgreSQL: to connect once more

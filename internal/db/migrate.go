@@ -48,6 +48,9 @@ func (d *DB) migrate(ctx context.Context, migrations fs.FS, log *slog.Logger) er
 	if err := d.words(ctx); err != nil {
 		return err
 	}
+	if err := d.backup(ctx, version, firstAfter(provider, version), log); err != nil {
+		return err
+	}
 	// Two processes may start at once on SQLite, and then one of them fails:
 	// its migration has been applied by the other. As long as the version rises
 	// it is worth another look, which is at most once a migration.
@@ -66,6 +69,17 @@ func (d *DB) migrate(ctx context.Context, migrations fs.FS, log *slog.Logger) er
 		}
 		version = now
 	}
+}
+
+// firstAfter is the first schema that a database of this version lacks; 0 where
+// it lacks none.
+func firstAfter(provider *goose.Provider, version int64) int64 {
+	for _, source := range provider.ListSources() { // ascending
+		if source.Version > version {
+			return source.Version
+		}
+	}
+	return 0
 }
 
 // current fails unless the schema is the one that this program knows.

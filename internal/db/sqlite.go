@@ -50,7 +50,12 @@ func openSQLite(ctx context.Context, path string, noSync bool) (*DB, error) {
 	if noSync {
 		synchronous = "OFF"
 	}
-	return openPools(ctx, writerDSN(path, synchronous), readerDSN(path))
+	d, err := openPools(ctx, writerDSN(path, synchronous), readerDSN(path))
+	if err != nil {
+		return nil, err
+	}
+	d.path = path
+	return d, nil
 }
 
 // openPools opens the connection that writes and those that read.

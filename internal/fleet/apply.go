@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -198,16 +199,19 @@ func (f *Fleet) workerEnv(in Instance) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	env := map[string]string{
+	return f.cfg.Policy.workerEnv(f.cfg.Identity, creds, in, f.cfg.Env)
+}
+
+// workerEnv is what the worker of an instance is told, beside more.
+func (p Policy) workerEnv(id Identity, creds link.Credentials, in Instance, more map[string]string) (env map[string]string, err error) {
+	env = map[string]string{
 		"SESSION_TOKEN": creds.Token, "X_API_KEY": creds.Key,
-		"LEASE": f.cfg.Policy.Lease.String(), "BOOT_TIMEOUT": f.cfg.Policy.BootTimeout.String(),
-		"END_BY": strconv.FormatInt(in.CreatedAt.Add(f.cfg.Policy.firstLease()).Unix(), 10),
+		"LEASE": p.Lease.String(), "BOOT_TIMEOUT": p.BootTimeout.String(),
+		"END_BY": strconv.FormatInt(in.CreatedAt.Add(p.firstLease()).Unix(), 10),
 	}
-	for k, v := range f.cfg.Env {
-		env[k] = v
-	}
-	if f.cfg.Policy.Traits.Pinned {
-		if env["TLS_SEED"], err = link.Seed(f.cfg.Identity.Secret, in.Label); err != nil {
+	maps.Copy(env, more)
+	if p.Traits.Pinned {
+		if env["TLS_SEED"], err = link.Seed(id.Secret, in.Label); err != nil {
 			return nil, err
 		}
 	}

@@ -58,27 +58,31 @@ func (f *Fleet) endContact(label string) {
 
 // contact renews one lease and records the answer: it is the proof of life,
 // and the first proof that the worker can encode.
-func (f *Fleet) contact(ctx context.Context, in Instance) {
+func (f *Fleet) contact(ctx context.Context, in Instance) { f.renew(ctx, in, f.cfg.Policy.Lease) }
+
+// renew is contact with a lease of any length. It reports whether the ledger
+// allowed it to be sent.
+func (f *Fleet) renew(ctx context.Context, in Instance, ttl time.Duration) (allowed bool) {
 	c, err := f.clientOf(in)
 	if err != nil {
 		f.cfg.Log.ErrorContext(ctx, "worker cannot be addressed", "instance", in.Label, "error", err)
-		return
+		return true
 	}
 	f.mu.Lock()
 	epoch := f.epoch
 	f.mu.Unlock()
 	began := f.cfg.Now()
-	if !f.mayRenew(ctx, in) {
-		return
+	if !f.mayRenew(ctx, in, ttl) {
+		return false
 	}
 	if stood := f.cfg.Now().Sub(began); stood.Abs() >= contactTimeout {
-		return // what was noted is old: a worker would live for longer
+		return true // what was noted is old: a worker would live for longer
 	}
-	reply, err := lease(ctx, c, apigpu.LeaseRequest{Epoch: epoch, TTLSeconds: f.cfg.Policy.Lease.Seconds()})
+	reply, err := lease(ctx, c, apigpu.LeaseRequest{Epoch: epoch, TTLSeconds: ttl.Seconds()})
 	crash.Point("fleet.contact")
 	if err != nil {
 		f.silent(ctx, in, err)
-		return
+		return true
 	}
 	f.refuses(in.Label, nil)
 	now := f.cfg.Now()
@@ -101,6 +105,7 @@ func (f *Fleet) contact(ctx context.Context, in Instance) {
 	case !reply.Ready:
 		f.cfg.Log.DebugContext(ctx, "worker is not ready", "instance", in.Label, "reason", reply.Reason)
 	}
+	return true
 }
 
 func lease(ctx context.Context, c *client.Client, req apigpu.LeaseRequest) (apigpu.LeaseReply, error) {

@@ -57,7 +57,11 @@ type Config struct {
 	HasRoom func() bool
 	// DestroyAtEnd ends every instance of ours when Run ends.
 	DestroyAtEnd bool
-	Log          *slog.Logger
+	// LeaveLease is the lease that each worker which is paid for and has a job is
+	// given when Run ends, so that the job can end though the next process comes
+	// late; what is idle is ended. 0 leaves all as it is.
+	LeaveLease time.Duration
+	Log        *slog.Logger
 	// Transport carries what is said to the workers; nil is the network. A
 	// pin is not looked at then. Tests have workers in memory.
 	Transport http.RoundTripper
@@ -104,7 +108,8 @@ type Fleet struct {
 	ledgerStops []Stop
 	pause       creates // of asking for machines
 
-	clockSets int // how often the clock was set
+	proof     proof // that machines end themselves
+	clockSets int   // how often the clock was set
 
 	clock struct { // taken before mu
 		sync.Mutex
@@ -208,7 +213,7 @@ func (f *Fleet) clientOf(in Instance) (*client.Client, error) {
 		return nil, err
 	}
 	o := client.Options{Key: creds.Key, Token: creds.Token, Transport: f.cfg.Transport}
-	if o.TLS, err = f.pin(in); err != nil {
+	if o.TLS, err = f.cfg.Policy.pin(f.cfg.Identity, in); err != nil {
 		return nil, err
 	}
 	c, err := client.New(in.Address, o)
@@ -228,14 +233,14 @@ func (f *Fleet) clientOf(in Instance) (*client.Client, error) {
 // pin says how the worker of an instance is recognized; nil where the way to it
 // is the operator's own. A rented one is never spoken to in the clear, whatever
 // address its provider gives: the first request would hand over its keys.
-func (f *Fleet) pin(in Instance) (*tls.Config, error) {
-	if !f.cfg.Policy.Traits.Pinned {
+func (p Policy) pin(id Identity, in Instance) (*tls.Config, error) {
+	if !p.Traits.Pinned {
 		return nil, nil
 	}
 	if !strings.HasPrefix(strings.ToLower(in.Address), "https://") {
 		return nil, fmt.Errorf("address of %s: it must begin with https://", in.Label)
 	}
-	seed, err := link.Seed(f.cfg.Identity.Secret, in.Label)
+	seed, err := link.Seed(id.Secret, in.Label)
 	if err != nil {
 		return nil, err
 	}

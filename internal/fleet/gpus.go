@@ -63,7 +63,7 @@ func (f *Fleet) report(ctx context.Context, w World) (Report, error) {
 	now := f.cfg.Now()
 	r := Report{
 		Fleet: f.cfg.Identity.ID, Provider: f.cfg.Provider.Name(), Leading: f.Leading(), At: now,
-		Waiting: w.Waiting, Stops: stops(f.cfg.Policy, w), Foreign: f.foreigners(),
+		Waiting: w.Waiting, Stops: stops(f.cfg.Policy, w), Foreign: f.Foreigners(),
 		Strays: f.lost(),
 	}
 	running, err := f.cfg.Queue.Running(ctx)
@@ -148,8 +148,9 @@ func spentIn(in Instance, attempts []queue.Attempt, from, now time.Time) gpu.USD
 	return max(0, all-before)
 }
 
-// foreigners are the instances of other fleets that the last listings had.
-func (f *Fleet) foreigners() []Foreign {
+// Foreigners are the instances of other fleets that the last listings had: of
+// the process that leads, others list nothing.
+func (f *Fleet) Foreigners() []Foreign {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.foreign)

@@ -1,6 +1,10 @@
 package fleet
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
@@ -41,4 +45,43 @@ func labelsOf(s gpu.Snapshot) map[string]bool {
 		labels[in.Label] = true
 	}
 	return labels
+}
+
+// leaveAll is how a process that keeps what is rented goes: a worker that has a
+// job gets one lease for as long as that may take, reserved first, and the
+// usual one where a budget does not allow it; what is idle is asked to end. What
+// boots, and what is ready for a job that waits, stays with the lease it has.
+func (f *Fleet) leaveAll(ctx context.Context) error {
+	rows, err := f.live(ctx)
+	if err != nil {
+		return err
+	}
+	waiting, busy, err := f.cfg.Queue.Load(ctx)
+	if err != nil {
+		return fmt.Errorf("read jobs: %w", err)
+	}
+	faults := make([]error, len(rows))
+	var all sync.WaitGroup // one that hangs holds up no other
+	for n, in := range rows {
+		switch {
+		case in.Permanent || in.State != gpu.Ready:
+		case busy[in.Label] > 0:
+			all.Go(func() { f.leaveBusy(ctx, in) })
+		case waiting == 0:
+			all.Go(func() {
+				faults[n] = f.destroy(ctx, Action{Label: in.Label, Reason: "the orchestrator stops, and it is idle", IfIdle: true})
+			})
+		}
+	}
+	all.Wait()
+	return errors.Join(faults...)
+}
+
+func (f *Fleet) leaveBusy(ctx context.Context, in Instance) {
+	long := max(f.cfg.LeaveLease, f.cfg.Policy.Lease)
+	if f.renew(ctx, in, long) {
+		f.cfg.Log.InfoContext(ctx, "left at work", "instance", in.Label, "lease", long)
+		return
+	}
+	f.renew(ctx, in, f.cfg.Policy.Lease)
 }

@@ -235,7 +235,7 @@ func TestNoRenewalOfWhatEnds(t *testing.T) {
 	for _, state := range []gpu.State{gpu.Destroying, gpu.Gone} {
 		_, err := r.update(t.Context(), row.Label, func(in *Instance) bool { in.State = state; return true })
 		r.ok(err)
-		if r.mayRenew(t.Context(), row) {
+		if r.mayRenew(t.Context(), row, policy.Lease) {
 			t.Errorf("a renewal is sent to one that is %s", state)
 		}
 	}

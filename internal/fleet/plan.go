@@ -30,6 +30,10 @@ type Policy struct {
 	Budget Budget
 	// MaxUpload bounds the video of a job, in bytes; 0 is 2 GiB.
 	MaxUpload int64
+	// ProofOf is the marketplace of which it must have been shown that its
+	// machines end themselves before one is kept idle for longer than a minute:
+	// see Proof. Empty where that is not asked for.
+	ProofOf string
 	// Silence is how long a ready worker may give no authenticated answer.
 	Silence time.Duration
 	// Traits are those of the provider.
@@ -87,6 +91,8 @@ type World struct {
 	// Unread means that nobody could read which jobs wait and which run: then
 	// every machine that is ready counts as one that works.
 	Unread bool
+	// Unproven means that what Policy.ProofOf asks for was not shown yet.
+	Unproven bool
 	// Exited are the labels whose machines are listed and do not work.
 	Exited map[string]bool
 	// Wished are the labels whose end somebody asked for, and the ledger could
@@ -261,7 +267,7 @@ func endReady(p Policy, w World, in Instance, now time.Time) (a Action, due time
 		return a, heard.Add(p.Silence)
 	}
 	idle := latest(in.IdleSince, in.ReadyAt)
-	idleEnd, why := idle.Add(p.IdleTimeout), fmt.Sprintf("idle for %s", p.IdleTimeout)
+	idleEnd, why := idle.Add(p.idleFor(w)), fmt.Sprintf("idle for %s", p.idleFor(w))
 	if w.Waiting > 0 {
 		// It is there for them, but not for ever: what keeps them from it may
 		// last, as the end of a budget does. While we were away nobody could.

@@ -68,7 +68,7 @@ func (f *Fleet) Preview(ctx context.Context) (Preview, error) {
 func (f *Fleet) lookForOffers(ctx context.Context) ([]gpu.Offer, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	offers, err := askPatiently(ctx, f.cfg.Provider.Offers)
+	offers, err := Patiently(ctx, f.cfg.Provider.Offers)
 	if err != nil {
 		return nil, noWord(fmt.Errorf("search offers: %w", err))
 	}
@@ -125,10 +125,10 @@ func (f *Fleet) worldUnwritten(ctx context.Context) (World, error) {
 // lookTimeout bounds a question to the provider that a person waits for.
 const lookTimeout = 90 * time.Second
 
-// askPatiently asks again where the provider was asked too often: by the server
+// Patiently asks again where the provider was asked too often: by the server
 // beside which this looks on. That has a pace, and one of our own could meet it
 // every time, so ours is by chance.
-func askPatiently[T any](ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
+func Patiently[T any](ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
 	for {
 		got, err := ask(ctx)
 		limited, ok := errors.AsType[gpu.RateLimited](err)
@@ -147,7 +147,7 @@ func noWord(cause error) error {
 func (f *Fleet) sight(ctx context.Context, rows []Instance, now time.Time) (Sighting, []Foreign, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	snapshot, err := askPatiently(ctx, f.cfg.Provider.Instances)
+	snapshot, err := Patiently(ctx, f.cfg.Provider.Instances)
 	if err != nil {
 		return Sighting{}, nil, noWord(fmt.Errorf("list instances: %w", err))
 	}
@@ -199,5 +199,5 @@ func whyKept(p Policy, w World, m Reported) string {
 	case w.Waiting > 0 && !w.NoRoom:
 		return "it is ready, and a job waits"
 	}
-	return fmt.Sprintf("it is idle, and kept for %s", p.IdleTimeout)
+	return fmt.Sprintf("it is idle, and kept for %s", p.idleFor(w))
 }

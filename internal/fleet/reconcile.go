@@ -34,6 +34,7 @@ const (
 const (
 	releaseTimeout = 5 * time.Second
 	endTimeout     = time.Minute
+	leaveTimeout   = 5 * time.Second // who stops a container waits for ten
 )
 
 // Run reconciles until ctx ends. Then it ends the instances, where it was told
@@ -50,6 +51,10 @@ func (f *Fleet) Run(ctx context.Context) error {
 		traits := f.cfg.Provider.Traits()
 		end, cancel := context.WithTimeout(ctx, endTimeout+traits.ListingLag+traits.AbsenceGap)
 		err = f.destroyAll(end)
+		cancel()
+	} else if f.cfg.LeaveLease > 0 && f.Leading() && f.cfg.Policy.paid() {
+		end, cancel := context.WithTimeout(ctx, leaveTimeout)
+		err = f.leaveAll(end)
 		cancel()
 	}
 	f.forget(nil)
@@ -388,6 +393,7 @@ func (f *Fleet) note(s Sighting, complete bool) {
 func (f *Fleet) world(ctx context.Context, rows []Instance) (w World, err error) {
 	w.Instances = rows
 	now := f.cfg.Now()
+	w.Unproven = f.unproven(ctx)
 	if w.Waiting, w.Busy, err = f.cfg.Queue.Load(ctx); err != nil {
 		w.Waiting, w.Busy, w.Unread = 0, map[string]int{}, true
 	} else {

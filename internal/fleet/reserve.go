@@ -187,9 +187,9 @@ func (in Instance) leaseEnd() time.Time {
 // mayRenew notes until when a renewal that is about to be sent lets a worker
 // live, and reserves that time: before it is sent. Where a budget does not
 // allow it, none is sent, and the machine goes.
-func (f *Fleet) mayRenew(ctx context.Context, in Instance) bool {
+func (f *Fleet) mayRenew(ctx context.Context, in Instance, ttl time.Duration) bool {
 	p := f.cfg.Policy
-	need := f.cfg.Now().Add(contactTimeout + p.Lease)
+	need := f.cfg.Now().Add(contactTimeout + ttl)
 	if !p.paid() || in.Permanent || !in.LeaseUntil.Before(need) {
 		return true
 	}
@@ -213,7 +213,7 @@ func (f *Fleet) mayRenew(ctx context.Context, in Instance) bool {
 	crash.Point("fleet.lease.noted")
 	if refusal, ok := errors.AsType[*OverBudget](err); ok {
 		f.deny(in.Label, refusal, 0)
-		f.cfg.Log.WarnContext(ctx, "lease not renewed", "instance", in.Label, "reason", refusal.Error())
+		f.cfg.Log.WarnContext(ctx, "lease not renewed", "instance", in.Label, "for", ttl, "reason", refusal.Error())
 		return false
 	}
 	if err != nil {

@@ -79,6 +79,23 @@ func TestDestroyAtEnd(t *testing.T) {
 	r.calls(providertest.Create, 1) // the job that waits gets no other
 }
 
+// A process that keeps what is rented ends what is idle, and gives its lease
+// back at once.
+func TestLeaveAtEnd(t *testing.T) {
+	t.Parallel()
+	r := realRig(t, func(c *Config, _ *providertest.FakeConfig) { c.LeaveLease, c.Policy.IdleTimeout = time.Hour, time.Hour })
+	end := r.runs()
+	j := r.submit()
+	quiet(t, "ready", r.has(gpu.Ready))
+	r.cancel(j)
+	r.ok(end())
+	r.want(gpu.Destroying, "the orchestrator stops, and it is idle")
+	r.calls(providertest.Destroy, 1)
+	end = r.runs()
+	quiet(t, "the next leads at once", r.Leading)
+	r.ok(end())
+}
+
 // Where the proof that an instance is gone would take minutes, a stop is content
 // with its provider's word and a listing without it. The row stays.
 func TestDestroyAtEndOfAProviderThatLags(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"time"
 
@@ -30,6 +31,9 @@ type Status struct {
 	Warnings []string // settings that should be changed
 	// Found are faults that come and go. Optional.
 	Found func() []string
+	// Prove answers a nonce so that only who knows our secret can: the one who
+	// asks knows then that a name leads to us. Optional.
+	Prove func(nonce string) string
 	// Metrics of other parts, shown beside our own.
 	More []prometheus.Collector
 }
@@ -47,7 +51,12 @@ type Health struct {
 	Jobs      HealthJobs    `json:"jobs"`
 	Storage   HealthStorage `json:"storage"`
 	Warnings  []string      `json:"warnings"`
+	// Proof answers the nonce of /health?nonce=…: see Status.Prove.
+	Proof string `json:"proof,omitempty"`
 }
+
+// nonces are what a proof is given for.
+var nonces = regexp.MustCompile(`^[A-Za-z0-9]{16,64}$`)
 
 // HealthWorkers counts workers.
 type HealthWorkers struct {
@@ -87,20 +96,55 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 		h.Status, status = "degraded", http.StatusServiceUnavailable
 		h.Warnings = append(h.Warnings, "the database does not answer")
 	}
+	if nonce := r.URL.Query().Get("nonce"); s.Prove != nil && nonces.MatchString(nonce) {
+		h.Proof = s.Prove(nonce)
+	}
 	if s.Found != nil {
 		h.Warnings = append(h.Warnings, s.Found()...)
 	}
-	refusals := s.Fleet.Refusals()
-	for _, label := range slices.Sorted(maps.Keys(refusals)) {
-		h.Warnings = append(h.Warnings, fmt.Sprintf("the worker %s refuses this server (%s): %s", label, refusals[label].Code, refusals[label].Message))
-	}
-	for _, stop := range s.Fleet.Stops() {
-		h.Warnings = append(h.Warnings, notRented(stop, h.Timestamp))
-	}
+	h.Warnings = append(h.Warnings, s.ofFleet(ctx, h.Timestamp)...)
 	var warnings []string
 	h.Storage, warnings = s.storage(ctx)
 	h.Warnings = append(h.Warnings, warnings...)
 	httpapi.WriteJSON(w, status, h)
+}
+
+// ofFleet are the warnings about machines.
+func (s *Status) ofFleet(ctx context.Context, now time.Time) (warnings []string) {
+	refusals := s.Fleet.Refusals()
+	for _, label := range slices.Sorted(maps.Keys(refusals)) {
+		warnings = append(warnings, fmt.Sprintf("the worker %s refuses this server (%s): %s", label, refusals[label].Code, refusals[label].Message))
+	}
+	for _, stop := range s.Fleet.Stops() {
+		warnings = append(warnings, notRented(stop, now))
+	}
+	if capped := s.Fleet.IdleCapped(ctx); capped != "" {
+		warnings = append(warnings, capped)
+	}
+	return append(warnings, foreigners(s.Provider, s.Fleet.Foreigners())...)
+}
+
+// fleetsTold bounds how many other fleets one answer names.
+const fleetsTold = 5
+
+// foreigners counts the machines of other fleets on the account, and names the
+// command that would end each fleet.
+func foreigners(provider string, all []fleet.Foreign) (warnings []string) {
+	counts := map[string]int{}
+	for _, x := range all {
+		counts[x.Fleet]++
+	}
+	for _, of := range slices.Sorted(maps.Keys(counts)) {
+		if len(warnings) == fleetsTold {
+			return append(warnings, fmt.Sprintf("machines of %s are on the account: see GET /gpus", several(len(counts)-fleetsTold, "further fleet")))
+		}
+		text := fmt.Sprintf("%s of another fleet, %s, on the account and not touched", several(counts[of], "machine"), of)
+		if command := fleet.SweepCommand(provider, of); command != "" {
+			text += "; to end that fleet: " + command
+		}
+		warnings = append(warnings, text)
+	}
+	return warnings
 }
 
 // notRented says in one line why nothing is rented, or was not until somebody

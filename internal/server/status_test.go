@@ -3,8 +3,10 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,4 +132,43 @@ func instances(t *testing.T, s *Status) []fleet.Instance {
 		t.Fatal(err)
 	}
 	return rows
+}
+
+// What belongs to other fleets is counted, with the command that would end it.
+func TestForeigners(t *testing.T) {
+	t.Parallel()
+	all := []fleet.Foreign{{Fleet: "them"}, {Fleet: "old"}, {Fleet: "them"}}
+	want := []string{
+		"1 machine of another fleet, old, on the account and not touched; to end that fleet: VAST_API_KEY=... orchestrator sweep --fleet=old",
+		"2 machines of another fleet, them, on the account and not touched; to end that fleet: VAST_API_KEY=... orchestrator sweep --fleet=them",
+	}
+	if got := foreigners("vast", all); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	if got := foreigners("local", all[:1]); len(got) != 1 || strings.Contains(got[0], "sweep") {
+		t.Errorf("%q", got)
+	}
+	for n := range 9 {
+		all = append(all, fleet.Foreign{Fleet: fmt.Sprint("f", n)})
+	}
+	got := foreigners("vast", all)
+	if len(got) != fleetsTold+1 || !strings.Contains(got[fleetsTold], "6 further fleets") {
+		t.Errorf("%q", got)
+	}
+}
+
+// /health names what a listing has of other fleets, and that idle machines go
+// sooner than was asked for.
+func TestHealthOfFleet(t *testing.T) {
+	t.Parallel()
+	g := newGarage(t, func(c *fleet.Config) { c.Policy.IdleTimeout, c.Policy.ProofOf = time.Hour, "https://market.example" })
+	g.tick(t, g.fleet)
+	s := &Status{Queue: g.Queue, Fleet: g.fleet, Jobs: g.Jobs, Provider: "vast", Version: "v1", Began: g.now(), Now: g.now}
+	rec := httptest.NewRecorder()
+	s.Health(rec, httptest.NewRequest(http.MethodGet, "/health", nil))
+	for _, want := range []string{"1 machine of another fleet, them", "orchestrator sweep --fleet=them", "IDLE_TIMEOUT=1h0m0s"} {
+		if !strings.Contains(rec.Body.String(), want) {
+			t.Errorf("no %q in %s", want, rec.Body)
+		}
+	}
 }

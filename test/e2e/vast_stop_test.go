@@ -91,7 +91,11 @@ func TestVastShutdown(t *testing.T) {
 			if alive := r.market.alive(); len(alive) != 1 || !alive[0].Running {
 				r.t.Errorf("alive are %+v, want the one", alive)
 			}
+			stopped := time.Now()
 			r.run()
+			if g := r.gpus(); len(g.Data) != 1 || g.Data[0].LeaseUntil == nil || g.Data[0].LeaseUntil.Sub(stopped) < 25*time.Minute {
+				r.t.Errorf("the machine was not left half an hour: %+v", g.Data)
+			}
 			for _, id := range []string{running, waiting} {
 				done := r.final(id, 2*time.Minute)
 				if r.done(done); done.Attempt != 1 {
@@ -129,7 +133,7 @@ func TestVastShutdown(t *testing.T) {
 			}
 		},
 	} {
-		if mode != "drain" && !soaks() {
+		if mode == "destroy" && !soaks() {
 			continue
 		}
 		t.Run(mode, func(t *testing.T) {
@@ -148,4 +152,21 @@ func TestVastShutdown(t *testing.T) {
 			r.createdOnce()
 		})
 	}
+}
+
+// TestVastShutdownIdle: a stop with SHUTDOWN=keep keeps no machine that is idle.
+func TestVastShutdownIdle(t *testing.T) {
+	need.Long(t)
+	t.Parallel()
+	base := clip(t, 2)
+	r := rent(t, quickBoot, "SHUTDOWN=keep", "IDLE_TIMEOUT=1m")
+	r.done(r.final(r.submit(base+"/v.mp4", base+"/s.srt").ID, time.Minute))
+	if alive := r.market.alive(); len(alive) != 1 {
+		t.Fatalf("alive are %+v, want the one", alive)
+	}
+	r.terminate()
+	eventually(t, 30*time.Second, "the idle machine goes", func() bool { return len(r.market.alive()) == 0 })
+	r.run()
+	r.over(time.Minute, vastsim.TooOften)
+	r.createdOnce()
 }

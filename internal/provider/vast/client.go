@@ -118,7 +118,11 @@ func (p *Provider) newRequest(ctx context.Context, r request) (req *http.Request
 }
 
 func (p *Provider) send(req *http.Request, r request) (answer, error) {
+	began := time.Now()
 	res, err := p.client.Do(req)
+	if err == nil {
+		p.noteClock(res.Header.Get("Date"), began, time.Now())
+	}
 	if err != nil {
 		// Without the URL around it: who called knows it, and it is long.
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {

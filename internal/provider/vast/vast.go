@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
@@ -60,6 +61,10 @@ type Config struct {
 	// MinReliability is 0 to 1 (VAST_MIN_RELIABILITY).
 	MinReliability float64
 
+	// Through carries all calls in the place of the transport that it is given,
+	// where it is set: for who listens to them. It must pass each on once, with
+	// its context.
+	Through func(http.RoundTripper) http.RoundTripper
 	// Pace scales the least times between two calls; 1 when zero, as the real
 	// API demands. A simulator may allow less.
 	Pace float64
@@ -75,6 +80,7 @@ type Provider struct {
 	conditions []condition
 	lanes      lanes
 	client     *http.Client
+	ahead      atomic.Pointer[time.Duration] // of the API's clock: see Clock
 }
 
 var (
@@ -97,6 +103,9 @@ func New(cfg Config) (*Provider, error) {
 		secrets: append(loginSecrets(cfg.ImageLogin), cfg.Key),
 	}
 	p.client = newClient()
+	if cfg.Through != nil {
+		p.client.Transport = cfg.Through(p.client.Transport)
+	}
 	return p, nil
 }
 
@@ -177,6 +186,14 @@ func parseBase(raw string) (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
+// Beside is for who asks while a server may run with the same key: whatever that
+// asked last it may have asked this moment. Destroys and creates do not wait.
+func (p *Provider) Beside() {
+	for _, l := range []*lane{p.lanes.search, p.lanes.list, p.lanes.charges, p.lanes.user} {
+		l.ended()
+	}
+}
+
 // Close lets go of what is left of the connections.
 func (p *Provider) Close() { p.client.CloseIdleConnections() }
 
@@ -185,6 +202,32 @@ func (p *Provider) Rest() {
 	for _, l := range p.lanes.all() {
 		l.ended()
 	}
+}
+
+// Clock is by how much the clock of the API is ahead of this machine's, to a
+// second or two, as its last answer told; known is false before one did.
+func (p *Provider) Clock() (ahead time.Duration, known bool) {
+	d := p.ahead.Load()
+	if d == nil {
+		return 0, false
+	}
+	return *d, true
+}
+
+// noteClock notes what an answer tells of the clock of the API: its Date, which
+// has whole seconds, was written between began and now.
+func (p *Provider) noteClock(date string, began, now time.Time) {
+	at, err := http.ParseTime(date)
+	if err != nil {
+		return
+	}
+	ahead := time.Duration(0) // it fits
+	if first, last := at, at.Add(time.Second); last.Before(began) {
+		ahead = last.Sub(began)
+	} else if first.After(now) {
+		ahead = first.Sub(now)
+	}
+	p.ahead.Store(&ahead)
 }
 
 // Name implements gpu.Provider.
