@@ -160,7 +160,7 @@ func (w *world) checkRows() {
 
 // checkJobs holds the jobs against what they were.
 func (w *world) checkJobs() {
-	rows, err := w.eyes.QueryContext(w.ctx, `SELECT id, status, attempt, COALESCE(instance, ''), COALESCE(running_until, 0), cost_usd,
+	rows, err := w.eyes.QueryContext(w.ctx, `SELECT id, status, attempt, COALESCE(instance, ''), COALESCE(running_until, 0),
 		COALESCE(error LIKE '%"' || $1 || '"%', false) FROM jobs`, apigpu.BudgetExceeded)
 	if err != nil {
 		w.fault("database", "%v", err)
@@ -173,15 +173,14 @@ func (w *world) checkJobs() {
 		var status apigpu.Status
 		var attempt int
 		var until int64
-		var cost gpu.USD
 		var spent bool // it ended because of what it had cost
-		if err := rows.Scan(&id, &status, &attempt, &instance, &until, &cost, &spent); err != nil {
+		if err := rows.Scan(&id, &status, &attempt, &instance, &until, &spent); err != nil {
 			w.fault("database", "%v", err)
 			return
 		}
 		n++
 		if j := w.jobs[id]; j != nil {
-			w.checkJob(id, j, status, attempt, spent && cost > 0 && w.budget.Job > 0)
+			w.checkJob(id, j, status, attempt, spent && attempt > 0 && w.budget.Job > 0)
 			j.status, j.attempt, j.instance, j.until = status, attempt, instance, at(until)
 		}
 	}
