@@ -233,7 +233,7 @@ func (r *runner) note(s gpu.Snapshot) {
 	case listed:
 		r.seen.Flickers += r.missed
 		r.missed, r.seen.Absent = 0, 0
-	case s.Complete && r.seen.Listed > 0:
+	case s.Complete && r.seen.Listed > 0 && r.seen.Gone == 0:
 		r.missed++
 		if r.once(&r.seen.Absent, s.Began) {
 			r.say("It is in no listing any more.")
@@ -241,6 +241,8 @@ func (r *runner) note(s gpu.Snapshot) {
 	}
 	if r.trial.Row.State == gpu.Gone && r.once(&r.seen.Gone, now) {
 		r.report.At = now
+		// The ledger believes in absence later than it was there.
+		r.trial.Row.EndedAt = r.began.Add(r.seen.Absent)
 		r.say("It is gone: two complete listings, %s apart, lack it.", r.cfg.Policy.Traits.AbsenceGap)
 	}
 }
