@@ -448,6 +448,21 @@ func TestLiveUnheard(t *testing.T) {
 	r.nothingLeft()
 }
 
+// The command takes the settings of the server, and is refused what that would
+// be.
+func TestLiveIsDoctors(t *testing.T) {
+	cleanEnv(t)
+	for want, more := range map[string][]string{
+		"it needs PROVIDER=vast": {"--provider=local"},
+		"VAST_API_KEY is empty":  {"--provider=vast", "--vast-worker-image=you/worker:1"},
+	} {
+		err := run(t.Context(), append([]string{"doctor", "--live=5", "--database-url=sqlite:" + filepath.Join(t.TempDir(), "state.db")}, more...), io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q ended with %v, want %q", more, err, want)
+		}
+	}
+}
+
 // What is no rental is refused.
 func TestLiveNeedsVast(t *testing.T) {
 	t.Parallel()

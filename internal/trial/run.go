@@ -172,7 +172,9 @@ func (r *runner) createOne(ctx context.Context, b fleet.Bargain) error {
 	r.say("If this program dies from here on: %s", fleet.SweepCommand(r.cfg.Market.Name(), r.cfg.Identity.ID))
 	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
 	defer cancel()
+	told := context.AfterFunc(ctx, func() { r.say("Told to stop: first the create call must be answered, in %s at most.", createTimeout) })
 	id, err := r.cfg.Market.Create(call, req)
+	told()
 	t.Created(id, err, r.cfg.Now())
 	r.seen.Answered = r.since(r.cfg.Now())
 	switch {
