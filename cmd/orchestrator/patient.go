@@ -202,13 +202,24 @@ func healthProof(secret []byte) (func(nonce string) string, error) {
 
 // secrets are all settings that must not be repeated.
 func (c *Config) secrets() []string {
-	all := []string{c.VastAPIKey, c.GPUAPIKey, c.WorkerToken, c.WorkerKey, c.VastImageLogin}
-	for _, list := range []string{c.APIKey, c.WebhookSecret, c.VastImageLogin} {
-		all = append(all, strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(",:= ", r) && (list != c.WebhookSecret || r == ',') })...)
+	all := []string{c.VastAPIKey, c.GPUAPIKey, c.WorkerToken, c.WorkerKey}
+	all = append(all, strings.Split(c.WebhookSecret, ",")...)
+	for _, entry := range strings.Split(c.APIKey, ",") {
+		_, key, isNamed := strings.Cut(entry, ":")
+		if !isNamed {
+			key = entry
+		}
+		all = append(all, strings.TrimSpace(key))
+	}
+	words := strings.FieldsFunc(c.VastImageLogin, func(r rune) bool { return r == ' ' || r == '=' })
+	for n, word := range words {
+		if n > 0 && (words[n-1] == "-p" || words[n-1] == "--password") {
+			all = append(all, word)
+		}
 	}
 	if u, err := url.Parse(c.DatabaseURL); err == nil && u.User != nil {
 		if password, ok := u.User.Password(); ok {
-			all = append(all, password, u.User.String())
+			all = append(all, password)
 		}
 	}
 	return all
