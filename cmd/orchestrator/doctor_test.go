@@ -20,6 +20,7 @@ import (
 	"github.com/api-gpu/api-gpu/client"
 	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/doctor"
+	"github.com/api-gpu/api-gpu/internal/vastsim"
 	"github.com/api-gpu/api-gpu/test/need"
 )
 
@@ -287,6 +288,38 @@ func TestSecretsOfSettings(t *testing.T) {
 	for _, secret := range []string{"first-key", "second-key", "whsec_new+/=", "whsec_old", "pass-word", "root-secret", "a-token", "a-key", "account-key", "pull-token"} {
 		if !slices.Contains(all, secret) {
 			t.Errorf("%s is not among them", secret)
+		}
+	}
+}
+
+// Beside a server that asks the same account, at the pace that the API demands,
+// the doctor waits for its turn, and keeps the server from nothing.
+func TestDoctorBesideAServer(t *testing.T) {
+	need.Long(t)
+	cleanEnv(t)
+	t.Chdir(t.TempDir())
+	image := registryOf(t, http.StatusOK)
+	url, sim, _ := marketplace(t)
+	settings := args(t.TempDir(), renting(url, image, "--x-api-key=admin:"+clientsKey, "--host=127.0.0.1", "--shutdown=keep")...)
+	ctx, stop := context.WithCancel(t.Context())
+	log := newLogLines()
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, settings, io.Discard, log) }()
+	log.find(t, `(fleet lease held)`)
+	for range 3 {
+		checks, text, err := examined(t, settings)
+		if err != nil {
+			t.Errorf("%v in %s", err, text)
+		}
+		wantChecks(t, "beside a server", checks, map[string]string{"account": "ok", "credit": "ok", "offers": "ok", "clock": "ok", "strays": "ok"})
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for _, b := range sim.Truth().Broken {
+		if b.Rule != vastsim.TooOften { // which nobody can avoid who does not know when the other asks
+			t.Errorf("%+v", b)
 		}
 	}
 }
