@@ -39,7 +39,8 @@ type patient struct {
 	open     func(*queue.Queue) (*blob.Store, error)
 	fleet    string
 	secret   []byte
-	owned    bool // the parts are ours to close
+	stops    []fleet.Stop // why a server that runs rents nothing now
+	owned    bool         // the parts are ours to close
 }
 
 func (p *patient) close() {
@@ -62,7 +63,7 @@ func (o *orchestrator) examiner(identity fleet.Identity) func(context.Context) a
 	return func(ctx context.Context) apigpu.Diagnosis {
 		p := &patient{
 			cfg: o.cfg, rental: o.rental, image: o.image, db: o.db, store: o.store, fleet: identity.ID, secret: identity.Secret,
-			unproven: o.fleet.IdleCapped(ctx),
+			unproven: o.fleet.IdleCapped(ctx), stops: o.fleet.Stops(),
 		}
 		return p.examine(ctx)
 	}
@@ -83,7 +84,10 @@ func (p *patient) facts() doctor.Facts {
 	if p.unproven != "" {
 		f.Warnings = append(f.Warnings, p.unproven)
 	}
-	if p.rental != nil && p.image == nil {
+	for _, stop := range p.stops {
+		f.Stopped = append(f.Stopped, strings.TrimSuffix(stop.Reason, ".")+strings.TrimSuffix("; "+stop.Detail, "; "))
+	}
+	if p.rental != nil && p.image == nil && len(p.faults) == 0 {
 		f.NoImage = "the registry is not asked for the image (VAST_IMAGE_CHECK), so that machines are rented with it by its name"
 	}
 	return f

@@ -139,6 +139,7 @@ func TestJudge(t *testing.T) {
 		"of an unknown fleet":   {func(s *Seen) { s.Fleet = "" }, "strays", apigpu.CheckWarning, "of an api-gpu", "orchestrator sweep --fleet=us"},
 		"half a listing":        {func(s *Seen) { s.Instances.Value.Complete = false }, "strays", apigpu.CheckWarning, "did not tell all", ""},
 		"no listing":            {func(s *Seen) { s.Instances.Err = gpu.ErrAuth }, "strays", apigpu.CheckSkipped, "did not tell", ""},
+		"a server that stopped": {func(s *Seen) { s.Stopped = []string{"the account has no credit; add some"} }, "workers", apigpu.CheckWarning, "Nothing is rented now: the account has no credit; add some.", "api-gpu gpus"},
 		"workers unknown":       {func(s *Seen) { s.Provider = "" }, "workers", apigpu.CheckSkipped, "settings", ""},
 		"a worker":              {worker(func(*Worker) {}), "workers", apigpu.CheckOK, "encodes with libx264", ""},
 		"a worker away":         {worker(func(w *Worker) { w.Err = errors.New("connection refused") }), "workers", apigpu.CheckFailed, "http://gpu:3334 does not answer: connection refused.", "WORKER_URL"},
