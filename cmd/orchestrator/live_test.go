@@ -26,12 +26,16 @@ import (
 	"github.com/api-gpu/api-gpu/test/need"
 )
 
+// workerDir is where workerProgram has put it.
+var workerDir string
+
 // workerProgram builds the worker, once.
 var workerProgram = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "api-gpu-live-*")
 	if err != nil {
 		return "", err
 	}
+	workerDir = dir
 	binary := filepath.Join(dir, "worker")
 	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../worker").CombinedOutput()
 	if err != nil {
@@ -39,6 +43,14 @@ var workerProgram = sync.OnceValues(func() (string, error) {
 	}
 	return binary, nil
 })
+
+// removeWorkerProgram removes it, if it was built, and ends the tests.
+func removeWorkerProgram(code int) {
+	if workerDir != "" {
+		_ = os.RemoveAll(workerDir)
+	}
+	os.Exit(code)
+}
 
 // liveRig is a market, and a doctor that rents there.
 type liveRig struct {
