@@ -9,6 +9,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/show"
 )
 
 // doctorCmd tells why something does not work, and what to do.
@@ -24,7 +25,8 @@ type finding struct {
 	exit int
 }
 
-// Run checks one thing after the other and says what it found.
+// Run checks one thing after the other and says what it found: the way to the
+// server, and with the admin's key what the server finds of itself.
 func (doctorCmd) Run(a *app) error {
 	findings := []finding{transport(a.server, a.key != "")}
 	health, err := a.client.Health(a.ctx)
@@ -32,10 +34,15 @@ func (doctorCmd) Run(a *app) error {
 		return a.ctx.Err()
 	}
 	findings = append(findings, reached(a.server, health, err))
+	var itself []apigpu.Check
 	if err == nil {
 		_, err := a.client.Jobs(a.ctx, client.Filter{Limit: 1})
 		findings = append(findings, keyAccepted(a.key != "", err), versions(apigpu.Version(), health.Version))
 		findings = append(findings, condition(health)...)
+		if err == nil {
+			examined, f := examines(a.client.Doctor(a.ctx))
+			findings, itself = append(findings, f), examined.Checks
+		}
 	}
 	exit := exitOK
 	for _, f := range findings {
@@ -51,6 +58,7 @@ func (doctorCmd) Run(a *app) error {
 			printLines(a.stdout, "  "+f.todo)
 		}
 	}
+	show.Checks(a.stdout, itself)
 	if exit != exitOK {
 		return &exitError{code: exit, message: "Not everything is in order: see above."}
 	}
@@ -112,6 +120,24 @@ func keyAccepted(given bool, err error) finding {
 		return finding{ok: true, what: "It accepts the key"}
 	}
 	return finding{ok: true, what: "It asks for no key"}
+}
+
+// examines tells what the server found of itself, or why it was not asked.
+func examines(d apigpu.Diagnosis, err error) (apigpu.Diagnosis, finding) {
+	switch failed := d.Failed(); {
+	case err == nil && failed == 0:
+		return d, finding{ok: true, what: "It has examined itself, and nothing failed"}
+	case err == nil:
+		return d, finding{what: fmt.Sprintf("It has examined itself: %d of %d checks failed, see below", failed, len(d.Checks)), exit: exitFailed}
+	}
+	switch apigpu.CodeOf(err) {
+	case apigpu.Forbidden:
+		return d, finding{ok: true, what: "It examines itself for the key named admin only"}
+	case apigpu.NotFound:
+		return d, finding{ok: true, what: "It does not examine itself: it is an older version, or a worker"}
+	}
+	exit, lines := explain(err)
+	return d, finding{what: "It was to examine itself: " + lines[0], todo: strings.Join(lines[1:], " "), exit: exit}
 }
 
 // versions compares; another version is worth a word and no failure, for the

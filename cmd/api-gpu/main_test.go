@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/httpapi"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -405,6 +406,38 @@ func TestDoctor(t *testing.T) {
 				if !strings.Contains(got.stdout, line) {
 					t.Errorf("does not say %q but\n%s%s", line, got.stdout, got.stderr)
 				}
+			}
+		})
+	}
+}
+
+// With the admin's key the server says what it finds of itself.
+func TestDoctorOfTheServer(t *testing.T) {
+	t.Parallel()
+	d := apigpu.Diagnosis{Version: "0.9", Checks: []apigpu.Check{{Name: "credit", Status: apigpu.CheckFailed, Message: "None.", Hint: "Add some."}, {Name: "image", Status: apigpu.CheckOK, Message: "There."}}}
+	well := apigpu.Diagnosis{Version: "0.9", Checks: d.Checks[1:]}
+	for _, tt := range []struct {
+		name   string
+		answer func(w http.ResponseWriter)
+		code   int
+		says   string
+	}{
+		{"ill", func(w http.ResponseWriter) { httpapi.WriteJSON(w, 200, d) }, exitFailed, "✗ It has examined itself: 1 of 2 checks failed, see below\n✗ credit      None.\n              Add some.\n✓ image       There.\n"},
+		{"well", func(w http.ResponseWriter) { httpapi.WriteJSON(w, 200, well) }, exitOK, "✓ It has examined itself, and nothing failed\n✓ image       There.\n"},
+		{"not for us", func(w http.ResponseWriter) { httpapi.WriteError(w, apigpu.E(apigpu.Forbidden, nil, "No.")) }, exitOK, "✓ It examines itself for the key named admin only\n"},
+		{"broken", func(w http.ResponseWriter) { httpapi.WriteError(w, apigpu.E(apigpu.Internal, nil, "Oh.")) }, exitFailed, "✗ It was to examine itself: Oh. (internal)\n"},
+		{"older", nil, exitOK, "✓ It does not examine itself: it is an older version, or a worker\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			server := serve(t, newMemory(), healthy, func(mux *http.ServeMux) {
+				if tt.answer != nil {
+					mux.HandleFunc("GET /doctor", func(w http.ResponseWriter, _ *http.Request) { tt.answer(w) })
+				}
+			})
+			got := invoke(t.Context(), t, server, "", "doctor")
+			if got.code != tt.code || !strings.Contains(got.stdout, tt.says) {
+				t.Errorf("code %d, want %d and %q in\n%s%s", got.code, tt.code, tt.says, got.stdout, got.stderr)
 			}
 		})
 	}

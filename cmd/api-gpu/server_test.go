@@ -68,7 +68,7 @@ func newMemory() *memory {
 }
 
 // serve starts a server over m that knows the key "secret".
-func serve(t *testing.T, m *memory, health string) string {
+func serve(t *testing.T, m *memory, health string, more ...func(*http.ServeMux)) string {
 	t.Helper()
 	keys, err := httpapi.ParseKeys("secret")
 	if err != nil {
@@ -79,6 +79,9 @@ func serve(t *testing.T, m *memory, health string) string {
 		Title: "test", Version: "1", Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return born },
 	})
 	api.Mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, health) })
+	for _, add := range more {
+		add(api.Mux)
+	}
 	server := httptest.NewServer(api)
 	t.Cleanup(func() { api.Stop(); server.Close() })
 	return server.URL

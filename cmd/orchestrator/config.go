@@ -20,7 +20,7 @@ import (
 type Config struct {
 	Port   int    `env:"PORT" default:"3000" group:"Clients" help:"Port to listen on."`
 	Host   string `env:"HOST" group:"Clients" help:"Address to listen on. Default: all with a key, loopback without."`
-	APIKey string `name:"x-api-key" env:"X_API_KEY" group:"Clients" help:"Clients' key; several as name:key, comma-separated. The one named admin, or the only one, sees all jobs, and alone reaches /gpus and /metrics. Required unless listening on loopback only."`
+	APIKey string `name:"x-api-key" env:"X_API_KEY" group:"Clients" help:"Clients' key; several as name:key, comma-separated. The one named admin, or the only one, sees all jobs, and alone reaches /gpus, /doctor and /metrics. Required unless listening on loopback only."`
 
 	PublicURL         string        `name:"public-url" env:"PUBLIC_URL" group:"Clients" help:"Address under which clients reach this server: the base of video_url. Default: as the request says."`
 	TrustedProxies    string        `env:"TRUSTED_PROXIES" default:"private" group:"Clients" help:"Addresses whose X-Forwarded headers are believed, also about who the client is; private stands for the private ranges."`

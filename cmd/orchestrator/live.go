@@ -266,25 +266,8 @@ func (t *liveTrial) sweep(ctx context.Context) error {
 
 // write writes the transcript.
 func (t *liveTrial) write(file *os.File, report trial.Report) error {
-	secrets := []string{t.c.VastAPIKey, t.c.VastImageLogin, t.c.GPUAPIKey, string(t.identity.Secret), t.identity.ID}
-	secrets = append(secrets, strings.Fields(t.c.VastImageLogin)...)
-	secrets = append(secrets, strings.FieldsFunc(t.c.APIKey, func(r rune) bool { return r == ',' || r == ':' })...)
-	secrets = append(secrets, t.c.EgressIPs...)
-	// Whose image it is, and where: its name, in whole and in parts.
-	name, _, _ := strings.Cut(t.c.VastWorkerImage, "@")
-	if colon := strings.LastIndex(name, ":"); colon > strings.LastIndex(name, "/") {
-		name = name[:colon]
-	}
-	host, path, _ := strings.Cut(name, "/")
-	secrets = append(secrets, t.image, t.c.VastWorkerImage, name, path, host)
-	if creds, err := link.Derive(t.identity.Secret, report.Label); err == nil {
-		secrets = append(secrets, creds.Key, creds.Token)
-	}
-	if seed, err := link.Seed(t.identity.Secret, report.Label); err == nil {
-		secrets = append(secrets, seed)
-	}
 	head, calls := t.recorder.Redacted(transcript.Redaction{
-		Secrets: secrets, Ours: func(label string) bool { return fleet.Ours(t.identity.ID, label) },
+		Secrets: t.secrets(report.Label), Ours: func(label string) bool { return fleet.Ours(t.identity.ID, label) },
 	})
 	head.Version = apigpu.Version()
 	if err := file.Truncate(0); err != nil {
@@ -299,6 +282,30 @@ func (t *liveTrial) write(file *os.File, report trial.Report) error {
 	}
 	show.Lines(t.out, fmt.Sprintf("What was said to the marketplace, without secrets: %s (compare: vastsim --compare %s)", where, file.Name()))
 	return nil
+}
+
+// secrets are the texts that no transcript may have, beside what its own rules
+// find.
+func (t *liveTrial) secrets(label string) []string {
+	c := t.c
+	all := []string{c.VastAPIKey, c.VastImageLogin, c.GPUAPIKey, string(t.identity.Secret), t.identity.ID}
+	all = append(all, strings.Fields(c.VastImageLogin)...)
+	all = append(all, strings.FieldsFunc(c.APIKey, func(r rune) bool { return r == ',' || r == ':' })...)
+	all = append(all, c.EgressIPs...)
+	// Whose image it is, and where: its name, in whole and in parts.
+	name, _, _ := strings.Cut(c.VastWorkerImage, "@")
+	if colon := strings.LastIndex(name, ":"); colon > strings.LastIndex(name, "/") {
+		name = name[:colon]
+	}
+	host, path, _ := strings.Cut(name, "/")
+	all = append(all, t.image, c.VastWorkerImage, name, path, host)
+	if creds, err := link.Derive(t.identity.Secret, label); err == nil {
+		all = append(all, creds.Key, creds.Token)
+	}
+	if seed, err := link.Seed(t.identity.Secret, label); err == nil {
+		all = append(all, seed)
+	}
+	return all
 }
 
 // keep keeps the proof that a machine has ended itself.

@@ -26,12 +26,16 @@ import (
 	"github.com/api-gpu/api-gpu/test/need"
 )
 
+// workerDir is where workerProgram has put it.
+var workerDir string
+
 // workerProgram builds the worker, once.
 var workerProgram = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "api-gpu-live-*")
 	if err != nil {
 		return "", err
 	}
+	workerDir = dir
 	binary := filepath.Join(dir, "worker")
 	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../worker").CombinedOutput()
 	if err != nil {
@@ -39,6 +43,14 @@ var workerProgram = sync.OnceValues(func() (string, error) {
 	}
 	return binary, nil
 })
+
+// removeWorkerProgram removes it, if it was built, and ends the tests.
+func removeWorkerProgram(code int) {
+	if workerDir != "" {
+		_ = os.RemoveAll(workerDir)
+	}
+	os.Exit(code)
+}
 
 // liveRig is a market, and a doctor that rents there.
 type liveRig struct {
@@ -446,6 +458,21 @@ func TestLiveUnheard(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 	r.nothingLeft()
+}
+
+// The command takes the settings of the server, and is refused what that would
+// be.
+func TestLiveIsDoctors(t *testing.T) {
+	cleanEnv(t)
+	for want, more := range map[string][]string{
+		"it needs PROVIDER=vast": {"--provider=local"},
+		"VAST_API_KEY is empty":  {"--provider=vast", "--vast-worker-image=you/worker:1"},
+	} {
+		err := run(t.Context(), append([]string{"doctor", "--live=5", "--database-url=sqlite:" + filepath.Join(t.TempDir(), "state.db")}, more...), io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q ended with %v, want %q", more, err, want)
+		}
+	}
 }
 
 // What is no rental is refused.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -31,7 +32,10 @@ func (t *liveTrial) tell(r trial.Report, runErr error) error {
 	if r.Left != nil {
 		all = append(all, fmt.Errorf("SOMETHING MAY STILL BE RENTED, and end it: %s (%w)", t.sweepCommand(), r.Left))
 	}
-	if runErr != nil {
+	switch {
+	case errors.Is(runErr, context.Canceled) && r.Left == nil:
+		all = append(all, fmt.Errorf("broken off, and nothing is left rented: %w", runErr))
+	case runErr != nil:
 		all = append(all, runErr)
 	}
 	if failed := trial.Failed(verdicts); len(failed) > 0 {

@@ -19,7 +19,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.Cleanup(removeWorkerProgram)) }
 
 // cleanEnv makes the test see no setting of the machine it runs on.
 func cleanEnv(t *testing.T) {

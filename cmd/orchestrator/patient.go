@@ -39,7 +39,8 @@ type patient struct {
 	open     func(*queue.Queue) (*blob.Store, error)
 	fleet    string
 	secret   []byte
-	owned    bool // the parts are ours to close
+	stops    []fleet.Stop // why a server that runs rents nothing now
+	owned    bool         // the parts are ours to close
 }
 
 func (p *patient) close() {
@@ -62,7 +63,7 @@ func (o *orchestrator) examiner(identity fleet.Identity) func(context.Context) a
 	return func(ctx context.Context) apigpu.Diagnosis {
 		p := &patient{
 			cfg: o.cfg, rental: o.rental, image: o.image, db: o.db, store: o.store, fleet: identity.ID, secret: identity.Secret,
-			unproven: o.fleet.IdleCapped(ctx),
+			unproven: o.fleet.IdleCapped(ctx), stops: o.fleet.Stops(),
 		}
 		return p.examine(ctx)
 	}
@@ -83,7 +84,10 @@ func (p *patient) facts() doctor.Facts {
 	if p.unproven != "" {
 		f.Warnings = append(f.Warnings, p.unproven)
 	}
-	if p.rental != nil && p.image == nil {
+	for _, stop := range p.stops {
+		f.Stopped = append(f.Stopped, strings.TrimSuffix(stop.Reason, ".")+strings.TrimSuffix("; "+stop.Detail, "; "))
+	}
+	if p.rental != nil && p.image == nil && len(p.faults) == 0 {
 		f.NoImage = "the registry is not asked for the image (VAST_IMAGE_CHECK), so that machines are rented with it by its name"
 	}
 	return f
@@ -202,13 +206,24 @@ func healthProof(secret []byte) (func(nonce string) string, error) {
 
 // secrets are all settings that must not be repeated.
 func (c *Config) secrets() []string {
-	all := []string{c.VastAPIKey, c.GPUAPIKey, c.WorkerToken, c.WorkerKey, c.VastImageLogin}
-	for _, list := range []string{c.APIKey, c.WebhookSecret, c.VastImageLogin} {
-		all = append(all, strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(",:= ", r) && (list != c.WebhookSecret || r == ',') })...)
+	all := []string{c.VastAPIKey, c.GPUAPIKey, c.WorkerToken, c.WorkerKey}
+	all = append(all, strings.Split(c.WebhookSecret, ",")...)
+	for _, entry := range strings.Split(c.APIKey, ",") {
+		_, key, isNamed := strings.Cut(entry, ":")
+		if !isNamed {
+			key = entry
+		}
+		all = append(all, strings.TrimSpace(key))
+	}
+	words := strings.FieldsFunc(c.VastImageLogin, func(r rune) bool { return r == ' ' || r == '=' })
+	for n, word := range words {
+		if n > 0 && (words[n-1] == "-p" || words[n-1] == "--password") {
+			all = append(all, word)
+		}
 	}
 	if u, err := url.Parse(c.DatabaseURL); err == nil && u.User != nil {
 		if password, ok := u.User.Password(); ok {
-			all = append(all, password, u.User.String())
+			all = append(all, password)
 		}
 	}
 	return all

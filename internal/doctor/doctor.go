@@ -43,6 +43,8 @@ type Facts struct {
 	MaxPrice       gpu.USD // of an hour
 	DayBudget      gpu.USD // 0 is none
 	RequireGPU     bool
+	// Stopped are why a server that runs rents nothing now, whatever waits.
+	Stopped []string
 	// Forgets is the setting whose path a container forgets, as NAME=value;
 	// empty where it is kept. InContainer tells where it is looked from.
 	Forgets        string

@@ -189,7 +189,7 @@ func image(s Seen) apigpu.Check {
 		return hint(failed("The registry says of the image %s that it is not there, or that its login may not pull it.", s.Image),
 			"Push it (make docker-push-worker IMAGE=%s), make it public, or set VAST_IMAGE_LOGIN; compare VAST_WORKER_IMAGE.", s.Image)
 	case err != nil:
-		return hint(warning("The registry of the image %s does not answer: whether it is there is not known (%s)", s.Image, cause(err)),
+		return hint(warning("The registry of the image %s does not answer: whether it is there is not known: %s", s.Image, cause(err)),
 			"Look at the network of this machine. Machines are rented all the same, with the image by its name.")
 	}
 	return ok("The image %s is there: %s.", s.Image, s.Digest.Value)
@@ -214,12 +214,12 @@ func clock(s Seen) apigpu.Check {
 	return ok("The clock of this machine agrees with that of Vast.ai.")
 }
 
-// cause is an error in one line, with a period.
+// cause is an error in one line, with a period: the end of a sentence.
 func cause(err error) string {
 	if errors.Is(err, ErrLate) {
 		return "no answer in time."
 	}
-	return sentence(strings.Join(strings.Fields(err.Error()), " "))
+	return strings.TrimSuffix(strings.Join(strings.Fields(err.Error()), " "), ".") + "."
 }
 
 // sentence begins with a capital and ends with a period, unless it begins with

@@ -36,9 +36,9 @@ func database(s Seen) apigpu.Check {
 func state(s Seen) apigpu.Check {
 	switch {
 	case s.Forgets == "" && s.InContainer:
-		return ok("Database and results are on a mounted volume: they outlive this container.")
+		return ok("What is kept outlives this container: it is on a mounted volume, or elsewhere.")
 	case s.Forgets == "":
-		return ok("Database and results are on this machine, not in a container.")
+		return ok("What is kept is in no container that could forget it.")
 	case s.Provider == "vast" && s.Production && !s.AllowEphemeral:
 		return hint(failed("%s is inside the container, which forgets it when it is replaced: nothing is rented.", s.Forgets),
 			"Mount a volume there (in the published image: at /app/data), or set ALLOW_EPHEMERAL=1.")
@@ -132,6 +132,8 @@ func noPublic(address string, err error, proxy string) apigpu.Check {
 func workers(s Seen) apigpu.Check {
 	list, err := s.Workers.Value, s.Workers.Err
 	switch {
+	case len(s.Stopped) > 0:
+		return hint(warning("Nothing is rented now: %s.", strings.TrimSuffix(strings.Join(s.Stopped, "; "), ".")), "See api-gpu gpus, which also tells when it is tried again.")
 	case !s.Workers.Asked && s.Provider == "vast":
 		return skipped("They are rented when a job comes; orchestrator doctor --live=50 rents one to see (for 50 cents at most).")
 	case !s.Workers.Asked:

@@ -10,6 +10,31 @@ import (
 	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
+// Bounds of what is done about instances when Run ends.
+const (
+	endTimeout   = time.Minute
+	leaveTimeout = 5 * time.Second // who stops a container waits for ten
+)
+
+// goes does what Config says of instances when Run ends, where this process
+// leads.
+func (f *Fleet) goes(ctx context.Context) error {
+	switch {
+	case !f.Leading():
+	case f.cfg.DestroyAtEnd:
+		// Absence is believed no sooner than the provider's listings allow.
+		traits := f.cfg.Provider.Traits()
+		ctx, cancel := context.WithTimeout(ctx, endTimeout+traits.ListingLag+traits.AbsenceGap)
+		defer cancel()
+		return f.destroyAll(ctx)
+	case f.cfg.LeaveLease > 0 && f.cfg.Policy.paid():
+		ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+		defer cancel()
+		return f.leaveAll(ctx)
+	}
+	return nil
+}
+
 // accepts notes that the provider accepted the end of an instance, where it
 // did.
 func (f *Fleet) accepts(in Instance, err error) {

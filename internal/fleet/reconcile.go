@@ -30,12 +30,8 @@ const (
 	listCalm = 5 * time.Second
 )
 
-// Bounds of the end of Run.
-const (
-	releaseTimeout = 5 * time.Second
-	endTimeout     = time.Minute
-	leaveTimeout   = 5 * time.Second // who stops a container waits for ten
-)
+// releaseTimeout bounds the end of Run.
+const releaseTimeout = 5 * time.Second
 
 // Run reconciles until ctx ends. Then it ends the instances, where it was told
 // to, and gives the fleet lease back. A create call under way is waited for.
@@ -45,18 +41,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	f.reconcile(ctx)
 	f.contacts.Wait()
 	ctx = context.WithoutCancel(ctx)
-	var err error
-	if f.cfg.DestroyAtEnd && f.Leading() {
-		// Absence is believed no sooner than the provider's listings allow.
-		traits := f.cfg.Provider.Traits()
-		end, cancel := context.WithTimeout(ctx, endTimeout+traits.ListingLag+traits.AbsenceGap)
-		err = f.destroyAll(end)
-		cancel()
-	} else if f.cfg.LeaveLease > 0 && f.Leading() && f.cfg.Policy.paid() {
-		end, cancel := context.WithTimeout(ctx, leaveTimeout)
-		err = f.leaveAll(end)
-		cancel()
-	}
+	err := f.goes(ctx)
 	f.forget(nil)
 	release, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()

@@ -13,8 +13,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/blob"
 	"github.com/api-gpu/api-gpu/internal/fleet"
+	"github.com/api-gpu/api-gpu/internal/httpapi"
 	"github.com/api-gpu/api-gpu/internal/provider/static"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
@@ -169,6 +171,45 @@ func TestHealthOfFleet(t *testing.T) {
 	for _, want := range []string{"1 machine of another fleet, them", "orchestrator sweep --fleet=them", "IDLE_TIMEOUT=1h0m0s"} {
 		if !strings.Contains(rec.Body.String(), want) {
 			t.Errorf("no %q in %s", want, rec.Body)
+		}
+	}
+}
+
+// GET /doctor is the admin's.
+func TestDoctorRoute(t *testing.T) {
+	t.Parallel()
+	g := newGarage(t)
+	keys, err := httpapi.ParseKeys("admin:a,shop:s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	RegisterDoctor(g.api, keys.RequireAdmin, func(context.Context) apigpu.Diagnosis {
+		return apigpu.Diagnosis{Version: "v1", Checks: []apigpu.Check{{Name: "credit", Status: apigpu.CheckOK, Message: "Enough."}}}
+	})
+	for key, want := range map[string]int{"a": 200, "s": 403, "": 401, "x": 401} {
+		rec := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, "/doctor", nil)
+		r.Header.Set("X-API-Key", key)
+		g.api.ServeHTTP(rec, r)
+		if rec.Code != want || (want == 200) != strings.Contains(rec.Body.String(), "Enough.") {
+			t.Errorf("%q: %d %s", key, rec.Code, rec.Body)
+		}
+	}
+}
+
+// Only who knows the secret can tell the proof, and only what looks like a
+// nonce is answered.
+func TestHealthProof(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	s, _ := newStatus(t, b)
+	s.Prove = func(nonce string) string { return "proof of " + nonce }
+	for query, want := range map[string]string{"": "", "?nonce=short": "", "?nonce=ABCDEFGHIJKLMNOP": "proof of ABCDEFGHIJKLMNOP", "?nonce=ABCDEFGHIJKLMN%0a": ""} {
+		rec := httptest.NewRecorder()
+		s.Health(rec, httptest.NewRequest(http.MethodGet, "/health"+query, nil))
+		var h Health
+		if err := json.Unmarshal(rec.Body.Bytes(), &h); err != nil || h.Proof != want {
+			t.Errorf("%q: %q %v", query, h.Proof, err)
 		}
 	}
 }

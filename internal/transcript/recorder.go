@@ -30,16 +30,16 @@ type Recorder struct {
 
 // call is what was said, and what was answered.
 type call struct {
-	at, took time.Duration // since the first
-	began    time.Time
-	method   string
-	path     string
-	query    url.Values
-	body     []byte
-	status   int
-	header   map[string]string
-	answer   []byte
-	err      error
+	began  time.Time
+	took   time.Duration
+	method string
+	path   string
+	query  url.Values
+	body   []byte
+	status int
+	header map[string]string
+	answer []byte
+	err    error
 }
 
 // Through returns a transport that records what next carries.

@@ -172,7 +172,9 @@ func (r *runner) createOne(ctx context.Context, b fleet.Bargain) error {
 	r.say("If this program dies from here on: %s", fleet.SweepCommand(r.cfg.Market.Name(), r.cfg.Identity.ID))
 	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
 	defer cancel()
+	told := context.AfterFunc(ctx, func() { r.say("Told to stop: first the create call must be answered, in %s at most.", createTimeout) })
 	id, err := r.cfg.Market.Create(call, req)
+	told()
 	t.Created(id, err, r.cfg.Now())
 	r.seen.Answered = r.since(r.cfg.Now())
 	switch {
@@ -233,7 +235,7 @@ func (r *runner) note(s gpu.Snapshot) {
 	case listed:
 		r.seen.Flickers += r.missed
 		r.missed, r.seen.Absent = 0, 0
-	case s.Complete && r.seen.Listed > 0:
+	case s.Complete && r.seen.Listed > 0 && r.seen.Gone == 0:
 		r.missed++
 		if r.once(&r.seen.Absent, s.Began) {
 			r.say("It is in no listing any more.")
@@ -241,6 +243,8 @@ func (r *runner) note(s gpu.Snapshot) {
 	}
 	if r.trial.Row.State == gpu.Gone && r.once(&r.seen.Gone, now) {
 		r.report.At = now
+		// The ledger believes in absence later than it was there.
+		r.trial.Row.EndedAt = r.began.Add(r.seen.Absent)
 		r.say("It is gone: two complete listings, %s apart, lack it.", r.cfg.Policy.Traits.AbsenceGap)
 	}
 }
