@@ -77,7 +77,7 @@ func (p *patient) facts() doctor.Facts {
 	c := p.cfg
 	f := doctor.Facts{
 		Version: apigpu.Version(), Time: time.Now(), Provider: c.Provider, Production: c.production(), Faults: p.faults, Fleet: p.fleet,
-		Image: c.VastWorkerImage, MaxPrice: c.maxPrice(), DayBudget: c.budget().Day, RequireGPU: c.requireGPU(),
+		Image: c.VastWorkerImage, DayBudget: c.budget().Day, RequireGPU: c.requireGPU(),
 		Forgets: c.forgets(), InContainer: inContainer(), AllowEphemeral: c.AllowEphemeral,
 		StorageMin: int64(c.DiskFreeMin), MaxUpload: int64(c.MaxUpload), PublicURL: c.PublicURL, Port: c.Port, Secrets: c.secrets(),
 	}

@@ -40,7 +40,6 @@ type Facts struct {
 	// Image is the name of the workers' image, NoImage why its registry is not
 	// asked for it.
 	Image, NoImage string
-	MaxPrice       gpu.USD // of an hour
 	DayBudget      gpu.USD // 0 is none
 	RequireGPU     bool
 	// Stopped are why a server that runs rents nothing now, whatever waits.
