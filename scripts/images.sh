@@ -72,11 +72,11 @@ now() { date +%s.%N; }
 # since START prints seconds.
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.1f", b - a }'; }
 
-# wait_for WHAT COMMAND… repeats a command until it succeeds, for two minutes.
+# wait_for WHAT COMMAND… repeats a command until it succeeds, for five minutes.
 wait_for() {
 	local what=$1 tries
 	shift
-	for ((tries = 0; tries < 1200; tries++)); do
+	for ((tries = 0; tries < 3000; tries++)); do
 		if "$@" >/dev/null 2>&1; then return 0; fi
 		sleep 0.1
 	done
@@ -267,9 +267,10 @@ start_renter() {
 
 truth() { curl -sf "$(sed -n 's/^VAST_API_URL=//p' "$work/market.env")/sim/truth" | tr -d ' \n'; }
 
-rented() { truth | grep -q '"alive":true'; }
-
-none_rented() { ! rented; }
+none_rented() {
+	local now
+	now=$(truth) && [[ "$now" != *'"alive":true'* ]]
+}
 
 part_rent() {
 	local id end
