@@ -20,7 +20,10 @@ ARG GOPROXY=https://proxy.golang.org,direct
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
-COPY . .
+COPY *.go ./
+COPY client client
+COPY cmd cmd
+COPY internal internal
 ARG VERSION=devel
 # What is rented unless VAST_WORKER_IMAGE says another. Without it: the published
 # image, where VERSION is a release.
@@ -33,9 +36,10 @@ ARG BUILD_PROCS=1
 RUN export CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH GOMAXPROCS=$BUILD_PROCS GOGC=50 GOMEMLIMIT=800MiB \
  && go build -p $BUILD_PROCS -trimpath -buildvcs=false \
       -ldflags "-s -w -X github.com/api-gpu/api-gpu.version=${VERSION} -X main.workerImage=${WORKER_IMAGE}" \
-      -o /out/bin/ ./cmd/orchestrator \
- && mkdir /out/doc && cp LICENSE /out/doc/ \
- && bash scripts/notices.sh go ./cmd/orchestrator >/out/doc/NOTICES-go.txt
+      -o /out/bin/ ./cmd/orchestrator
+COPY LICENSE /out/doc/
+COPY scripts/notices.sh scripts/
+RUN bash scripts/notices.sh go ./cmd/orchestrator >/out/doc/NOTICES-go.txt
 
 FROM --platform=$BUILDPLATFORM $DEBIAN_IMAGE AS certificates
 RUN apt-get update \
@@ -84,8 +88,9 @@ RUN sh /build/closure.sh /ffmpeg /usr/bin/ffmpeg /usr/bin/ffprobe /bin/busybox \
  && chroot /ffmpeg /usr/bin/ffmpeg -v error -f lavfi -i color=size=64x64:duration=0.1 -c:v libx264 -f null -
 
 FROM $DEBIAN_IMAGE AS debian-fonts
-# Chinese, Japanese, Korean and emoji weigh as much as FFmpeg: FONTS= leaves them out.
-ARG FONTS="fonts-noto-cjk fonts-noto-color-emoji"
+# Chinese, Japanese, Korean and emoji weigh nearly as much as FFmpeg: FONTS= leaves
+# them out. libass draws no colours, so the emoji are those of Symbola, in outline.
+ARG FONTS="fonts-noto-cjk fonts-symbola"
 COPY scripts/notices.sh /build/
 RUN mkdir -p /more/usr/share/fonts /more/usr/share/doc/api-gpu \
  && if [ -n "$FONTS" ]; then \

@@ -10,16 +10,20 @@ ARG GOPROXY=https://proxy.golang.org,direct
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
-COPY . .
+COPY *.go ./
+COPY client client
+COPY cmd cmd
+COPY internal internal
 ARG VERSION=devel
 ARG TARGETOS=linux
 ARG TARGETARCH
 RUN export CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
  && go build -trimpath -buildvcs=false \
       -ldflags "-s -w -X github.com/api-gpu/api-gpu.version=${VERSION}" \
-      -o /out/bin/ ./cmd/worker \
- && mkdir /out/doc && cp LICENSE /out/doc/ \
- && bash scripts/notices.sh go ./cmd/worker >/out/doc/NOTICES-go.txt
+      -o /out/bin/ ./cmd/worker
+COPY LICENSE /out/doc/
+COPY scripts/notices.sh scripts/
+RUN bash scripts/notices.sh go ./cmd/worker >/out/doc/NOTICES-go.txt
 
 FROM $DEBIAN_IMAGE AS worker
 # Debian's ffmpeg holds NVENC and NVDEC; the driver's libraries come from the
@@ -41,8 +45,9 @@ RUN apt-get update \
 RUN apt-get update \
  && apt-get install -y --no-install-recommends fonts-noto-core \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
-# Chinese, Japanese, Korean and emoji: FONTS= leaves them out.
-ARG FONTS="fonts-noto-cjk fonts-noto-color-emoji"
+# Chinese, Japanese, Korean and emoji: FONTS= leaves them out. libass draws no
+# colours, so the emoji are those of Symbola, in outline.
+ARG FONTS="fonts-noto-cjk fonts-symbola"
 RUN if [ -n "$FONTS" ]; then \
       apt-get update \
    && apt-get install -y --no-install-recommends $FONTS \

@@ -39,7 +39,8 @@ notices_debian() {
 
 		FFmpeg is under the GNU General Public License, version 2 or later, as Debian
 		configures it (--enable-gpl), and so is x264, which it links. The fonts named
-		Noto are under the SIL Open Font License 1.1, DejaVu under its own free licence.
+		Noto are under the SIL Open Font License 1.1, DejaVu and Symbola under free
+		licences of their own.
 		api-gpu runs FFmpeg as a program of its own and links none of it.
 
 		Source. Each package's complete source is that of the source package and version

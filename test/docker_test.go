@@ -124,7 +124,7 @@ func checkCopies(t *testing.T, name string, copies []string) {
 			continue
 		}
 		for _, source := range fields[:len(fields)-1] {
-			if _, err := os.Stat(filepath.Join(root, source)); err != nil {
+			if found, err := filepath.Glob(filepath.Join(root, source)); err != nil || len(found) == 0 {
 				t.Errorf("%s copies %s, which is not there", name, source)
 			}
 		}

@@ -6,6 +6,7 @@ package main
 
 import (
 	"archive/tar"
+	"bufio"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -91,11 +92,21 @@ func (l *limited) Write(p []byte) (int, error) {
 }
 
 // measure reads a file to its end. Registries hold layers by gzip at its
-// default level, as docker push makes them.
+// default level, as docker push makes them; an engine that keeps its images in
+// containerd saves them so.
 func measure(r io.Reader) (size, error) {
 	var packed counter
+	in := bufio.NewReader(r)
+	if head, _ := in.Peek(2); string(head) == "\x1f\x8b" {
+		unzipped, err := gzip.NewReader(io.TeeReader(in, &packed))
+		if err != nil {
+			return size{}, err
+		}
+		raw, err := io.Copy(io.Discard, unzipped)
+		return size{raw, packed.n}, err
+	}
 	zip := gzip.NewWriter(&packed)
-	raw, err := io.Copy(zip, r)
+	raw, err := io.Copy(zip, in)
 	if err := errors.Join(err, zip.Close()); err != nil {
 		return size{}, err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"strings"
 	"testing"
 )
@@ -42,6 +43,22 @@ func TestRun(t *testing.T) {
 		"| 0.0 | 4.0 | **all** |\n"
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", &out, want)
+	}
+}
+
+// An engine that keeps layers by gzip saves them so.
+func TestPackedLayer(t *testing.T) {
+	var packed bytes.Buffer
+	zip := gzip.NewWriter(&packed)
+	if _, err := zip.Write(bytes.Repeat([]byte("a"), 3_000_000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := zip.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want := size{3_000_000, int64(packed.Len())}
+	if got, err := measure(&packed); err != nil || got != want {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
 }
 
