@@ -25,7 +25,7 @@ readonly orchestrator_image=$us/orchestrator:$version full_image=$us/orchestrato
 # What the orchestrator is told to rent when it is built, as the Action of a fork does.
 readonly linked=registry.example.com/fork/api-gpu-worker:$version
 root=$PWD
-work=$(mktemp -d "${TMPDIR:-/tmp}/api-gpu-images.XXXXXX")
+work= # a folder of ours, once there is something to do
 market=
 export DOCKER_BUILDKIT=1
 
@@ -382,6 +382,7 @@ if ! $docker info >/dev/null 2>&1; then
 	say "no Docker engine can be reached: nothing was built or run (docker-engine in test/need/skips.txt)"
 	exit 0
 fi
+work=$(mktemp -d "${TMPDIR:-/tmp}/api-gpu-images.XXXXXX")
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
