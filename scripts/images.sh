@@ -25,7 +25,7 @@ readonly orchestrator_image=$us/orchestrator:$version full_image=$us/orchestrato
 # What the orchestrator is told to rent when it is built, as the Action of a fork does.
 readonly linked=registry.example.com/fork/api-gpu-worker:$version
 root=$PWD
-work=$(mktemp -d "${TMPDIR:-/tmp}/api-gpu-images.XXXXXX")
+work= # a folder of ours, once there is something to do
 market=
 export DOCKER_BUILDKIT=1
 
@@ -132,9 +132,9 @@ part_sizes() {
 # draws IMAGE draws letters of many scripts, and fails where no font has one.
 draws() {
 	local log
-	log=$(in_image "$1" sh -c "printf '1\n00:00:00,000 --> 00:00:02,000\nOlá Здравствуйте 你好 こんにちは 안녕 😀 नमस्ते שלום\n' >/tmp/all.srt &&
+	log=$(in_image "$1" sh -c "printf '1\n00:00:00,000 --> 00:00:02,000\nOlá Здравствуйте 你好 こんにちは 안녕 😀 🚀 नमस्ते שלום\n' >/tmp/all.srt &&
 		ffmpeg -v verbose -f lavfi -i color=size=320x180:duration=0.1 -vf subtitles=/tmp/all.srt -f null -" 2>&1) || fail "$1 draws no captions: $log"
-	[[ "$log" == *fontselect* && "$log" != *"broken font"* && "$log" != *"failed to find any fallback"* ]] || fail "$1 lacks letters: $(grep -i 'glyph\|font' <<<"$log")"
+	[[ "$log" == *fontselect* && "$log" != *"not found in "* && "$log" != *"failed to find any fallback"* ]] || fail "$1 lacks letters: $(grep -i 'glyph\|font' <<<"$log")"
 }
 
 # sample NAME SECONDS SIZE makes a video and its subtitles, with the worker's
@@ -349,7 +349,7 @@ part_crowd() {
 	done | sort -n | tail -n 1)
 	memory=$($docker exec "$us-crowd" sh -c 'awk "/^VmRSS|^VmHWM/ { print \$2 / 1024 }" /proc/1/status' | tr '\n' ' ')
 	say "while they wait: memory of the program at most and now, in MiB: $memory; the slowest of ten answers took $slowest s"
-	awk -v list="$memory" 'BEGIN { split(list, m, " "); exit !(m[2] > 0 && m[2] < 100) }' || fail "it takes more than 100 MiB"
+	awk -v list="$memory" 'BEGIN { split(list, m, " "); exit !(m[1] > 0 && m[1] < 100) }' || fail "it takes more than 100 MiB"
 	awk -v s="$slowest" 'BEGIN { exit !(s < 5) }' || fail "it is slow"
 	$docker rm -f "$us-crowd" >/dev/null
 }
@@ -369,7 +369,9 @@ part_memory() {
 			[ -e \$stat ] || stat=/sys/fs/cgroup/memory.stat field=anon
 			peak=0
 			while kill -0 \$! 2>/dev/null; do
-				while read -r name value; do [ \$name != \$field ] || [ \$value -le \$peak ] || peak=\$value; done <\$stat
+				while read -r name value; do
+					if [[ \$name == \$field ]] && ((value > peak)); then peak=\$value; fi
+				done <\$stat
 				sleep 0.1
 			done
 			wait \$! && echo \$peak")
@@ -380,6 +382,7 @@ if ! $docker info >/dev/null 2>&1; then
 	say "no Docker engine can be reached: nothing was built or run (docker-engine in test/need/skips.txt)"
 	exit 0
 fi
+work=$(mktemp -d "${TMPDIR:-/tmp}/api-gpu-images.XXXXXX")
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -394,4 +397,4 @@ done
 for part in ${PARTS:-sizes job stop redeploy rent crowd}; do
 	"part_$part"
 done
-say "done: $root is fit to be shipped in containers"
+say "done: no fault found"

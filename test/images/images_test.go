@@ -34,15 +34,19 @@ func TestImages(t *testing.T) {
 // Without an engine the script says so, and is no failure.
 func TestNoEngine(t *testing.T) {
 	t.Parallel()
-	docker := filepath.Join(t.TempDir(), "docker")
+	dir, temp := t.TempDir(), t.TempDir()
+	docker := filepath.Join(dir, "docker")
 	if err := os.WriteFile(docker, []byte("#!/bin/sh\necho no engine >&2\nexit 1\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	script := exec.CommandContext(t.Context(), "scripts/images.sh")
 	script.Dir = root
-	script.Env = append(os.Environ(), "DOCKER="+docker)
+	script.Env = append(os.Environ(), "DOCKER="+docker, "TMPDIR="+temp)
 	out, err := script.CombinedOutput()
 	if want := "images: no Docker engine can be reached: nothing was built or run (docker-engine in test/need/skips.txt)\n"; err != nil || string(out) != want {
 		t.Errorf("%v: %s", err, out)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("%v: it leaves %v behind", err, left)
 	}
 }
