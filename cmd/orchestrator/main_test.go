@@ -17,9 +17,14 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/api-gpu/api-gpu/test/need"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.Cleanup(removeWorkerProgram)) }
+func TestMain(m *testing.M) {
+	need.Parallel(8) // most of them mostly wait
+	goleak.VerifyTestMain(m, goleak.Cleanup(removeWorkerProgram))
+}
 
 // cleanEnv makes the test see no setting of the machine it runs on.
 func cleanEnv(t *testing.T) {

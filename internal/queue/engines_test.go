@@ -8,6 +8,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/api-gpu/api-gpu/internal/db/dbtest"
+	"github.com/api-gpu/api-gpu/test/need"
 )
 
 func TestMain(m *testing.M) {
@@ -16,6 +17,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", "5"); err != nil {
 		log.Fatal(err)
 	}
+	need.Parallel(6) // PostgreSQL makes them wait for a database each
 	goleak.VerifyTestMain(m)
 }
 
