@@ -25,7 +25,7 @@ VASTSIM_KEY ?= play-money
 # to somebody else, as it does in many containers.
 LDFLAGS = -X github.com/api-gpu/api-gpu.version=$(VERSION)
 BUILD   = CGO_ENABLED=0 $(GO) build -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/
-# The longest package, test/e2e, takes about three minutes on two idle cores;
+# The longest package, test/e2e, takes about eight minutes beside all others on two cores;
 # where a Docker engine is, test/images compiles the programs in it from nothing.
 TEST_TIMEOUT = 20m
 
