@@ -6,7 +6,7 @@ ARG DEBIAN_IMAGE=debian:bookworm-slim
 
 # Compiles on the machine that builds, for the one that is to run it.
 FROM --platform=$BUILDPLATFORM $GO_IMAGE AS build
-ARG GOPROXY=https://proxy.golang.org,direct
+ARG GOPROXY
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download

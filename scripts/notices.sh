@@ -44,7 +44,7 @@ notices_debian() {
 		api-gpu runs FFmpeg as a program of its own and links none of it.
 
 		Source. Each package's complete source is that of the source package and version
-		named below: at https://snapshot.debian.org/package/SOURCE/VERSION/, or by
+		named below: in Debian's snapshot archive, under SOURCE and VERSION, or by
 		"apt-get source SOURCE=VERSION" on the Debian release of this image. Whoever
 		publishes this image offers to anybody, for three years from its publication,
 		that source on a medium for no more than the cost of sending it; ask where
