@@ -1,7 +1,7 @@
 package apigpu
 
 import (
-	"fmt"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -34,21 +34,108 @@ type CaptionSpec struct {
 	// URLSRT is the http or https address of the subtitles; SRT is the text
 	// itself. One of the two, or an uploaded file.
 	URLSRT string `json:"url_srt,omitempty" doc:"http(s) address of the SubRip file" example:"https://example.com/captions.srt"`
-	SRT    string `json:"srt,omitempty" doc:"The SubRip text itself, instead of url_srt"`
+	SRT    string `json:"srt,omitempty" doc:"The text of a subtitle file itself, instead of url_srt"`
+	// Captions are cues with their times in seconds; Words is what a speech
+	// recogniser answered. See package subtitle for the shapes.
+	Captions json.RawMessage `json:"captions,omitempty" doc:"Captions as [{start, end, text, words?: [{start, end, text}]}], times in seconds, instead of url_srt"`
+	Words    json.RawMessage `json:"words,omitempty" doc:"Words with times, as Whisper (verbose_json), Deepgram, AssemblyAI or Remotion have them, instead of url_srt"`
 	// HeadersVideo and HeadersSRT are sent with the download, never logged
 	// and never given to a rented machine.
 	HeadersVideo map[string]string `json:"headers_video,omitempty" doc:"Headers to send when the video is fetched"`
 	HeadersSRT   map[string]string `json:"headers_srt,omitempty" doc:"Headers to send when the subtitles are fetched"`
-	Output       Output            `json:"output,omitzero"`
+	// Charset is the encoding of the subtitle file; empty tells it from the text.
+	Charset string `json:"charset,omitempty" maxLength:"40" doc:"Encoding of the subtitle file, where it is not told from its text" example:"windows-1252"`
+	// Language is a BCP 47 tag. It chooses glyphs, line breaks and the rules of
+	// upper and lower case.
+	Language string `json:"language,omitempty" maxLength:"35" doc:"Language of the captions (BCP 47)" example:"pt-BR"`
+	// Offset moves all cues, in seconds, after Speed has retimed them: a speed
+	// of 2 halves every time.
+	Offset            float64     `json:"offset,omitempty" minimum:"-86400" maximum:"86400" doc:"Seconds by which all captions come later"`
+	Speed             float64     `json:"speed,omitempty" minimum:"0.1" maximum:"10" doc:"All times are divided by it; 1 changes nothing"`
+	ExcludeTimeRanges []TimeRange `json:"exclude_time_ranges,omitempty" maxItems:"1000" doc:"Spans of the video without captions"`
+	Replace           []Replace   `json:"replace,omitempty" maxItems:"200" doc:"Changes of the text, one after the other"`
+	Overlap           Overlap     `json:"overlap,omitempty" enum:"stack,trim,merge" doc:"What becomes of captions that are shown at the same time; stack unless it is said"`
+	KeepPositions     bool        `json:"keep_positions,omitempty" doc:"Put captions where the file says, not where style says"`
+	// Strict makes every warning about the subtitles an error.
+	Strict bool   `json:"strict,omitempty" doc:"Refuse a subtitle file that needs mending (422)"`
+	Mode   Mode   `json:"mode,omitempty" enum:"burn,soft,both" doc:"Captions in the picture, as a text track, or both; burn unless it is said"`
+	Style  Style  `json:"style,omitzero"`
+	Output Output `json:"output,omitzero"`
 }
+
+// TimeRange is a span of the video, in seconds: from Start up to End.
+type TimeRange struct {
+	Start Seconds `json:"start"`
+	End   Seconds `json:"end"`
+}
+
+// Replace changes text wherever it stands.
+type Replace struct {
+	Find    string `json:"find" minLength:"1" maxLength:"500" doc:"Text to look for"`
+	Replace string `json:"replace" maxLength:"500" doc:"Text that takes its place; $1 is a group of an expression"`
+	Regex   bool   `json:"regex,omitempty" doc:"find is a regular expression (RE2)"`
+	Word    bool   `json:"word,omitempty" doc:"Only whole words"`
+}
+
+// Mode says where the captions are.
+type Mode string
+
+// The modes.
+const (
+	Burn Mode = "burn" // in the picture
+	Soft Mode = "soft" // as a text track, which a player shows or hides
+	Both Mode = "both"
+)
 
 // Output says what the result should be.
 type Output struct {
+	Codec   Codec   `json:"codec,omitempty" enum:"h264,hevc,av1" doc:"h264 unless it is said"`
 	Quality Quality `json:"quality,omitempty" enum:"draft,balanced,high,max" default:"balanced" doc:"How much of the picture is kept"`
 	// Filename is the last part of video_url, and the name a browser saves
 	// under; cleaned, and made to end in .mp4.
 	Filename string `json:"filename,omitempty" doc:"Name of the result" example:"captioned.mp4"`
+	// BitrateKbps and MaxSizeMB bound the bytes instead of Quality; one of them.
+	BitrateKbps int        `json:"bitrate_kbps,omitempty" minimum:"50" maximum:"200000" doc:"Mean thousand bits a second of the picture, instead of quality"`
+	MaxSizeMB   float64    `json:"max_size_mb,omitempty" minimum:"0.1" maximum:"20000" doc:"The result is at most so large (10^6 bytes), instead of quality"`
+	Resolution  Resolution `json:"resolution,omitzero"`
+	// FPS is the result's; 0 keeps every frame of the source at its time.
+	FPS   FrameRate   `json:"fps,omitempty" minimum:"1" maximum:"120" doc:"Frames per second, or source"`
+	HDR   HDR         `json:"hdr,omitempty" enum:"auto,sdr,keep" doc:"auto and sdr map HDR to standard colours; keep makes 10-bit hevc"`
+	Audio AudioChoice `json:"audio,omitempty" enum:"auto,copy,aac,none" doc:"auto copies what every browser plays and makes AAC of the rest"`
+	// Thumbnail is the time of a picture, in seconds, or nil for none.
+	Thumbnail *float64 `json:"thumbnail,omitempty" minimum:"0" doc:"Seconds at which a JPEG is taken of the result"`
 }
+
+// Codec is the format of the picture.
+type Codec string
+
+// The codecs.
+const (
+	H264 Codec = "h264"
+	HEVC Codec = "hevc"
+	AV1  Codec = "av1"
+)
+
+// HDR says what becomes of high dynamic range.
+type HDR string
+
+// What becomes of high dynamic range.
+const (
+	HDRAuto HDR = "auto" // as sdr
+	HDRMap  HDR = "sdr"  // mapped to standard colours
+	HDRKeep HDR = "keep" // 10 bits, as the source has it; needs hevc
+)
+
+// AudioChoice says what becomes of the sound.
+type AudioChoice string
+
+// What becomes of the sound.
+const (
+	AudioAuto AudioChoice = "auto" // copied where every browser plays it in MP4, else made AAC
+	AudioCopy AudioChoice = "copy" // copied wherever MP4 may hold it
+	AudioAAC  AudioChoice = "aac"
+	AudioNone AudioChoice = "none"
+)
 
 // Limits of a CaptionSpec.
 const (
@@ -68,6 +155,12 @@ const (
 func (s CaptionSpec) Clean() CaptionSpec {
 	s.URLVideo = cleanURL(s.URLVideo)
 	s.URLSRT = cleanURL(s.URLSRT)
+	if !given(s.Captions) {
+		s.Captions = nil
+	}
+	if !given(s.Words) {
+		s.Words = nil
+	}
 	if s.Output.Quality == "" {
 		s.Output.Quality = Balanced
 	}
@@ -79,50 +172,46 @@ func (s CaptionSpec) Clean() CaptionSpec {
 // request brought the file itself. The error is an *Error of code
 // InvalidRequest with one Detail a fault, or nil.
 func (s CaptionSpec) Validate(videoUploaded, srtUploaded bool) error {
-	var faults []Detail
-	fault := func(field, format string, args ...any) {
-		faults = append(faults, Detail{Field: field, Message: fmt.Sprintf(format, args...)})
-	}
+	var f faults
 	switch {
 	case videoUploaded && s.URLVideo != "":
-		fault("url_video", "was given, and a video was uploaded too; send one of them")
+		f.add("url_video", "was given, and a video was uploaded too; send one of them")
 	case !videoUploaded && s.URLVideo == "":
-		fault("url_video", "is required: the http(s) address of the video, or upload the file as form field video")
+		f.add("url_video", "is required: the http(s) address of the video, or upload the file as form field video")
 	case s.URLVideo != "":
-		checkURL("url_video", s.URLVideo, fault)
+		checkURL("url_video", s.URLVideo, f.add)
 	}
+	s.checkSource(&f, srtUploaded)
+	checkHeaders("headers_video", s.HeadersVideo, f.add)
+	checkHeaders("headers_srt", s.HeadersSRT, f.add)
+	s.checkText(&f)
+	s.Style.check(&f, "style.")
+	s.Output.check(&f, "output.")
+	return f.err()
+}
+
+// checkSource wants the subtitles once.
+func (s CaptionSpec) checkSource(f *faults, uploaded bool) {
 	sources := 0
-	for _, given := range []bool{srtUploaded, s.URLSRT != "", s.SRT != ""} {
-		if given {
+	for _, is := range []bool{uploaded, s.URLSRT != "", s.SRT != "", len(s.Captions) > 0, len(s.Words) > 0} {
+		if is {
 			sources++
 		}
 	}
 	switch {
 	case sources == 0:
-		fault("url_srt", "is required: the http(s) address of the subtitles, or their text as srt, or upload the file as form field srt")
+		f.add("url_srt", "is required: the http(s) address of the subtitles, or their text as srt, or captions or words, or upload the file as form field srt")
 	case sources > 1:
-		fault("url_srt", "and another source of subtitles were given: send them once, as url_srt, as srt, or as an uploaded file")
+		f.add("url_srt", "and another source of subtitles were given: send them once, as url_srt, srt, captions or words, or as an uploaded file")
 	case s.URLSRT != "":
-		checkURL("url_srt", s.URLSRT, fault)
+		checkURL("url_srt", s.URLSRT, f.add)
 	case len(s.SRT) > MaxSubtitle:
-		fault("srt", "is longer than %d bytes", MaxSubtitle)
+		f.add("srt", "is longer than %d bytes", MaxSubtitle)
+	case len(s.Captions) > MaxSubtitle:
+		f.add("captions", "is longer than %d bytes", MaxSubtitle)
+	case len(s.Words) > MaxSubtitle:
+		f.add("words", "is longer than %d bytes", MaxSubtitle)
 	}
-	checkHeaders("headers_video", s.HeadersVideo, fault)
-	checkHeaders("headers_srt", s.HeadersSRT, fault)
-	switch s.Output.Quality {
-	case Draft, Balanced, High, Max:
-	default:
-		fault("output.quality", "%.40q is none of draft, balanced, high, max", s.Output.Quality)
-	}
-	if len(faults) == 0 {
-		return nil
-	}
-	e := E(InvalidRequest, nil, "%s %s", faults[0].Field, faults[0].Message).WithField(faults[0].Field)
-	if len(faults) > 1 {
-		e.Message = fmt.Sprintf("%d fields are not right; the first: %s", len(faults), e.Message)
-	}
-	e.Details = faults
-	return e
 }
 
 func checkURL(field, raw string, fault func(field, format string, args ...any)) {

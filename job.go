@@ -112,12 +112,19 @@ type Video struct {
 
 // Captions says what was read from the subtitle file.
 type Captions struct {
-	Format  string `json:"format" enum:"srt"`
+	Format  string `json:"format" enum:"srt,webvtt,ass,json"`
 	Charset string `json:"charset" doc:"Encoding the file was read in" example:"utf-8"`
+	// Confidence is how sure the charset is: 1 where the file or the request
+	// says it.
+	Confidence float64 `json:"confidence,omitempty" doc:"How sure the charset is, 0 to 1"`
 	// CuesIn counts the cues in the file, CuesUsed those that are shown. The
 	// difference is explained by warnings, cue by cue.
 	CuesIn   int `json:"cues_in" doc:"Cues in the file"`
 	CuesUsed int `json:"cues_used" doc:"Cues shown in the video"`
+	// Timing says where the times of single words come from.
+	Timing string `json:"timing,omitempty" enum:"cues,words,estimated" doc:"What is timed: whole cues, words by the file, or words by their estimated length"`
+	// Fonts are the families that draw the text, the first for most of it.
+	Fonts []string `json:"fonts,omitempty" doc:"Families that draw the text"`
 }
 
 // Warning tells of something mended or guessed. Code is stable.
@@ -125,6 +132,8 @@ type Warning struct {
 	Code    string `json:"code" example:"charset_guessed"`
 	Message string `json:"message"`
 	Count   int    `json:"count,omitempty" doc:"How often, where it was counted"`
+	// Lines are those of the subtitle file, the first ten.
+	Lines []int `json:"lines,omitempty" doc:"Lines of the subtitle file, from 1: the first ten of them"`
 }
 
 // Stats says where the time went and what did the work. Times are

@@ -1,24 +1,34 @@
-// Package caption turns the bytes of a subtitle file into cues, and cues into
-// an ASS script for libass. It is pure: bytes in, values out.
+// Package caption holds the words of captions, and what is decided about
+// their times. Package subtitle makes a Document from a file's bytes, package
+// typeset a script for libass from its cues; neither knows the other.
 //
-// FFmpeg's own SubRip reader is never used. It drops cues silently from files
-// that are not UTF-8 and refuses common slips of the pen; this reader accepts
-// what a person would understand, mends what can be mended, and counts in a
-// warning whatever it changed or left out.
+// It is pure: values in, values out.
 package caption
 
 import (
-	"strings"
 	"time"
-
-	apigpu "github.com/api-gpu/api-gpu"
+	"unicode"
 )
 
-// Limits of a subtitle file. 20,000 cues are about 15 hours of dialogue.
+// Format is what a subtitle file is written in.
+type Format string
+
+// The formats that are read.
 const (
-	MaxBytes   = apigpu.MaxSubtitle // bytes of the file
-	MaxCues    = 20_000             // cues of the file, dropped ones included
-	MaxCueText = 2_000              // characters of one cue
+	SRT    Format = "srt"    // SubRip, and whatever people take for it
+	WebVTT Format = "webvtt" // https://www.w3.org/TR/webvtt1/
+	ASS    Format = "ass"    // Advanced SubStation Alpha, and SubStation Alpha
+	JSON   Format = "json"   // words or captions with times; see package subtitle
+)
+
+// Timing says where the times of the words come from.
+type Timing string
+
+// The sources of word times.
+const (
+	TimedCues  Timing = "cues"      // no words: only whole cues are timed
+	TimedWords Timing = "words"     // the file times its words
+	Estimated  Timing = "estimated" // made from the lengths of the words
 )
 
 // Document is what a subtitle file says.
@@ -26,22 +36,21 @@ type Document struct {
 	// Cues are sorted by Start; those with equal starts keep their order in
 	// the file. Every one has text, Start >= 0 and End > Start.
 	Cues []Cue
-	// Format is always "srt" today.
-	Format string
+	// Script is the file's own script, made safe to draw, where Format is ASS
+	// and the file is drawn as it is styled. Its events are those of Cues.
+	Script []byte
+	Format Format
 	// Charset is the encoding the file was read in, such as "utf-8",
 	// "utf-16le" or "windows-1252".
 	Charset string
+	// Confidence is how sure the charset is: 1 where the file or its sender
+	// says it, less where it was told from the text.
+	Confidence float64
 	// CuesIn counts the cues met in the file. CuesIn - len(Cues) equals the
-	// sum of the counts of the warnings whose code begins with "cue_dropped".
+	// sum of the counts of the notes whose code begins with "cue_dropped".
 	CuesIn int
-	// Warnings tell what was mended, guessed or dropped, in a fixed order.
-	Warnings []apigpu.Warning
-}
-
-// Captions is the account of the document that a job shows. used is how many
-// cues are shown in the video.
-func (d Document) Captions(used int) apigpu.Captions {
-	return apigpu.Captions{Format: d.Format, Charset: d.Charset, CuesIn: d.CuesIn, CuesUsed: used}
+	// Notes tell what was mended, guessed or dropped, in a fixed order.
+	Notes Notes
 }
 
 // Cue is one caption: the text shown on the frames from Start up to, and not
@@ -54,9 +63,32 @@ type Cue struct {
 	// Spans mark the parts of Text that look different. They are sorted and
 	// do not overlap.
 	Spans []Span
+	// Words are the times of the words of Text, where they are known: sorted,
+	// without overlap in Text or in time, within Start and End. It is empty,
+	// or covers every word of Text.
+	Words []Word
 	// Align is a position as on a numeric keypad (1 bottom left ... 9 top
 	// right), or 0 for the position of the style.
 	Align int
+	// Place is where the file itself puts the cue, or nil.
+	Place *Place
+	// Speaker is who says it, where the file tells.
+	Speaker string
+	// Line is where the cue begins in the file, from 1; 0 where lines mean
+	// nothing.
+	Line int
+}
+
+// Word is when Text[From:To] is spoken.
+type Word struct {
+	From, To   int // byte offsets
+	Start, End time.Duration
+}
+
+// Place is a point of the picture, in shares of its width and height from the
+// top left, at which the cue is put as its Align says.
+type Place struct {
+	X, Y float64 // 0 to 1
 }
 
 // Span is the look of Text[From:To].
@@ -72,90 +104,38 @@ type Look struct {
 	Color string
 }
 
-// The codes of the warnings. Those that begin with "cue_dropped" count cues
-// that are not shown.
-const (
-	WarnCharsetGuessed = "charset_guessed"         // windows-1252 was the only plausible reading
-	WarnReplacement    = "replacement_characters"  // the file holds U+FFFD: letters were lost before it came here
-	WarnUnwrapped      = "wrapping_removed"        // a code fence or a JSON string was around the text
-	WarnPreamble       = "text_before_first_cue"   // lines before the first cue were ignored
-	WarnNoTime         = "cue_dropped_no_time"     // a cue without a readable time
-	WarnNoText         = "cue_dropped_no_text"     // a cue without text
-	WarnBeforeZero     = "cue_dropped_before_zero" // a cue that ends before the video begins
-	WarnPastEnd        = "cue_dropped_past_end"    // a cue that begins after the video has ended
-	WarnNegative       = "cue_negative_start"      // a start before zero was moved to zero
-	WarnReversed       = "cue_end_before_start"    // start and end were swapped, or the end was made up
-	WarnZeroLength     = "cue_zero_length"         // a cue without duration was given one
-	WarnUnsorted       = "cues_out_of_order"       // cues were sorted by time
-)
-
-// Parse reads a subtitle file. An error is an *apigpu.Error of code TooLarge,
-// SubtitleCharset, SubtitleNotText, SubtitleEmpty or SubtitleUnparseable; its
-// message and hint are meant for the person who made the file.
-func Parse(b []byte) (Document, error) {
-	if len(b) > MaxBytes {
-		return Document{}, apigpu.E(apigpu.TooLarge, nil, "The subtitle file is larger than %d MB.", MaxBytes>>20)
+// Clean returns what is kept of a character of a cue: line breaks as \n, tabs
+// as spaces, no controls, no byte order marks, no non-characters. Marks of
+// direction and joiners are kept: Arabic, Hebrew, Hindi and emoji need them.
+func Clean(r rune) (rune, bool) {
+	switch {
+	case r == '\n' || r == '\u2028' || r == '\u2029':
+		return '\n', true
+	case r == '\t':
+		return ' ', true
+	case unicode.IsControl(r), r == '\ufeff', r >= '\ufff9' && r <= '\ufffb',
+		r >= '\ufdd0' && r <= '\ufdef', r&0xfffe == 0xfffe:
+		return 0, false
 	}
-	text, charset, err := decode(b)
-	if err != nil {
-		return Document{}, err
-	}
-	var found notes
-	if charset == windows1252 {
-		found.say(WarnCharsetGuessed, "The file is not UTF-8; it was read as Windows-1252. Save it as UTF-8 to be sure.")
-	}
-	if n := strings.Count(text, "\uFFFD"); n > 0 {
-		found.count(WarnReplacement, n)
-	}
-	if err := refuseOtherFormats(text); err != nil {
-		return Document{}, err
-	}
-	lines, unwrapped := splitLines(text)
-	if unwrapped {
-		found.say(WarnUnwrapped, "A code fence or JSON quoting around the subtitles was removed.")
-	}
-	blocks, err := scan(lines, &found)
-	if err != nil {
-		return Document{}, err
-	}
-	cues, err := readCues(blocks, &found)
-	if err != nil {
-		return Document{}, err
-	}
-	return Document{
-		Cues:     mend(cues, &found),
-		Format:   "srt",
-		Charset:  charset,
-		CuesIn:   len(blocks),
-		Warnings: found.warnings(),
-	}.orEmpty()
-}
-
-// orEmpty refuses a document that has nothing to show: a video delivered
-// without captions would look like a success.
-func (d Document) orEmpty() (Document, error) {
-	if len(d.Cues) > 0 {
-		return d, nil
-	}
-	return Document{}, apigpu.E(apigpu.SubtitleEmpty, nil,
-		"The subtitle file has %d cues, and none of them has text to show.", d.CuesIn)
+	return r, true
 }
 
 // Within drops the cues that begin at or after the end of a video of this
-// duration, and counts them in a warning. The other cues are not changed: a
-// player and FFmpeg end them with the picture. A duration of zero or less is
-// not known, and drops nothing.
-func Within(cues []Cue, duration time.Duration) ([]Cue, []apigpu.Warning) {
+// duration, and counts them. The other cues are not changed: a player and
+// FFmpeg end them with the picture. A duration of zero or less is not known,
+// and drops nothing.
+func Within(cues []Cue, duration time.Duration) ([]Cue, Notes) {
 	if duration <= 0 {
 		return cues, nil
 	}
+	var notes Notes
 	kept := make([]Cue, 0, len(cues))
 	for _, c := range cues {
 		if c.Start < duration {
 			kept = append(kept, c)
+		} else {
+			notes.Add(PastEnd, c.Line)
 		}
 	}
-	var found notes
-	found.count(WarnPastEnd, len(cues)-len(kept))
-	return kept, found.warnings()
+	return kept, notes
 }

@@ -119,9 +119,7 @@ func renderFrames(t *testing.T, cues []Cue, rate, filter string) []halves {
 	t.Helper()
 	const w, h = 64, 64
 	script := filepath.Join(t.TempDir(), "cues.ass")
-	style := DefaultStyle()
-	style.Size, style.Outline = 250, 0
-	if err := os.WriteFile(script, Render(cues, style, Size{w, h}), 0o600); err != nil {
+	if err := os.WriteFile(script, scriptOf(cues, w, h), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -147,6 +145,31 @@ func renderFrames(t *testing.T, cues []Cue, rate, filter string) []halves {
 }
 
 // lit: black is 16 in video range, and a letter is far above.
+// scriptOf is the least script that shows the cues: white letters at the top
+// or at the bottom, at times of hundredths of a second.
+func scriptOf(cues []Cue, w, h int) []byte {
+	stamp := func(t time.Duration) string {
+		cs := t.Round(10*time.Millisecond) / (10 * time.Millisecond)
+		return fmt.Sprintf("%d:%02d:%02d.%02d", cs/360_000, cs/6000%60, cs/100%60, cs%100)
+	}
+	out := fmt.Appendf(nil, `[Script Info]
+ScriptType: v4.00+
+PlayResX: %d
+PlayResY: %d
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, Bold, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV
+Style: Default,Noto Sans,20,&HFFFFFF,-1,1,0,0,2,2,2,2
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+`, w, h)
+	for _, c := range cues {
+		out = fmt.Appendf(out, "Dialogue: 0,%s,%s,Default,,0,0,0,,{\\an%d}%s\n", stamp(c.Start), stamp(c.End), c.Align, c.Text)
+	}
+	return out
+}
+
 func lit(pixels []byte) bool {
 	for _, p := range pixels {
 		if p > 100 {

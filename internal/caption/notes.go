@@ -1,58 +1,71 @@
 package caption
 
-import apigpu "github.com/api-gpu/api-gpu"
+// Code is what was mended, guessed or dropped. It is the code of the warning
+// that the user sees; package subtitle has its sentence. Those that begin with
+// "cue_dropped" count cues that are not shown.
+type Code string
 
-// notes collects what was mended and dropped on the way. The zero value is
-// ready to use.
-type notes struct {
-	list []apigpu.Warning
+// The codes.
+const (
+	CharsetGuessed Code = "charset_guessed"         // the encoding was told from the text
+	Replacement    Code = "replacement_characters"  // the file holds U+FFFD: letters were lost before it came here
+	Unwrapped      Code = "wrapping_removed"        // a code fence or a JSON string was around the text
+	Preamble       Code = "text_before_first_cue"   // lines before the first cue were ignored
+	NoTime         Code = "cue_dropped_no_time"     // a cue without a readable time
+	NoText         Code = "cue_dropped_no_text"     // a cue without text
+	BeforeZero     Code = "cue_dropped_before_zero" // a cue that ends before the video begins
+	PastEnd        Code = "cue_dropped_past_end"    // a cue that begins after the video has ended
+	Negative       Code = "cue_negative_start"      // a start before zero was moved to zero
+	Reversed       Code = "cue_end_before_start"    // start and end were swapped, or the end was made up
+	ZeroLength     Code = "cue_zero_length"         // a cue without duration was given one
+	Unsorted       Code = "cues_out_of_order"       // cues were sorted by time
+)
+
+// MaxLines is how many lines of the file a note names.
+const MaxLines = 10
+
+// Note tells of something mended, guessed or dropped.
+type Note struct {
+	Code Code
+	// Count is how often, or 0 where that means nothing.
+	Count int
+	// Lines are where in the file, from 1, rising, the first MaxLines of them.
+	Lines []int
+	// Detail is what was found, where the code alone does not say enough.
+	Detail string
 }
 
-// say adds a warning that is not counted.
-func (n *notes) say(code, message string) {
-	n.list = append(n.list, apigpu.Warning{Code: code, Message: message})
+// Notes are kept in the order of first sight. The zero value is ready to use.
+type Notes []Note
+
+// Say adds a note that is not counted.
+func (n *Notes) Say(code Code, detail string) {
+	*n = append(*n, Note{Code: code, Detail: detail})
 }
 
-// count adds k to the warning of this code. A k of 0 changes nothing.
-func (n *notes) count(code string, k int) {
-	if k == 0 {
-		return
+// Add counts one more case of code, at a line of the file, or at 0 where lines
+// mean nothing.
+func (n *Notes) Add(code Code, line int) {
+	note := n.of(code)
+	note.Count++
+	if line > 0 && len(note.Lines) < MaxLines {
+		note.Lines = append(note.Lines, line)
 	}
-	for i := range n.list {
-		if n.list[i].Code == code {
-			n.list[i].Count += k
-			return
+}
+
+// Count adds k cases of code. A k of 0 changes nothing.
+func (n *Notes) Count(code Code, k int) {
+	if k > 0 {
+		n.of(code).Count += k
+	}
+}
+
+func (n *Notes) of(code Code) *Note {
+	for i := range *n {
+		if (*n)[i].Code == code {
+			return &(*n)[i]
 		}
 	}
-	n.list = append(n.list, apigpu.Warning{Code: code, Message: explain(code), Count: k})
-}
-
-// warnings returns what was collected, in the order of first sight.
-func (n *notes) warnings() []apigpu.Warning { return n.list }
-
-// explain is the sentence of a counted warning.
-func explain(code string) string {
-	switch code {
-	case WarnReplacement:
-		return "Characters that an earlier conversion had already lost are shown as a replacement sign."
-	case WarnPreamble:
-		return "Lines before the first cue were ignored."
-	case WarnNoTime:
-		return "Cues without a readable time were left out."
-	case WarnNoText:
-		return "Cues without text were left out."
-	case WarnBeforeZero:
-		return "Cues that end before the video begins were left out."
-	case WarnPastEnd:
-		return "Cues that begin after the end of the video were left out."
-	case WarnNegative:
-		return "Cues that start before zero now start at zero."
-	case WarnReversed:
-		return "Cues that end before they start were mended."
-	case WarnZeroLength:
-		return "Cues without a duration were given one."
-	case WarnUnsorted:
-		return "Cues out of order were sorted by time."
-	}
-	return code
+	*n = append(*n, Note{Code: code})
+	return &(*n)[len(*n)-1]
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // fieldNames lists the JSON names of a struct's fields, those of nested
-// structs with their path: output.quality.
+// structs, and of structs in lists, with their path: output.quality.
 func fieldNames(v any) []string {
 	t := reflect.TypeOf(v)
 	for t.Kind() == reflect.Pointer {
@@ -25,8 +25,12 @@ func fieldPaths(t reflect.Type, prefix string) []string {
 			names = append(names, prefix+name)
 			below = prefix + name + "."
 		}
-		if f.Type.Kind() == reflect.Struct {
-			names = append(names, fieldPaths(f.Type, below)...)
+		inner := f.Type
+		if inner.Kind() == reflect.Slice {
+			inner = inner.Elem()
+		}
+		if inner.Kind() == reflect.Struct {
+			names = append(names, fieldPaths(inner, below)...)
 		}
 	}
 	return names
@@ -35,20 +39,51 @@ func fieldPaths(t reflect.Type, prefix string) []string {
 // nearest returns the known name that a mistyped one was most likely meant to
 // be, or "" when none is near: case, dashes and word order don't count
 // (urlVideo and video_url are both url_video), and two slips of a finger are
-// forgiven. The path before a name need not be given.
+// forgiven. The path before a name need not be given. Of two that are as near,
+// the one with the path that was given is meant, then the one with the shortest.
 func nearest(name string, known []string) string {
 	best, distance := "", 3
-	tail := name[strings.LastIndexByte(name, '.')+1:]
-	for _, k := range known {
-		last := k[strings.LastIndexByte(k, '.')+1:]
-		if words(name) == words(k) || words(tail) == words(last) {
-			return k
+	path, tail := cutLast(name)
+	rank := func(k string) int {
+		if in, _ := cutLast(k); in == path || path != "" && strings.HasSuffix(in, "."+path) {
+			return -1
 		}
-		if d := editDistance(strings.ToLower(tail), last); d < distance {
+		return strings.Count(k, ".")
+	}
+	for _, k := range known {
+		_, last := cutLast(k)
+		d := editDistance(strings.ToLower(tail), last)
+		if words(tail) == words(last) || endsAs(k, words(name)) {
+			d = 0
+		}
+		if d >= len(last) { // nothing of it is left
+			continue
+		}
+		if d < distance || d == distance && best != "" && rank(k) < rank(best) {
 			best, distance = k, d
 		}
 	}
 	return best
+}
+
+// endsAs reports whether a name, or the end of its path, has these words.
+func endsAs(name, want string) bool {
+	for {
+		if words(name) == want {
+			return true
+		}
+		_, rest, more := strings.Cut(name, ".")
+		if !more {
+			return false
+		}
+		name = rest
+	}
+}
+
+// cutLast parts a name from the path before it.
+func cutLast(name string) (path, last string) {
+	dot := strings.LastIndexByte(name, '.')
+	return name[:max(dot, 0)], name[dot+1:]
 }
 
 // words returns the letters and digits of each word of a name, sorted.

@@ -22,7 +22,13 @@ func TestNearest(t *testing.T) {
 		"fileName":                "output.filename",
 		"output.filname":          "output.filename",
 		"wiat":                    "wait",
-		"style":                   "",
+		"styles":                  "style",
+		"style.colour":            "style.color",
+		"colour":                  "style.color",
+		"outline.colour":          "style.outline.color",
+		"style.positon":           "style.position",
+		"font_size":               "style.font.size",
+		"animaton":                "style.animation",
 		"":                        "",
 		"légende":                 "",
 		strings.Repeat("x", 1000): "",
@@ -35,9 +41,19 @@ func TestNearest(t *testing.T) {
 
 func TestFieldNames(t *testing.T) {
 	t.Parallel()
-	want := []string{"url_video", "url_srt", "srt", "headers_video", "headers_srt", "output", "output.quality", "output.filename", "wait", "webhook_url"}
-	if got := fieldNames(&captionBody{}); !slices.Equal(got, want) {
-		t.Errorf("fields %q", got)
+	got := fieldNames(&captionBody{})
+	for _, want := range []string{
+		"url_video", "headers_srt", "captions", "replace.find", "style", "style.font.size", "style.position", "style.position.x",
+		"style.word_styles", "style.word_styles.match", "output", "output.quality", "wait", "webhook_url",
+	} {
+		if !slices.Contains(got, want) {
+			t.Errorf("no %s among %q", want, got)
+		}
+	}
+	for _, name := range got {
+		if strings.Contains(name, "..") || strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".") {
+			t.Errorf("%q is no name", name)
+		}
 	}
 }
 

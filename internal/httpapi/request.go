@@ -138,9 +138,18 @@ func decodeJSON(raw []byte, into any) error {
 }
 
 // onlyKnown refuses a name that is none of known, which hold paths such as
-// output.quality. Objects without names of their own below, such as headers,
-// may hold any. What is no object is left to the decoder.
+// output.quality. Of a list each element is looked at. Objects without names of
+// their own below, such as headers, may hold any. What is no object is left to the decoder.
 func onlyKnown(raw json.RawMessage, known []string, path string) error {
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) == nil {
+		for _, one := range list {
+			if err := onlyKnown(one, known, path); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &object); err != nil {
 		return nil
@@ -335,10 +344,24 @@ func (s Submission) validate() (Submission, error) {
 				WithField("webhook_url").WithHint("Send a Host header, or set PUBLIC_URL.")
 		}
 	}
-	if s.Spec.SRT != "" {
-		s.Subtitle, s.Spec.SRT = []byte(s.Spec.SRT), ""
-	}
+	s.Subtitle, s.Spec = inline(s.Subtitle, s.Spec)
 	return s, nil
+}
+
+// inline moves subtitles that stand in the request itself to the bytes of a
+// file, and leaves no other source of them in the spec than url_srt.
+func inline(subtitle []byte, spec apigpu.CaptionSpec) ([]byte, apigpu.CaptionSpec) {
+	switch {
+	case subtitle != nil:
+	case spec.SRT != "":
+		subtitle = []byte(spec.SRT)
+	case len(spec.Captions) > 0:
+		subtitle = spec.Captions
+	case len(spec.Words) > 0:
+		subtitle = spec.Words
+	}
+	spec.SRT, spec.Captions, spec.Words = "", nil, nil
+	return subtitle, spec
 }
 
 func readPart(part *multipart.Part, limit int64) ([]byte, error) {

@@ -23,6 +23,7 @@ import (
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
 	"github.com/api-gpu/api-gpu/internal/queue"
+	"github.com/api-gpu/api-gpu/internal/subtitle"
 )
 
 // Policy is what the operator decided about jobs.
@@ -125,7 +126,7 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	if err := s.checkWebhook(sub.WebhookURL); err != nil {
 		return apigpu.Job{}, false, err
 	}
-	subtitle, document, err := s.readSubtitle(ctx, sub)
+	raw, document, err := s.readSubtitle(ctx, sub)
 	if err != nil {
 		return apigpu.Job{}, false, err
 	}
@@ -150,14 +151,14 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	}
 	defer hold.Release()
 	spec := sub.Spec
-	spec.URLSRT, spec.HeadersSRT, spec.SRT = "", nil, ""
+	spec.URLSRT, spec.HeadersSRT = "", nil
 	most := s.Policy.MaxJobsPerKey
 	if who.Admin {
 		most = 0
 	}
 	j, replayed, err := s.Queue.SubmitOnce(ctx, queue.Draft{
-		Client: who.Name, Spec: spec, Subtitle: subtitle, Upload: sub.Upload,
-		Captions: document.Captions(len(document.Cues)), Warnings: document.Warnings,
+		Client: who.Name, Spec: spec, Subtitle: raw, Upload: sub.Upload,
+		Captions: subtitle.Account(document, len(document.Cues)), Warnings: subtitle.Warnings(document.Notes),
 		WaitFor: s.Policy.QueueTTL, RunFor: run, KeepFor: s.Policy.ResultTTL,
 		Room: room, Video: head.Duration, Size: head.Size, MaxOpen: most, Base: sub.Base, WebhookURL: sub.WebhookURL,
 	}, once)
@@ -182,7 +183,7 @@ func (s *Jobs) readSubtitle(ctx context.Context, sub httpapi.Submission) ([]byte
 			return nil, caption.Document{}, apigpu.AsError(err).WithField(field)
 		}
 	}
-	document, err := caption.Parse(raw)
+	document, err := subtitle.Parse(raw, subtitle.Options{Charset: sub.Spec.Charset})
 	if err != nil {
 		return nil, caption.Document{}, apigpu.AsError(err).WithField(field)
 	}

@@ -13,13 +13,14 @@ import (
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
+	"github.com/api-gpu/api-gpu/internal/typeset"
 )
 
 // font is a family whose files are really here.
 type font struct {
 	family string
 	// height is (usWinAscent + usWinDescent) / unitsPerEm of its OS/2 table:
-	// libass sizes by it; see caption.Style.
+	// libass sizes by it; see typeset.Style.
 	height float64
 	files  []string
 }
@@ -113,9 +114,9 @@ func (w *Worker) proveFont(ctx context.Context) (font, error) {
 	if err := f.install(filepath.Join(dir, ffmpeg.FontsFolder)); err != nil {
 		return font{}, err
 	}
-	style := caption.DefaultStyle()
+	style := typeset.DefaultStyle()
 	style.Font, style.FontHeight = f.family, f.height
-	script := caption.Render([]caption.Cue{{End: time.Second, Text: "Ágçß"}}, style, caption.Size{Width: 320, Height: 180})
+	script := typeset.Render([]caption.Cue{{End: time.Second, Text: "Ágçß"}}, style, typeset.Size{Width: 320, Height: 180})
 	if err := os.WriteFile(filepath.Join(dir, ffmpeg.ScriptFile), script, 0o600); err != nil {
 		return font{}, fmt.Errorf("write script: %w", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
+	"github.com/api-gpu/api-gpu/internal/subtitle"
 )
 
 // ownJobs serves the jobs API from memory: a worker alone, on somebody's own
@@ -87,16 +88,16 @@ func (o *ownJobs) submit(ctx context.Context, who httpapi.Caller, s httpapi.Subm
 	if _, _, err := w.fit(); err != nil {
 		return apigpu.Job{}, err
 	}
-	subtitle, field := s.Subtitle, "srt"
+	raw, field := s.Subtitle, "srt"
 	if s.Spec.URLSRT != "" {
 		field = "url_srt"
-		raw, _, err := w.cfg.Fetch.Bytes(ctx, s.Spec.URLSRT, s.Spec.HeadersSRT, apigpu.MaxSubtitle)
+		fetched, _, err := w.cfg.Fetch.Bytes(ctx, s.Spec.URLSRT, s.Spec.HeadersSRT, apigpu.MaxSubtitle)
 		if err != nil {
 			return apigpu.Job{}, apigpu.AsError(err).WithField(field)
 		}
-		subtitle = raw
+		raw = fetched
 	}
-	document, err := caption.Parse(subtitle)
+	document, err := subtitle.Parse(raw, subtitle.Options{Charset: s.Spec.Charset})
 	if err != nil {
 		return apigpu.Job{}, apigpu.AsError(err).WithField(field)
 	}
@@ -132,14 +133,14 @@ func (w *Worker) newJob(id string, attempt int, spec apigpu.CaptionSpec, documen
 	ctx, stop := context.WithCancelCause(w.ctx)
 	now := w.cfg.Now().UTC()
 	end := now.Add(waitOwn + runOwn + keep)
-	captions := document.Captions(len(document.Cues))
+	captions := subtitle.Account(document, len(document.Cues))
 	return &job{
 		id: id, attempt: attempt, spec: spec, document: document, dir: dir, keepFor: keep,
 		ctx: ctx, stop: stop, ended: make(chan struct{}), news: newNews(),
 		shown: apigpu.Job{
 			ID: id, Object: "job", Operation: apigpu.CaptionOperation, Status: apigpu.Queued, Phase: apigpu.WaitingGPU, Attempt: attempt,
 			Revision: 1, CreatedAt: now, ExpiresAt: end, LinkUntil: end, Filename: spec.Output.Filename, Captions: &captions,
-			Warnings: slices.Clone(document.Warnings),
+			Warnings: subtitle.Warnings(document.Notes),
 		},
 	}, nil
 }

@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
-	"github.com/api-gpu/api-gpu/internal/caption"
 	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
+	"github.com/api-gpu/api-gpu/internal/subtitle"
 )
 
 // maxMessage bounds a message of an orchestrator: a subtitle file in base64,
@@ -118,7 +118,7 @@ func (w *Worker) fromAssignment(id string, a apigpu.Assignment) (*job, error) {
 	if a.Attempt < 1 || a.DeadlineSeconds <= 0 {
 		return nil, apigpu.E(apigpu.InvalidRequest, nil, "attempt and deadline_seconds must be above 0.")
 	}
-	document, err := caption.Parse(a.Subtitle)
+	document, err := subtitle.Parse(a.Subtitle, subtitle.Options{Charset: spec.Charset})
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/api-gpu/api-gpu/internal/caption"
 	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
+	"github.com/api-gpu/api-gpu/internal/subtitle"
+	"github.com/api-gpu/api-gpu/internal/typeset"
 )
 
 // Shares of a job here, in percent: getting the video, then rendering.
@@ -167,19 +169,19 @@ func (w *Worker) writeScript(j *job, p ffmpeg.Probe, times []int64, f font) erro
 	}
 	cues = caption.Snap(cues, frameClock(times, p))
 	width, height := p.Display()
-	style := caption.DefaultStyle()
+	style := typeset.DefaultStyle()
 	style.Font, style.FontHeight = f.family, f.height
-	script := caption.Render(cues, style, caption.Size{Width: width, Height: height})
+	script := typeset.Render(cues, style, typeset.Size{Width: width, Height: height})
 	if err := os.WriteFile(filepath.Join(j.dir, ffmpeg.ScriptFile), script, 0o600); err != nil {
 		return fmt.Errorf("write script: %w", err)
 	}
 	if err := f.install(filepath.Join(j.dir, ffmpeg.FontsFolder)); err != nil {
 		return err
 	}
-	captions := j.document.Captions(len(cues))
+	captions := subtitle.Account(j.document, len(cues))
 	j.change(func(shown *apigpu.Job) {
 		shown.Captions = &captions
-		shown.Warnings = append(shown.Warnings, late...)
+		shown.Warnings = append(shown.Warnings, subtitle.Warnings(late)...)
 	})
 	return nil
 }

@@ -12,8 +12,9 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
-	"github.com/api-gpu/api-gpu/internal/caption"
 	ff "github.com/api-gpu/api-gpu/internal/ffmpeg"
+	"github.com/api-gpu/api-gpu/internal/subtitle"
+	"github.com/api-gpu/api-gpu/internal/typeset"
 	"github.com/api-gpu/api-gpu/test/need"
 )
 
@@ -84,12 +85,12 @@ func prepare(b *testing.B, dir, srt string) []string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	document, err := caption.Parse([]byte(srt))
+	document, err := subtitle.Parse([]byte(srt), subtitle.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	width, height := probe.Display()
-	script := caption.Render(document.Cues, caption.DefaultStyle(), caption.Size{Width: width, Height: height})
+	script := typeset.Render(document.Cues, typeset.DefaultStyle(), typeset.Size{Width: width, Height: height})
 	if err := os.WriteFile(filepath.Join(dir, ff.ScriptFile), script, 0o600); err != nil {
 		b.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package caption
+package subtitle
 
 import (
 	"cmp"
@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	apigpu "github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/caption"
 )
 
 const (
@@ -22,11 +23,11 @@ const (
 
 // readCues turns blocks into cues with text. What has no time or no text is
 // counted. The error is TooLarge.
-func readCues(blocks []block, found *notes) ([]Cue, error) {
-	cues := make([]Cue, 0, len(blocks))
+func readCues(blocks []block, found *caption.Notes) ([]caption.Cue, error) {
+	cues := make([]caption.Cue, 0, len(blocks))
 	for _, b := range blocks {
 		if !b.timed {
-			found.count(WarnNoTime, 1)
+			found.Add(caption.NoTime, b.line)
 			continue
 		}
 		raw := strings.Join(b.text, "\n")
@@ -35,13 +36,13 @@ func readCues(blocks []block, found *notes) ([]Cue, error) {
 		}
 		c := readMarkup(raw)
 		if c.Text == "" {
-			found.count(WarnNoText, 1)
+			found.Add(caption.NoText, b.line)
 			continue
 		}
 		if utf8.RuneCountInString(c.Text) > MaxCueText {
 			return nil, cueTooLong(b.line)
 		}
-		c.Start, c.End = b.start, b.end
+		c.Start, c.End, c.Line = b.start, b.end, b.line
 		cues = append(cues, c)
 	}
 	return cues, nil
@@ -54,12 +55,12 @@ func cueTooLong(line int) error {
 
 // mend makes every cue one that can be shown: Start >= 0, End > Start, sorted.
 // Overlaps stay: libass stacks them.
-func mend(cues []Cue, found *notes) []Cue {
+func mend(cues []caption.Cue, found *caption.Notes) []caption.Cue {
 	kept := cues[:0]
 	var last time.Duration
 	for _, c := range cues {
 		if c.End < c.Start {
-			found.count(WarnReversed, 1)
+			found.Add(caption.Reversed, c.Line)
 			if c.Start-c.End <= swapLimit {
 				c.Start, c.End = c.End, c.Start
 			} else {
@@ -67,27 +68,27 @@ func mend(cues []Cue, found *notes) []Cue {
 			}
 		}
 		if c.Start < 0 && c.End <= 0 {
-			found.count(WarnBeforeZero, 1)
+			found.Add(caption.BeforeZero, c.Line)
 			continue
 		}
 		if c.Start < 0 {
-			found.count(WarnNegative, 1)
+			found.Add(caption.Negative, c.Line)
 			c.Start = 0
 		}
 		if c.Start < last {
-			found.count(WarnUnsorted, 1)
+			found.Add(caption.Unsorted, c.Line)
 		}
 		last = max(last, c.Start)
 		kept = append(kept, c)
 	}
-	slices.SortStableFunc(kept, func(a, b Cue) int { return cmp.Compare(a.Start, b.Start) })
+	slices.SortStableFunc(kept, func(a, b caption.Cue) int { return cmp.Compare(a.Start, b.Start) })
 	lengthen(kept, found)
 	return kept
 }
 
 // lengthen gives cues without duration half a second, or the time until the
 // next cue begins where that is less.
-func lengthen(cues []Cue, found *notes) {
+func lengthen(cues []caption.Cue, found *caption.Notes) {
 	next := time.Duration(-1) // the nearest start after that of cues[i]
 	for i := len(cues) - 1; i >= 0; i-- {
 		c := &cues[i]
@@ -97,7 +98,7 @@ func lengthen(cues []Cue, found *notes) {
 		if c.End > c.Start {
 			continue
 		}
-		found.count(WarnZeroLength, 1)
+		found.Add(caption.ZeroLength, c.Line)
 		c.End = c.Start + leastShown
 		if next >= 0 && next < c.End {
 			c.End = next

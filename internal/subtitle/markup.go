@@ -1,4 +1,4 @@
-package caption
+package subtitle
 
 import (
 	"html"
@@ -9,6 +9,9 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	apigpu "github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/caption"
 )
 
 var (
@@ -25,7 +28,7 @@ var (
 // readMarkup reads the text of a cue: its tags and override blocks become
 // spans and a position, or nothing; all the rest is text, whatever it looks
 // like. The times of the cue are left zero.
-func readMarkup(raw string) Cue {
+func readMarkup(raw string) caption.Cue {
 	m := markup{raw: raw}
 	m.findPairs()
 	for m.at < len(raw) {
@@ -39,7 +42,7 @@ func readMarkup(raw string) Cue {
 // styled is one character and how it looks.
 type styled struct {
 	r    rune
-	look Look
+	look caption.Look
 }
 
 // markup reads the text of one cue from left to right.
@@ -117,12 +120,12 @@ func (m *markup) emit(text string) {
 	if m.drawing {
 		return
 	}
-	look := Look{Bold: m.bold > 0, Italic: m.italic > 0, Underline: m.underline > 0}
+	look := caption.Look{Bold: m.bold > 0, Italic: m.italic > 0, Underline: m.underline > 0}
 	if n := len(m.colors); n > 0 {
 		look.Color = m.colors[n-1]
 	}
 	for _, r := range text {
-		if r, ok := cleanRune(r); ok {
+		if r, ok := caption.Clean(r); ok {
 			m.out = append(m.out, styled{r, look})
 		}
 	}
@@ -183,8 +186,8 @@ func (m *markup) font(attributes string, closing bool) {
 		color = m.colors[n-1] // a font tag for a size or a face keeps the colour
 	}
 	if a := colorAttribute.FindStringSubmatch(attributes); a != nil {
-		if c := parseColor(a[1]); c != "" {
-			color = c
+		if c, ok := apigpu.ParseColor(a[1]); ok {
+			color = c.Hex()
 		}
 	}
 	m.colors = append(m.colors, color)
@@ -201,24 +204,8 @@ func (m *markup) override(block string) {
 	}
 }
 
-// cleanRune returns what is kept of a character: line breaks as \n, tabs as
-// spaces, no controls, no byte order marks, no non-characters. Marks of
-// direction and joiners are kept: Arabic, Hebrew, Hindi and emoji need them.
-func cleanRune(r rune) (rune, bool) {
-	switch {
-	case r == '\n' || r == '\u2028' || r == '\u2029':
-		return '\n', true
-	case r == '\t':
-		return ' ', true
-	case unicode.IsControl(r), r == '\ufeff', r >= '\ufff9' && r <= '\ufffb',
-		r >= '\ufdd0' && r <= '\ufdef', r&0xfffe == 0xfffe:
-		return 0, false
-	}
-	return r, true
-}
-
 // compose joins characters to a cue: each line trimmed, none blank.
-func compose(out []styled) Cue {
+func compose(out []styled) caption.Cue {
 	var kept []styled
 	for len(out) > 0 {
 		end := slices.IndexFunc(out, func(s styled) bool { return s.r == '\n' })
@@ -237,7 +224,7 @@ func compose(out []styled) Cue {
 		}
 		kept = append(kept, line...)
 	}
-	var c Cue
+	var c caption.Cue
 	var text strings.Builder
 	for len(kept) > 0 {
 		look := kept[0].look
@@ -251,8 +238,8 @@ func compose(out []styled) Cue {
 		}
 		from := text.Len()
 		text.WriteString(norm.NFC.String(run.String())) // entities may bring loose accents
-		if look != (Look{}) {
-			c.Spans = append(c.Spans, Span{From: from, To: text.Len(), Look: look})
+		if look != (caption.Look{}) {
+			c.Spans = append(c.Spans, caption.Span{From: from, To: text.Len(), Look: look})
 		}
 		kept = kept[end:]
 	}

@@ -1,4 +1,4 @@
-package caption
+package subtitle
 
 import (
 	"fmt"
@@ -9,11 +9,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	apigpu "github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/caption"
 )
 
 // show writes cues in short: "1.5-2 text", with its position and spans where
 // it has any. Line breaks are written /.
-func show(cues []Cue) (out []string) {
+func show(cues []caption.Cue) (out []string) {
 	for _, c := range cues {
 		s := fmt.Sprintf("%v-%v %s", c.Start.Seconds(), c.End.Seconds(), strings.ReplaceAll(c.Text, "\n", "/"))
 		if c.Align != 0 {
@@ -53,7 +54,7 @@ type parseCase struct {
 
 func (c parseCase) run(t *testing.T) {
 	t.Helper()
-	d, err := Parse([]byte(c.file))
+	d, err := Parse([]byte(c.file), Options{})
 	if err != nil {
 		t.Errorf("%s: %v", c.name, err)
 		return
@@ -61,16 +62,16 @@ func (c parseCase) run(t *testing.T) {
 	if diff := cmp.Diff(c.want, show(d.Cues)); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", c.name, diff)
 	}
-	if diff := cmp.Diff(c.warnings, warned(d.Warnings)); diff != "" {
+	if diff := cmp.Diff(c.warnings, warned(Warnings(d.Notes))); diff != "" {
 		t.Errorf("%s: warnings (-want +got):\n%s", c.name, diff)
 	}
 	checkAccount(t, d)
 }
 
 // checkAccount checks that every cue of the file is shown or counted.
-func checkAccount(t interface{ Errorf(string, ...any) }, d Document) {
+func checkAccount(t interface{ Errorf(string, ...any) }, d caption.Document) {
 	dropped := 0
-	for _, w := range d.Warnings {
+	for _, w := range Warnings(d.Notes) {
 		if strings.HasPrefix(w.Code, "cue_dropped") {
 			dropped += w.Count
 		}
@@ -264,37 +265,36 @@ func TestRefusals(t *testing.T) {
 		{"no end of braces", one + strings.Repeat(`{a\`, maxRaw/3-2), apigpu.TooLarge, "The cue at line 2"},
 		{"many bytes", strings.Repeat("x", MaxBytes+1), apigpu.TooLarge, "5 MB"},
 	} {
-		_, err := Parse([]byte(c.file))
+		_, err := Parse([]byte(c.file), Options{})
 		if apigpu.CodeOf(err) != c.code || !strings.Contains(apigpu.AsError(err).Message, c.message) {
 			t.Errorf("%s: %v, want %s with %q", c.name, err, c.code, c.message)
 		}
 	}
 	// The longest that is taken.
-	if _, err := Parse([]byte("1\n00:01 --> 00:02\n" + strings.Repeat("é", MaxCueText))); err != nil {
+	if _, err := Parse([]byte("1\n00:01 --> 00:02\n"+strings.Repeat("é", MaxCueText)), Options{}); err != nil {
 		t.Errorf("%d characters: %v", MaxCueText, err)
 	}
 }
 
 func TestWithin(t *testing.T) {
 	t.Parallel()
-	d, err := Parse([]byte(one + two + "99:59:59,000 --> 99:59:59,900\nlate"))
+	d, err := Parse([]byte(one+two+"99:59:59,000 --> 99:59:59,900\nlate"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, warnings := Within(d.Cues, 3500*time.Millisecond)
+	kept, notes := caption.Within(d.Cues, 3500*time.Millisecond)
 	if diff := cmp.Diff([]string{"1-2 One", "3-4 Two"}, show(kept)); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"cue_dropped_past_end*1"}, warned(warnings)); diff != "" {
+	if diff := cmp.Diff([]string{"cue_dropped_past_end*1"}, warned(Warnings(notes))); diff != "" {
 		t.Error(diff)
 	}
-	if kept, warnings := Within(d.Cues, 0); len(kept) != 3 || warnings != nil {
-		t.Errorf("an unknown duration dropped cues: %v %v", show(kept), warnings)
+	if kept, notes := caption.Within(d.Cues, 0); len(kept) != 3 || notes != nil {
+		t.Errorf("an unknown duration dropped cues: %v %v", show(kept), notes)
 	}
 }
 
-// FuzzParse: no input makes Parse panic, every cue is shown or counted, and
-// no text of a file reaches libass as anything but text.
+// FuzzParse: no input makes Parse panic, and every cue is shown or counted.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		one + two, strings.ReplaceAll(one+two, "\n", `\n`), "```srt\n" + one + "```",
@@ -304,7 +304,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d, err := Parse(b)
+		d, err := Parse(b, Options{})
 		if err != nil {
 			if e := apigpu.AsError(err); e.Code == apigpu.Internal || e.Message == "" {
 				t.Fatalf("not an error for people: %v", err)
@@ -312,9 +312,5 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		checkAccount(t, d)
-		for _, size := range []Size{{1920, 1080}, {1080, 1920}} {
-			cues := Snap(d.Cues, FrameClock{Num: 30000, Den: 1001})
-			checkScript(t, Render(cues, DefaultStyle(), size), cues)
-		}
 	})
 }

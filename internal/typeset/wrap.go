@@ -1,4 +1,4 @@
-package caption
+package typeset
 
 import (
 	"strings"

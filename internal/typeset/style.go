@@ -1,4 +1,4 @@
-package caption
+package typeset
 
 // Size is the picture as it is displayed, in pixels: after rotation, and with
 // square pixels.

@@ -1,4 +1,4 @@
-package caption
+package typeset
 
 import (
 	"bytes"
@@ -12,6 +12,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/api-gpu/api-gpu/internal/caption"
+	"github.com/api-gpu/api-gpu/internal/subtitle"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -22,7 +25,7 @@ func TestRenderGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := Parse(cues)
+	d, err := subtitle.Parse(cues, subtitle.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,13 +70,13 @@ func TestTextNeverBecomesASS(t *testing.T) {
 		"a, b, c":                      "a, b, c",
 		"\u200f\u202bשלום\u202c 👩\u200d👩\u200d👧": "\u200f\u202bשלום\u202c 👩\u200d👩\u200d👧",
 	} {
-		got := eventTexts(Render([]Cue{{Text: text, End: time.Second}}, DefaultStyle(), Size{1920, 1080}))
+		got := eventTexts(Render([]caption.Cue{{Text: text, End: time.Second}}, DefaultStyle(), Size{1920, 1080}))
 		if len(got) != 1 || got[0] != want {
 			t.Errorf("%q became %q, want %q", text, got, want)
 		}
 	}
-	injected := Render([]Cue{{Text: "x", End: 1, Spans: []Span{
-		{From: 0, To: 1, Look: Look{Color: `#12}{\p`}}, {From: -5, To: 99, Look: Look{Color: "#zzzzzz"}},
+	injected := Render([]caption.Cue{{Text: "x", End: 1, Spans: []caption.Span{
+		{From: 0, To: 1, Look: caption.Look{Color: `#12}{\p`}}, {From: -5, To: 99, Look: caption.Look{Color: "#zzzzzz"}},
 	}}}, Style{Font: "A,B\nDialogue: x", Color: "}"}, Size{})
 	if strings.Contains(string(injected), "p1") || bytes.Count(injected, []byte("Dialogue:")) != 2 ||
 		!strings.Contains(string(injected), "Style: Default,ABDialogue: x,") {
@@ -86,7 +89,7 @@ var ours = regexp.MustCompile(`^\{(?:\\an[1-9]|\\r(?:\\b1)?(?:\\i1)?(?:\\u1)?(?:
 
 // checkScript fails unless the script has one event a cue, on one line, with
 // no override block but ours, and all the text of its cue.
-func checkScript(t interface{ Fatalf(string, ...any) }, script []byte, cues []Cue) {
+func checkScript(t interface{ Fatalf(string, ...any) }, script []byte, cues []caption.Cue) {
 	events := eventTexts(script)
 	if len(events) != len(cues) || strings.Count(string(script), "\nDialogue:") != len(cues) {
 		t.Fatalf("%d events for %d cues:\n%s", len(events), len(cues), script)
@@ -126,7 +129,7 @@ func TestRenderOfAnyText(t *testing.T) {
 		"\n", "\n\n", "word ", "çã", "漢字、", "\u200d", "\u0301", "-", "a very long word without end", "M"}
 	rapid.Check(t, func(t *rapid.T) {
 		raw := strings.Join(rapid.SliceOf(rapid.OneOf(rapid.SampledFrom(pieces), rapid.String())).Draw(t, "text"), "")
-		d, err := Parse([]byte("1\n00:00:01,000 --> 00:00:02,000\nx" + raw + "\n"))
+		d, err := subtitle.Parse([]byte("1\n00:00:01,000 --> 00:00:02,000\nx"+raw+"\n"), subtitle.Options{})
 		if err != nil {
 			return
 		}
@@ -168,7 +171,7 @@ func TestWrap(t *testing.T) {
 
 func TestTimesAreNeverRoundedAway(t *testing.T) {
 	t.Parallel()
-	script := string(Render([]Cue{
+	script := string(Render([]caption.Cue{
 		{Start: 1001 * time.Millisecond, End: 1002 * time.Millisecond, Text: "a"},
 		{Start: 100*time.Hour + 1499*time.Microsecond*10, End: 101 * time.Hour, Text: "b"},
 		{Start: -time.Second, End: time.Second, Text: "c"},
@@ -178,4 +181,23 @@ func TestTimesAreNeverRoundedAway(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, script)
 		}
 	}
+}
+
+// FuzzScript: no text of a file reaches libass as anything but text.
+func FuzzScript(f *testing.F) {
+	for _, seed := range []string{
+		"<i>a</i>", "{\\an8}b{\\p1}m 0 0", "<font color=#fff>c", "&lt;d&#x7b;\\p1}", "\\N\\h{", "<b><i></b>e</i>", "<font color=\"red\\\">", "\u202e\u200bf", "{}}{",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		d, err := subtitle.Parse([]byte("1\n00:00:01,000 --> 00:00:02,000\n"+raw), subtitle.Options{})
+		if err != nil {
+			return
+		}
+		for _, size := range []Size{{1920, 1080}, {1080, 1920}} {
+			cues := caption.Snap(d.Cues, caption.FrameClock{Num: 30000, Den: 1001})
+			checkScript(t, Render(cues, DefaultStyle(), size), cues)
+		}
+	})
 }

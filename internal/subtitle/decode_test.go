@@ -1,6 +1,7 @@
-package caption
+package subtitle
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/text/encoding/unicode/utf32"
 
 	apigpu "github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/caption"
 )
 
 // srt makes a file with one cue for each line.
@@ -28,7 +30,7 @@ func srt(lines ...string) string {
 }
 
 func centisecondsStamp(cs int) string {
-	return "0" + strings.Replace(stampOf(int64(cs)), ".", ",", 1) + "0"
+	return fmt.Sprintf("%02d:%02d:%02d,%02d0", cs/360_000, cs/6000%60, cs/100%60, cs%100)
 }
 
 func encode(t *testing.T, e encoding.Encoding, text string) []byte {
@@ -61,7 +63,7 @@ func TestUnicode(t *testing.T) {
 
 func checkDecodes(t *testing.T, charset string, b []byte, last string) {
 	t.Helper()
-	d, err := Parse(b)
+	d, err := Parse(b, Options{})
 	if err != nil {
 		t.Errorf("%s: %v", charset, err)
 		return
@@ -69,8 +71,8 @@ func checkDecodes(t *testing.T, charset string, b []byte, last string) {
 	if got := d.Cues[len(d.Cues)-1].Text; d.Charset != charset || got != last {
 		t.Errorf("got %q in %s, want %q in %s", got, d.Charset, last, charset)
 	}
-	if charset != windows1252 && len(d.Warnings) > 0 {
-		t.Errorf("%s: warnings %v, want none", charset, d.Warnings)
+	if charset != windows1252 && len(Warnings(d.Notes)) > 0 {
+		t.Errorf("%s: warnings %v, want none", charset, Warnings(d.Notes))
 	}
 }
 
@@ -98,7 +100,7 @@ func TestWindows1252IsRead(t *testing.T) {
 		// Each line alone is a file, too.
 		for _, line := range lines {
 			if b := encode(t, charmap.Windows1252, srt(line)); !strings.Contains(line, "“") {
-				if _, err := Parse(b); err != nil {
+				if _, err := Parse(b, Options{}); err != nil {
 					t.Errorf("%s: %q alone: %v", language, line, err)
 				}
 			}
@@ -152,7 +154,7 @@ func TestOtherEncodingsAreRefused(t *testing.T) {
 		{"Korean", korean.EUCKR, []string{"안녕하세요, 잘 지내세요?", "저는 모릅니다."}},
 	} {
 		for _, file := range append([][]string{c.lines}, each(c.lines)...) {
-			d, err := Parse(encode(t, c.e, srt(file...)))
+			d, err := Parse(encode(t, c.e, srt(file...)), Options{})
 			if apigpu.CodeOf(err) != apigpu.SubtitleCharset && !slices.Equal(texts(d.Cues), file) {
 				t.Errorf("%s: read as %s, error %v: %q", c.name, d.Charset, err, texts(d.Cues))
 			}
@@ -167,7 +169,7 @@ func each(lines []string) (out [][]string) {
 	return out
 }
 
-func texts(cues []Cue) (out []string) {
+func texts(cues []caption.Cue) (out []string) {
 	for _, c := range cues {
 		out = append(out, c.Text)
 	}
@@ -182,7 +184,7 @@ func TestDamagedUnicode(t *testing.T) {
 		"a stray byte after BOM": "\xEF\xBB\xBF" + srt("a\xFFb"),
 		"cut within a character": strings.TrimRight(srt("já é", "não é amanhã"), "\n") + "\xC3",
 	} {
-		_, err := Parse([]byte(file))
+		_, err := Parse([]byte(file), Options{})
 		if apigpu.CodeOf(err) != apigpu.SubtitleCharset {
 			t.Errorf("%s: %v, want %s", name, err, apigpu.SubtitleCharset)
 		}

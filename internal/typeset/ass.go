@@ -1,4 +1,4 @@
-package caption
+package typeset
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/api-gpu/api-gpu/internal/caption"
 )
 
 // Render writes cues as an ASS script for libass, one Dialogue line a cue, in
@@ -16,7 +18,7 @@ import (
 // through Snap are shown on exactly their frames.
 //
 // No text becomes ASS: it is written as the characters it is made of.
-func Render(cues []Cue, style Style, size Size) []byte {
+func Render(cues []caption.Cue, style Style, size Size) []byte {
 	style, size = style.orDefault(), size.orDefault()
 	r := renderer{style: style, size: size, safe: size.safeArea()}
 	r.header()
@@ -86,7 +88,7 @@ func decimal(v float64) string {
 }
 
 // event writes one Dialogue line.
-func (r *renderer) event(c Cue) {
+func (r *renderer) event(c caption.Cue) {
 	start, end := centiseconds(c.Start), centiseconds(c.End)
 	if end <= start {
 		end = start + 1 // a cue is never rounded away
@@ -115,9 +117,9 @@ func (r *renderer) place(align int) (m margins, override string) {
 }
 
 // text writes the lines of a cue, broken to fit, with the looks of its spans.
-func (r *renderer) text(c Cue) {
+func (r *renderer) text(c caption.Cue) {
 	text := strings.ToValidUTF8(c.Text, "")
-	look := Look{}
+	look := caption.Look{}
 	span := 0
 	for n, l := range wrap(text, r.aim(), r.fit()) {
 		if n > 0 {
@@ -128,7 +130,7 @@ func (r *renderer) text(c Cue) {
 			for span < len(c.Spans) && c.Spans[span].To <= at {
 				span++
 			}
-			want := Look{}
+			want := caption.Look{}
 			if span < len(c.Spans) && c.Spans[span].From <= at {
 				want = c.Spans[span].Look
 			}
@@ -143,7 +145,7 @@ func (r *renderer) text(c Cue) {
 
 // look writes the override that makes text look so: back to the style, then
 // the differences.
-func (r *renderer) look(l Look) {
+func (r *renderer) look(l caption.Look) {
 	r.out = append(r.out, `{\r`...)
 	if l.Bold {
 		r.out = append(r.out, `\b1`...)
@@ -172,7 +174,7 @@ func (r *renderer) char(c rune) {
 	case '\n':
 		r.out = append(r.out, ' ') // within a line of ours: joined
 	default:
-		if c, ok := cleanRune(c); ok && c != '\n' {
+		if c, ok := caption.Clean(c); ok && c != '\n' {
 			r.out = utf8.AppendRune(r.out, c)
 		}
 	}
@@ -209,4 +211,14 @@ func centiseconds(d time.Duration) int64 {
 // number of hours.
 func stampOf(cs int64) string {
 	return fmt.Sprintf("%d:%02d:%02d.%02d", cs/360_000, cs/6000%60, cs/100%60, cs%100)
+}
+
+// assColor turns "#rrggbb" into the &HBBGGRR of ASS, or fallback where s is
+// none: nothing else than six hex digits ever reaches a script.
+func assColor(s, fallback string) string {
+	if len(s) != 7 || s[0] != '#' || strings.Trim(strings.ToLower(s[1:]), "0123456789abcdef") != "" {
+		return fallback
+	}
+	s = strings.ToUpper(s)
+	return "&H" + s[5:7] + s[3:5] + s[1:3]
 }

@@ -1,4 +1,4 @@
-package caption
+package subtitle
 
 import (
 	"regexp"
@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	apigpu "github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/caption"
 )
 
 // block is a cue as it stands in the file.
@@ -51,7 +52,7 @@ type scanner struct {
 // scan returns the cues of the file in its order. The error is SubtitleNotText
 // or SubtitleUnparseable for a file without any time, TooLarge for one with
 // too many cues.
-func scan(lines []string, found *notes) ([]block, error) {
+func scan(lines []string, found *caption.Notes) ([]block, error) {
 	s := newScanner(lines)
 	if s.timed > MaxCues {
 		return nil, apigpu.E(apigpu.TooLarge, nil, "The subtitle file has more than %d cues.", MaxCues)
@@ -88,7 +89,7 @@ func scan(lines []string, found *notes) ([]block, error) {
 		return nil, apigpu.E(apigpu.TooLarge, nil,
 			"The subtitle file has more than %d cues.", MaxCues)
 	}
-	found.count(WarnPreamble, preamble)
+	found.Count(caption.Preamble, preamble)
 	return s.blocks, nil
 }
 
