@@ -71,6 +71,7 @@ func New(cfg Config) *API {
 	}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.Huma = humago.New(a.Mux, humaConfig(cfg.Title, cfg.Version))
+	describeUnions(a.Huma.OpenAPI().Components.Schemas)
 	a.routes()
 	return a
 }
