@@ -9,6 +9,7 @@ import (
 	"math"
 	"mime/multipart"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -50,7 +51,7 @@ type File struct {
 // connection breaks or the server is away. Without a key it is not: the job
 // may have been made, and Jobs would tell.
 func (c *Client) Caption(ctx context.Context, r Request) (apigpu.Job, error) {
-	k, done, err := captionCall(r)
+	k, done, err := captionCall(r, "video", "caption")
 	if err != nil {
 		return apigpu.Job{}, err
 	}
@@ -84,16 +85,34 @@ type captionBody struct {
 
 func (r Request) body() captionBody { return captionBody{r.Spec, r.WebhookURL} }
 
+// Validate asks what Caption would find out, without a job: how the subtitles
+// are read, what the head of the video tells, and what the job is expected to
+// take. The video may be left out. With cues they are part of the answer.
+func (c *Client) Validate(ctx context.Context, r Request, cues bool) (apigpu.Validation, error) {
+	k, done, err := captionCall(r, "video", "caption", "validate")
+	if err != nil {
+		return apigpu.Validation{}, err
+	}
+	defer done()
+	k.silence = c.pace.submit
+	if cues {
+		k.query = url.Values{"cues": {"true"}}
+	}
+	var v apigpu.Validation
+	err = c.ask(ctx, k, &v)
+	return v, err
+}
+
 // captionCall makes the call of a request. done frees what it holds once the
 // call has been answered.
-func captionCall(r Request) (k call, done func(), err error) {
+func captionCall(r Request, path ...string) (k call, done func(), err error) {
 	if r.Video == nil && r.Subtitle == nil {
-		k, err = jsonCall(http.MethodPost, r.body(), "video", "caption")
+		k, err = jsonCall(http.MethodPost, r.body(), path...)
 		return k, func() {}, err
 	}
 	body, contentType, done := streamForm(r)
 	return call{
-		method: http.MethodPost, path: []string{"video", "caption"}, stream: body,
+		method: http.MethodPost, path: path, stream: body,
 		header: http.Header{"Content-Type": {contentType}},
 	}, done, nil
 }

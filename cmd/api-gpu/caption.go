@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,7 +19,9 @@ type captionCmd struct {
 	Video   string `arg:"" help:"The video: a file, or an http(s) address."`
 	SRT     string `arg:"" name:"srt" help:"The subtitles: a file, an http(s) address, or - for standard input."`
 	Out     string `short:"o" placeholder:"FILE" help:"Where to write the result: a file, a folder, or - for standard output (default: name of the video with .captioned.mp4, in the current folder)."`
-	Quality string `enum:"draft,balanced,high,max" default:"balanced" help:"How much of the picture is kept: ${enum} (default: ${default})."`
+	Quality string `enum:",draft,balanced,high,max" default:"" help:"How much of the picture is kept: draft, balanced, high or max (default: balanced)."`
+	Preset  string `placeholder:"NAME" help:"Look of the captions: clean, boxed, bold_social, karaoke, word_pop, podcast, broadcast or none."`
+	Request string `placeholder:"FILE" help:"A file with further fields of the request as JSON, such as style and output; flags win over it."`
 	JSON    bool   `name:"json" help:"Write the job as JSON to standard output, and nothing else."`
 	Webhook string `placeholder:"URL" help:"Address that the server tells of the end of the job."`
 	Once    string `name:"idempotency-key" placeholder:"KEY" help:"Join the job of an earlier, same request with this key (kept for 24 hours)."`
@@ -49,7 +53,11 @@ func (k *captionCmd) Run(a *app) error {
 	}
 	m := newMeter(a.stderr)
 	defer m.clear()
-	job, err := a.submit(k.request(video, srt, m))
+	request, err := k.request(video, srt, m)
+	if err != nil {
+		return err
+	}
+	job, err := a.submit(request)
 	m.clear()
 	switch {
 	case err != nil:
@@ -87,23 +95,51 @@ func (k *captionCmd) outName() string {
 
 // request is what to ask of the server. The result's name there is that of
 // the file here, so that the link is recognised.
-func (k *captionCmd) request(video, srt source, m *meter) client.Request {
+func (k *captionCmd) request(video, srt source, m *meter) (client.Request, error) {
 	name := filepath.Base(k.outName())
 	if k.Out == "-" {
 		name = resultName(k.Video)
 	}
-	r := client.Request{
-		Spec: apigpu.CaptionSpec{
-			URLVideo: video.address, URLSRT: srt.address,
-			Output: apigpu.Output{Quality: apigpu.Quality(k.Quality), Filename: name},
-		},
-		Subtitle: srt.file, WebhookURL: k.Webhook, IdempotencyKey: k.Once,
+	spec, err := readSpec(k.Request)
+	if err != nil {
+		return client.Request{}, err
 	}
+	spec.URLVideo, spec.URLSRT, spec.Output.Filename = video.address, srt.address, name
+	if k.Quality != "" {
+		spec.Output.Quality = apigpu.Quality(k.Quality)
+	}
+	if k.Preset != "" {
+		spec.Style.Preset = apigpu.Preset(k.Preset)
+	}
+	r := client.Request{Spec: spec, Subtitle: srt.file, WebhookURL: k.Webhook, IdempotencyKey: k.Once}
 	if video.file != nil {
 		label := "Sending " + filepath.Base(video.file.Name)
 		r.Video = &client.File{Name: video.file.Name, Content: &countingReader{video.file.Content, counted{meter: m, label: label, size: video.size}}}
 	}
-	return r
+	return r, nil
+}
+
+// maxSpec bounds a file of further fields, in bytes.
+const maxSpec = 1 << 20
+
+// readSpec reads further fields of a request from a file; without one there
+// are none. The server checks what they say.
+func readSpec(path string) (apigpu.CaptionSpec, error) {
+	if path == "" {
+		return apigpu.CaptionSpec{}, nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return apigpu.CaptionSpec{}, usage("The file %s cannot be opened: %v.", path, err)
+	}
+	defer file.Close()
+	dec := json.NewDecoder(io.LimitReader(file, maxSpec))
+	dec.DisallowUnknownFields()
+	var spec apigpu.CaptionSpec
+	if err := dec.Decode(&spec); err != nil {
+		return apigpu.CaptionSpec{}, usage("The file %s is not the JSON of a request: %v.", path, err)
+	}
+	return spec, nil
 }
 
 // submitGrace is how long an answer is waited for after an interrupt: without

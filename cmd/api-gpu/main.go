@@ -31,12 +31,13 @@ type cli struct {
 	Key     string           `env:"API_GPU_KEY" placeholder:"KEY" help:"API key of the server. Other users of this machine can see flags: prefer the variable."`
 	Version kong.VersionFlag `help:"Print the version and quit."`
 
-	Caption captionCmd `cmd:"" help:"Burn captions into a video."`
-	Jobs    jobsCmd    `cmd:"" help:"List jobs, newest first."`
-	Job     jobCmd     `cmd:"" help:"Show one job."`
-	Cancel  cancelCmd  `cmd:"" help:"End a job."`
-	GPUs    gpusCmd    `cmd:"" name:"gpus" help:"Show and end the machines of the server (with the admin's key)."`
-	Doctor  doctorCmd  `cmd:"" help:"Check that the server can be used from here."`
+	Caption  captionCmd  `cmd:"" help:"Burn captions into a video."`
+	Validate validateCmd `cmd:"" help:"Check subtitles, and a video's address, without a job."`
+	Jobs     jobsCmd     `cmd:"" help:"List jobs, newest first."`
+	Job      jobCmd      `cmd:"" help:"Show one job."`
+	Cancel   cancelCmd   `cmd:"" help:"End a job."`
+	GPUs     gpusCmd     `cmd:"" name:"gpus" help:"Show and end the machines of the server (with the admin's key)."`
+	Doctor   doctorCmd   `cmd:"" help:"Check that the server can be used from here."`
 }
 
 const description = `Burns captions into videos on an api-gpu server.

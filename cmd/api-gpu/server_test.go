@@ -119,6 +119,24 @@ func (m *memory) Submit(_ context.Context, _ httpapi.Caller, s httpapi.Submissio
 	return h.job, false, nil
 }
 
+func (m *memory) Validate(_ context.Context, _ httpapi.Caller, s httpapi.Submission, cues bool) (apigpu.Validation, error) {
+	if m.refuse != nil {
+		return apigpu.Validation{}, m.refuse
+	}
+	v := apigpu.Validation{
+		Object: "validation", Captions: apigpu.Captions{Format: "srt", Charset: "windows-1252", Confidence: 0.9, CuesIn: 3, CuesUsed: 2},
+		Warnings: []apigpu.Warning{{Code: "cue_dropped_no_text", Message: "Cues without text were left out.", Count: 1, Lines: []int{7}}},
+	}
+	if cues {
+		v.Cues = []apigpu.CueText{{Start: 1, End: 2.5, Text: "Olá\nmundo"}}
+	}
+	if s.Spec.URLVideo != "" {
+		v.Video = &apigpu.VideoHead{Reachable: true, Bytes: 5_000_000, Duration: 61.5, Width: 1080, Height: 1920, FPS: 30, Codec: "h264", Audio: "aac"}
+		v.Estimate = &apigpu.Estimate{Seconds: 70, CostUSD: 0.0038, Basis: "the cheapest of 12 offers"}
+	}
+	return v, nil
+}
+
 func (m *memory) Job(_ context.Context, _ httpapi.Caller, id string) (apigpu.Job, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

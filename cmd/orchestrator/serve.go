@@ -131,6 +131,7 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 			JobTimer: server.Timer{Fixed: c.JobTimeout, Max: maxRun},
 			Limits:   server.Limits{MaxDuration: maxDuration, MaxPixels: maxPixels},
 			Afford:   o.fleet.Affordable,
+			Expect:   o.fleet.Expected,
 		},
 	}
 	return o, o.listen(ctx, identity, provider)

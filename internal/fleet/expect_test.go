@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	apigpu "github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
@@ -27,5 +28,33 @@ func TestExpect(t *testing.T) {
 	}
 	if longer := Expect(o, time.Hour, 0); e.Among >= e.Alone || longer.Among <= e.Among || longer.Boot != e.Boot {
 		t.Errorf("%+v, and for an hour %+v", e, longer)
+	}
+}
+
+// What a user is told beforehand is what the choice among the offers reckons
+// with; without offers, the highest price that is allowed; without rent, time
+// alone.
+func TestExpected(t *testing.T) {
+	t.Parallel()
+	need := queue.Need{Video: time.Minute, Size: 10e6}
+	offer := func(id string, hourly gpu.USD) gpu.Offer {
+		return gpu.Offer{ID: id, MachineID: id, HostID: "h", HourlyUSD: hourly}
+	}
+	offers := []gpu.Offer{offer("dear", gpu.Dollar), offer("cheap", gpu.Dollar/5)}
+	among := expectedAmong(need, Speeds{}, offers, noon)
+	w := World{Offers: offers, Hosts: Hosts{}}
+	best := choose(w, estimate(need, w.Speeds), noon).Ranked[0]
+	if best.ID != "cheap" || among.CostUSD != apigpu.Nanodollars(int64(best.Cost)) || among.Seconds <= priorBoot.Seconds() {
+		t.Errorf("%+v, and the choice says %+v", among, best)
+	}
+	within := expectedWithin(need, Speeds{}, gpu.Dollar)
+	if within.CostUSD <= among.CostUSD || within.Seconds != among.Seconds {
+		t.Errorf("without an offer %+v, with offers %+v", within, among)
+	}
+	if gone := expectedAmong(need, Speeds{}, []gpu.Offer{{ID: "short", HourlyUSD: 1, Lasts: time.Second}}, noon); gone.CostUSD != 0 || gone.Seconds <= 0 {
+		t.Errorf("without an offer that suits %+v", gone)
+	}
+	if free := expectedOn(need, Speeds{Free: true}); free.CostUSD != 0 || free.Seconds <= 0 || free.Seconds > within.Seconds+600 {
+		t.Errorf("without rent %+v", free)
 	}
 }

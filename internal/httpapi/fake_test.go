@@ -103,6 +103,22 @@ func (f *fakeJobs) Submit(_ context.Context, who Caller, s Submission) (apigpu.J
 	return j.job, false, nil
 }
 
+func (f *fakeJobs) Validate(_ context.Context, _ Caller, s Submission, cues bool) (apigpu.Validation, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.submitErr != nil {
+		return apigpu.Validation{}, f.submitErr
+	}
+	v := apigpu.Validation{Object: "validation", Captions: apigpu.Captions{Format: "srt", CuesIn: 1, CuesUsed: 1}, Warnings: []apigpu.Warning{}}
+	if cues {
+		v.Cues = []apigpu.CueText{{End: 1, Text: string(s.Subtitle)}}
+	}
+	if s.Spec.URLVideo != "" || s.Upload != "" {
+		v.Video = &apigpu.VideoHead{Reachable: true, Bytes: int64(len(f.uploads[s.Upload]))}
+	}
+	return v, nil
+}
+
 func (f *fakeJobs) find(who Caller, id string) (*fakeJob, error) {
 	j, ok := f.jobs[id]
 	if !ok || !who.MayUse(j.owner) {

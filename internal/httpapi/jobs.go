@@ -85,6 +85,11 @@ type Jobs interface {
 	// that job was asked for in other words.
 	Submit(ctx context.Context, who Caller, s Submission) (job apigpu.Job, replayed bool, err error)
 
+	// Validate tells what Submit would find out, and records nothing. A
+	// submission without a video is looked at for its subtitles alone. With
+	// cues they are part of the answer.
+	Validate(ctx context.Context, who Caller, s Submission, cues bool) (apigpu.Validation, error)
+
 	// Job returns a job as it is.
 	Job(ctx context.Context, who Caller, id string) (apigpu.Job, error)
 

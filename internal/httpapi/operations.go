@@ -171,6 +171,15 @@ func (a *API) describe() {
 		},
 	})
 	doc.AddOperation(&huma.Operation{
+		OperationID: "validate", Method: http.MethodPost, Path: "/video/caption/validate", Security: secured,
+		Summary:     "What a request for captions would find, without a job: the subtitles, the head of the video, time and cost",
+		Parameters:  []*huma.Param{{Name: "cues", In: "query", Description: "The captions as they were read are part of the answer", Schema: &huma.Schema{Type: "boolean"}}},
+		RequestBody: &huma.RequestBody{Required: true, Content: body},
+		Responses: map[string]*huma.Response{
+			"200": {Description: "It would be accepted", Content: content("application/json", schema(apigpu.Validation{}, "Validation"))}, "default": problem,
+		},
+	})
+	doc.AddOperation(&huma.Operation{
 		OperationID: "get-job", Method: http.MethodGet, Path: "/jobs/{id}", Summary: "A job as it is, or at its end", Security: secured,
 		Parameters: []*huma.Param{id, wait, follow},
 		Responses: map[string]*huma.Response{

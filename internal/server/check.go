@@ -64,20 +64,34 @@ func (s *Jobs) lookAtVideo(ctx context.Context, sub httpapi.Submission) (Head, e
 	defer cancel()
 	r, size, err := s.openHead(ctx, sub)
 	if err != nil {
-		switch apigpu.CodeOf(err) {
-		case apigpu.BlockedAddress, apigpu.SourceIsHTML: // where even we may not go, nobody will; a page is no video
-			return Head{}, apigpu.AsError(err).WithField("url_video")
-		}
-		return Head{}, nil
+		return Head{}, headRefusal(err)
 	}
 	defer r.Close()
-	if sub.Upload == "" && size > s.Policy.MaxUpload {
-		return Head{}, apigpu.E(apigpu.TooLarge, nil, "The video has %d bytes; at most %d are accepted.", size, s.Policy.MaxUpload).WithField("url_video")
+	if err := s.tooLarge(sub, size); err != nil {
+		return Head{}, err
 	}
 	info, err := mp4.Parse(r, size)
 	head, err := judgeHead(info, err, s.Policy.Limits)
 	head.Size = max(0, size)
 	return head, err
+}
+
+// headRefusal is err where it refuses the job: where even we may not go nobody
+// will, and a page is no video. Any other may be a passing one: it is nil.
+func headRefusal(err error) error {
+	switch apigpu.CodeOf(err) {
+	case apigpu.BlockedAddress, apigpu.SourceIsHTML:
+		return apigpu.AsError(err).WithField("url_video")
+	}
+	return nil
+}
+
+// tooLarge refuses a video at an address that is longer than an upload may be.
+func (s *Jobs) tooLarge(sub httpapi.Submission, size int64) error {
+	if sub.Upload == "" && size > s.Policy.MaxUpload {
+		return apigpu.E(apigpu.TooLarge, nil, "The video has %d bytes; at most %d are accepted.", size, s.Policy.MaxUpload).WithField("url_video")
+	}
+	return nil
 }
 
 // judgeHead decides what a parsed head means for the job.

@@ -39,6 +39,9 @@ type Policy struct {
 	// Afford says BudgetExceeded of a job that no budget could ever pay for;
 	// nil is no budget.
 	Afford func(context.Context, queue.Ask) error
+	// Expect is what a job with a video of this length and size is expected to
+	// take; nil where nobody knows.
+	Expect func(ctx context.Context, video time.Duration, bytes int64) (apigpu.Estimate, error)
 }
 
 // Jobs implements httpapi.Jobs on the VPS.

@@ -83,23 +83,51 @@ func (o *ownJobs) Submit(ctx context.Context, who httpapi.Caller, s httpapi.Subm
 	return j, false, err
 }
 
-func (o *ownJobs) submit(ctx context.Context, who httpapi.Caller, s httpapi.Submission) (apigpu.Job, error) {
-	w := o.worker()
-	if _, _, err := w.fit(); err != nil {
-		return apigpu.Job{}, err
+// Validate reads the subtitles. A worker is what others pay for: it tells
+// nothing of cost, and looks at no video before it has it.
+func (o *ownJobs) Validate(ctx context.Context, _ httpapi.Caller, s httpapi.Submission, cues bool) (apigpu.Validation, error) {
+	document, err := o.worker().readSubtitle(ctx, s)
+	if err != nil {
+		return apigpu.Validation{}, err
 	}
+	v := apigpu.Validation{
+		Object: "validation", Captions: subtitle.Account(document, len(document.Cues)),
+		Warnings: append([]apigpu.Warning{}, subtitle.Warnings(document.Notes)...),
+	}
+	if cues {
+		for _, c := range document.Cues {
+			v.Cues = append(v.Cues, apigpu.CueText{Start: c.Start.Seconds(), End: c.End.Seconds(), Text: c.Text, Speaker: c.Speaker, Line: c.Line})
+		}
+	}
+	return v, nil
+}
+
+// readSubtitle gets the subtitle file and reads it.
+func (w *Worker) readSubtitle(ctx context.Context, s httpapi.Submission) (caption.Document, error) {
 	raw, field := s.Subtitle, "srt"
 	if s.Spec.URLSRT != "" {
 		field = "url_srt"
 		fetched, _, err := w.cfg.Fetch.Bytes(ctx, s.Spec.URLSRT, s.Spec.HeadersSRT, apigpu.MaxSubtitle)
 		if err != nil {
-			return apigpu.Job{}, apigpu.AsError(err).WithField(field)
+			return caption.Document{}, apigpu.AsError(err).WithField(field)
 		}
 		raw = fetched
 	}
 	document, err := subtitle.Parse(raw, subtitle.Options{Charset: s.Spec.Charset})
 	if err != nil {
-		return apigpu.Job{}, apigpu.AsError(err).WithField(field)
+		return caption.Document{}, apigpu.AsError(err).WithField(field)
+	}
+	return document, nil
+}
+
+func (o *ownJobs) submit(ctx context.Context, who httpapi.Caller, s httpapi.Submission) (apigpu.Job, error) {
+	w := o.worker()
+	if _, _, err := w.fit(); err != nil {
+		return apigpu.Job{}, err
+	}
+	document, err := w.readSubtitle(ctx, s)
+	if err != nil {
+		return apigpu.Job{}, err
 	}
 	j, err := w.newJob("job_"+ulid.MustNew(ulid.Timestamp(w.cfg.Now()), rand.Reader).String(), 1, s.Spec, document, keepOwn)
 	if err != nil {
