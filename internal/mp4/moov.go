@@ -32,7 +32,13 @@ type track struct {
 
 	entry     entry
 	fragments fragments // of a fragmented movie
+	tables    tables
+	skipped   uint64 // media time at which the first edit begins
 }
+
+// tables are the tables of samples as they stand in the file, each without
+// its version and flags; see around.go.
+type tables struct{ stts, stss, stsz, stsc, stco, co64 []byte }
 
 // body is the content of a box, read from the front. Reading past the end
 // gives zeros and sets short, so that a reader checks once, at its end.
@@ -194,17 +200,20 @@ func (t *track) parseElst(b []byte) error {
 	v := d.version()
 	for range d.u32() { // ends with the box at the latest
 		span := d.time(v)
-		var nothing bool
+		var from int64
 		if v == 1 {
-			nothing = int64(d.u64()) == -1
+			from = int64(d.u64())
 		} else {
-			nothing = int32(d.u32()) == -1
+			from = int64(int32(d.u32()))
 		}
 		d.take(4) // rate
 		if d.short {
 			break
 		}
-		if !nothing {
+		if from != -1 {
+			if t.edited == 0 {
+				t.skipped = uint64(max(from, 0))
+			}
 			t.edited = addSat(t.edited, span)
 		}
 	}
@@ -242,6 +251,7 @@ func (t *track) parseMdia(b []byte) error {
 // minf in every file met, but no rule says so: stsd is kept, and read once the
 // handler is known.
 func (t *track) parseStbl(kind string, content []byte) error {
+	t.tables.keep(kind, content)
 	d := &body{b: content}
 	switch kind {
 	case "stsd": // 8.5.2
