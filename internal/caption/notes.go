@@ -1,5 +1,7 @@
 package caption
 
+import "slices"
+
 // Code is what was mended, guessed or dropped. It is the code of the warning
 // that the user sees; package subtitle has its sentence. Those that begin with
 // "cue_dropped" count cues that are not shown.
@@ -19,6 +21,29 @@ const (
 	Reversed       Code = "cue_end_before_start"    // start and end were swapped, or the end was made up
 	ZeroLength     Code = "cue_zero_length"         // a cue without duration was given one
 	Unsorted       Code = "cues_out_of_order"       // cues were sorted by time
+
+	TimestampMap  Code = "timestamp_map_applied"      // X-TIMESTAMP-MAP moved the cues
+	Duplicate     Code = "cue_dropped_duplicate"      // a cue that only repeats the one before
+	Rolling       Code = "rolling_lines_removed"      // lines that a cue repeats from the one before
+	Ruby          Code = "ruby_removed"               // readings beside the characters, which are not drawn
+	Embedded      Code = "embedded_files_ignored"     // fonts and pictures within a script
+	Limited       Code = "script_limited"             // effects of a script that would take too long to draw
+	Crowded       Code = "cue_dropped_crowded"        // too many events of a script at the same time
+	WordsMended   Code = "word_times_mended"          // words without a time, or out of order
+	WordsIgnored  Code = "words_ignored"              // words that are not those of their caption's text
+	Milliseconds  Code = "times_read_as_milliseconds" // a list of words whose unit only its figures tell
+	StyleIgnored  Code = "caption_style_ignored"      // what a caption's own style cannot say
+
+	Excluded Code = "cue_dropped_excluded" // a cue within exclude_time_ranges
+	Cut      Code = "cues_cut"             // a cue that reaches into them
+	SplitCue Code = "cues_split"           // a cue around one: one more is shown than before
+	Trimmed  Code = "cues_trimmed"         // a cue that ends where the next begins
+	Covered  Code = "cue_dropped_covered"  // one that begins with the next
+	Merged   Code = "cue_dropped_merged"   // one whose text is shown in the cue that it overlaps
+	Replaced Code = "text_replaced"        // how often replace found something
+	Emptied  Code = "cue_dropped_replaced" // a cue of which replace left nothing
+	Unfound  Code = "replace_not_found"    // a text to be replaced that is nowhere
+	Unstyled Code = "script_not_changed"   // what cannot be done to a script that is drawn as it is styled
 )
 
 // MaxLines is how many lines of the file a note names.
@@ -69,3 +94,20 @@ func (n *Notes) of(code Code) *Note {
 	*n = append(*n, Note{Code: code})
 	return &(*n)[len(*n)-1]
 }
+
+// Join adds the cases of other to n: those of a code that n has to it, the
+// rest behind it.
+func (n *Notes) Join(other Notes) {
+	for _, o := range other {
+		if o.Count == 0 {
+			*n = append(*n, o)
+			continue
+		}
+		note := n.of(o.Code)
+		note.Count += o.Count
+		room := max(MaxLines-len(note.Lines), 0)
+		note.Lines = append(slices.Clone(note.Lines), o.Lines[:min(len(o.Lines), room)]...)
+	}
+}
+
+func (n Notes) clone() Notes { return slices.Clone(n) }

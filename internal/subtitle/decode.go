@@ -21,7 +21,7 @@ const saveAsUTF8 = "Save the file as UTF-8 and send it again."
 // UTF-16. What is left has one byte a letter, and is read as Windows-1252
 // only where nothing speaks against it: a wrong guess would burn wrong
 // letters into a video and call it a success.
-func decode(b []byte) (text, charset string, err error) {
+func decode0(b []byte) (text, charset string, err error) {
 	if text, charset, ok := decodeMarked(b); ok {
 		if charset == "utf-8" && !utf8.ValidString(text) {
 			return "", "", brokenUTF8(text)
@@ -168,4 +168,16 @@ func unknownCharset(name string) error {
 	return apigpu.E(apigpu.SubtitleCharset, nil,
 		"The subtitle file is neither UTF-8 nor Windows-1252; it may be %s.", name).
 		WithHint(saveAsUTF8)
+}
+
+type decoded struct {
+	text, charset string
+	confidence    float64
+	guessed       bool
+}
+
+func (d decoded) detail() string { return d.charset }
+func decode(b []byte, o Options) (decoded, error) {
+	t, c, err := decode0(b)
+	return decoded{t, c, 1, c == windows1252}, err
 }

@@ -16,7 +16,8 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		text, charset, err := decode(b)
+		d, err := decode(b, Options{})
+		text, charset := d.text, d.charset
 		if err != nil {
 			if e := apigpu.AsError(err); e.Code == apigpu.Internal || e.Message == "" || !utf8.ValidString(e.Message) {
 				t.Fatalf("not an error for people: %v", err)

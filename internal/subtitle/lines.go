@@ -2,7 +2,6 @@ package subtitle
 
 import (
 	"encoding/json"
-	"regexp"
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
@@ -12,9 +11,9 @@ import (
 // form of accents, and without what chat programs wrap around a file.
 // unwrapped tells that there was such a wrapping.
 func splitLines(text string) (lines []string, unwrapped bool) {
-	text = lineEnds.ReplaceAllString(text, "\n")
+	text = oneLineEnd(text)
 	if inner, ok := unquote(text); ok {
-		text, unwrapped = lineEnds.ReplaceAllString(inner, "\n"), true
+		text, unwrapped = oneLineEnd(inner), true
 	}
 	lines = strings.Split(norm.NFC.String(text), "\n")
 	if !strings.Contains(text, fence) {
@@ -27,7 +26,10 @@ func splitLines(text string) (lines []string, unwrapped bool) {
 // fence begins and ends a block of code in Markdown.
 const fence = "```"
 
-var lineEnds = regexp.MustCompile(`\r\n|[\r\v\f\x{85}\x{2028}\x{2029}]`)
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\v", "\n", "\f", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n")
+
+// oneLineEnd makes every end of a line \n.
+func oneLineEnd(text string) string { return lineEnds.Replace(text) }
 
 // unquote undoes the escapes of a JSON string where the file is one: its line
 // ends are written \n, and there is no real one (a step in a workflow passed

@@ -3,21 +3,18 @@ package subtitle
 import (
 	"html"
 	"regexp"
-	"slices"
 	"strings"
-	"unicode"
+	"time"
 	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 
 	apigpu "github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
 )
 
 var (
-	tagPattern     = regexp.MustCompile(`^<(/?)([A-Za-z][A-Za-z0-9_.:-]*)(\s.*?)?(/?)>$`)
-	tagName        = regexp.MustCompile(`<(/?)([A-Za-z][A-Za-z0-9_.:-]*)`)
-	karaokeStamp   = regexp.MustCompile(`^<(?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3}>`)
+	tagPattern     = regexp.MustCompile(`^<(/?)([A-Za-z][A-Za-z0-9_-]*)((?:\.[^\s<>&.]*)*)(\s.*?)?(/?)>$`)
+	tagName        = regexp.MustCompile(`<(/?)([A-Za-z][A-Za-z0-9_.:@-]*)`)
+	karaokeStamp   = regexp.MustCompile(`^<((?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3})>`)
 	colorAttribute = regexp.MustCompile(`(?i)\bcolor\s*=\s*["']?\s*([#A-Za-z0-9]+)`)
 	microDVD       = regexp.MustCompile(`^\{[YySsCcFfPpHhoD]:`)
 	alignOverride  = regexp.MustCompile(`\\an([1-9])`)
@@ -26,46 +23,114 @@ var (
 )
 
 // readMarkup reads the text of a cue: its tags and override blocks become
-// spans and a position, or nothing; all the rest is text, whatever it looks
-// like. The times of the cue are left zero.
-func readMarkup(raw string) caption.Cue {
-	m := markup{raw: raw}
-	m.findPairs()
+// spans, a position, a speaker and the times of words, or nothing; all the
+// rest is text, whatever it looks like. start and end are the cue's own times;
+// the words are timed within them, the cue's times are left zero.
+func (r *reading) readMarkup(raw string, start, end time.Duration) caption.Cue {
+	if isPlain(raw) {
+		return caption.Cue{Text: raw}
+	}
+	m := markup{raw: raw, vtt: r.format == caption.WebVTT, classes: r.looks}
+	if !m.vtt {
+		m.findPairs()
+	}
 	for m.at < len(raw) {
 		m.step(raw[m.at:])
 	}
-	c := compose(m.out)
-	c.Align = m.align
+	c, marks := compose(m.out)
+	c.Align, c.Speaker = m.align, m.speaker
+	c.Words = timedWords(c.Text, start, end, marks, m.stamps)
+	if m.rubies > 0 && c.Text != "" {
+		r.notes.Count(caption.Ruby, m.rubies)
+	}
 	return c
 }
 
-// styled is one character and how it looks.
+// isPlain reports whether a text is what readMarkup would make of it.
+func isPlain(raw string) bool {
+	if raw == "" {
+		return false
+	}
+	last := byte('\n')
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '<' || c == '{' || c == '\\' || c == '&' || c == 0x7f || c < ' ' && c != '\n':
+			return false
+		case c == ' ' && last == '\n', c == '\n' && (last == '\n' || last == ' '):
+			return false
+		case c >= utf8.RuneSelf:
+			r, size := utf8.DecodeRuneInString(raw[i:])
+			if kept, ok := caption.Clean(r); !ok || kept != r || !isVisible(r) {
+				return false
+			}
+			i += size - 1
+			last = 'x'
+			continue
+		}
+		last = raw[i]
+	}
+	return last != '\n' && last != ' '
+}
+
+// timedWords gives words the times of the stamps in a text.
+func timedWords(text string, start, end time.Duration, marks []stamped, stamps []time.Duration) []caption.Word {
+	if len(stamps) == 0 || end <= start {
+		return nil
+	}
+	var at []caption.Mark
+	for _, m := range marks {
+		if m.stamp > 0 {
+			at = append(at, caption.Mark{At: m.at, Time: stamps[m.stamp-1]})
+		}
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	return caption.TimeWords(text, start, end, at)
+}
+
+// styled is one character, how it looks, and after how many stamps it comes.
 type styled struct {
-	r    rune
-	look caption.Look
+	r     rune
+	stamp int32
+	look  caption.Look
+}
+
+// openTag is a tag that is not closed yet.
+type openTag struct {
+	name string
+	look func(caption.Look) caption.Look
 }
 
 // markup reads the text of one cue from left to right.
 type markup struct {
-	raw   string
-	at    int
-	out   []styled
-	align int
-	// How often each tag is open; colors holds what each open font tag says.
-	bold, italic, underline int
-	colors                  []string
+	raw     string
+	at      int
+	vtt     bool
+	classes map[string]caption.Look
+	out     []styled
+	align   int
+	speaker string
+	// open are the tags around what is read now; look is what they make of it.
+	open []openTag
+	look caption.Look
+	// stamps are the times within the text.
+	stamps []time.Duration
 	// drawing: an override block began a vector drawing, whose coordinates
 	// are no text.
 	drawing bool
+	// reading counts how many ruby readings are open, rubies all there were.
+	reading, rubies int
 	// opened and closed are the names of all tags of the cue.
 	opened, closed map[string]bool
 }
 
 // Bounds, in bytes, of a tag or an override block, and of an entity; what is
-// longer is text.
+// longer is text. Tags deeper than maxDepth change nothing.
 const (
 	maxTag    = 512
 	maxEntity = 40
+	maxDepth  = 32
 )
 
 // enclosed returns s up to and with its first closing mark, or "" where s
@@ -86,7 +151,7 @@ func (m *markup) step(rest string) {
 	switch rest[0] {
 	case '<':
 		tag := enclosed(rest, '>')
-		if t := tagPattern.FindStringSubmatch(tag); t != nil && m.tag(t) || karaokeStamp.MatchString(tag) {
+		if t := tagPattern.FindStringSubmatch(tag); t != nil && m.tag(t) || m.stamp(tag) {
 			m.at += len(tag)
 			return
 		}
@@ -117,22 +182,32 @@ func (m *markup) step(rest string) {
 }
 
 func (m *markup) emit(text string) {
-	if m.drawing {
+	if m.drawing || m.reading > 0 {
 		return
-	}
-	look := caption.Look{Bold: m.bold > 0, Italic: m.italic > 0, Underline: m.underline > 0}
-	if n := len(m.colors); n > 0 {
-		look.Color = m.colors[n-1]
 	}
 	for _, r := range text {
 		if r, ok := caption.Clean(r); ok {
-			m.out = append(m.out, styled{r, look})
+			m.out = append(m.out, styled{r, int32(len(m.stamps)), m.look})
 		}
 	}
 }
 
-// findPairs notes which tags the cue opens and closes: a tag of an unknown
-// name is one only where it has a partner. "<laughs>" is text.
+// stamp reads a time within the text: what follows is spoken from then on.
+func (m *markup) stamp(tag string) bool {
+	t := karaokeStamp.FindStringSubmatch(tag)
+	if t == nil {
+		return false
+	}
+	fields, fraction, _ := strings.Cut(strings.ReplaceAll(t[1], ",", "."), ".")
+	at, ok := parseStamp(fields, ".", fraction)
+	if n := len(m.stamps); ok && (n == 0 || at >= m.stamps[n-1]) {
+		m.stamps = append(m.stamps, at)
+	}
+	return true
+}
+
+// findPairs notes which tags the cue opens and closes: outside WebVTT a tag of
+// an unknown name is one only where it has a partner. "<laughs>" is text.
 func (m *markup) findPairs() {
 	m.opened, m.closed = map[string]bool{}, map[string]bool{}
 	for _, t := range tagName.FindAllStringSubmatch(m.raw, -1) {
@@ -147,50 +222,108 @@ func (m *markup) findPairs() {
 // tag applies a tag, given as the groups of tagPattern. It returns false for
 // what only looks like one.
 func (m *markup) tag(t []string) bool {
-	closing := t[1] != "" || t[4] != "" // "<i/>" is how some close "<i>"
-	name, attributes := strings.ToLower(t[2]), t[3]
-	switch base, _, _ := strings.Cut(name, "."); base {
-	case "b", "strong":
-		m.bold = count(m.bold, closing)
-	case "i", "em":
-		m.italic = count(m.italic, closing)
-	case "u", "ins":
-		m.underline = count(m.underline, closing)
-	case "font":
-		m.font(attributes, closing)
+	closing := t[1] != "" || t[5] != "" // "<i/>" is how some close "<i>"
+	name, classes, attributes := strings.ToLower(t[2]), t[3], t[4]
+	switch name {
 	case "br":
 		m.emit("\n")
-	case "s", "strike", "del", "span", "p", "div", "c", "v", "ruby", "rt", "rp", "lang", "big", "small",
-		"sub", "sup", "tt", "code", "pre", "center", "a", "html", "body", "sync":
+		return true
+	case "rt", "rp":
+		m.ruby(name, closing)
+		return true
+	case "b", "strong", "i", "em", "u", "ins", "font", "s", "strike", "del", "span", "p", "div", "c", "v", "ruby", "lang",
+		"big", "small", "sub", "sup", "tt", "code", "pre", "center", "a", "html", "body", "sync":
 	default:
-		return m.opened[name] && m.closed[name]
+		if !m.vtt && !(m.opened[name+classes] && m.closed[name+classes]) {
+			return false
+		}
+	}
+	if name == "v" && m.speaker == "" {
+		m.speaker = speaker(attributes)
+	}
+	if closing {
+		m.close(name)
+	} else {
+		m.push(name, lookOf(name, attributes), m.classLooks(classes))
 	}
 	return true
 }
 
-func count(open int, closing bool) int {
-	if closing {
-		return max(open-1, 0)
+// ruby leaves out the readings of <ruby>: libass puts no small characters
+// beside others, and within the line they would be text that nobody says.
+func (m *markup) ruby(name string, closing bool) {
+	switch {
+	case name == "rp":
+	case closing:
+		m.reading = max(m.reading-1, 0)
+	default:
+		m.reading++
+		m.rubies++
 	}
-	return open + 1
 }
 
-func (m *markup) font(attributes string, closing bool) {
-	n := len(m.colors)
-	if closing {
-		m.colors = m.colors[:max(n-1, 0)]
+// speaker cleans the name of a voice.
+func speaker(name string) string {
+	name = strings.Join(strings.Fields(html.UnescapeString(name)), " ")
+	return excerpt(name)
+}
+
+// push opens a tag.
+func (m *markup) push(name string, looks ...func(caption.Look) caption.Look) {
+	if len(m.open) >= maxDepth {
 		return
 	}
-	color := ""
-	if n > 0 {
-		color = m.colors[n-1] // a font tag for a size or a face keeps the colour
-	}
-	if a := colorAttribute.FindStringSubmatch(attributes); a != nil {
-		if c, ok := apigpu.ParseColor(a[1]); ok {
-			color = c.Hex()
+	m.open = append(m.open, openTag{name, func(l caption.Look) caption.Look {
+		for _, look := range looks {
+			if look != nil {
+				l = look(l)
+			}
+		}
+		return l
+	}})
+	m.relook()
+}
+
+// close closes the last tag of a name. Those that were opened within it stay
+// open: "<b><i>x</b>y</i>" is what people write.
+func (m *markup) close(name string) {
+	for i := len(m.open) - 1; i >= 0; i-- {
+		if m.open[i].name == name {
+			m.open = append(m.open[:i:i], m.open[i+1:]...)
+			break
 		}
 	}
-	m.colors = append(m.colors, color)
+	if name == "ruby" {
+		m.reading = 0
+	}
+	m.relook()
+}
+
+func (m *markup) relook() {
+	m.look = caption.Look{}
+	for _, t := range m.open {
+		m.look = t.look(m.look)
+	}
+}
+
+// lookOf is what a tag itself changes.
+func lookOf(name, attributes string) func(caption.Look) caption.Look {
+	switch name {
+	case "b", "strong":
+		return func(l caption.Look) caption.Look { l.Bold = true; return l }
+	case "i", "em":
+		return func(l caption.Look) caption.Look { l.Italic = true; return l }
+	case "u", "ins":
+		return func(l caption.Look) caption.Look { l.Underline = true; return l }
+	case "font":
+		// A font tag for a size or a face keeps the colour.
+		if a := colorAttribute.FindStringSubmatch(attributes); a != nil {
+			if c, ok := apigpu.ParseColor(a[1]); ok {
+				return func(l caption.Look) caption.Look { l.Color = c.Hex(); return l }
+			}
+		}
+	}
+	return nil
 }
 
 // override reads a block of ASS override tags. Only the first \an counts, as
@@ -202,63 +335,4 @@ func (m *markup) override(block string) {
 	if d := drawOverride.FindAllStringSubmatch(block, -1); d != nil {
 		m.drawing = d[len(d)-1][1] != "0"
 	}
-}
-
-// compose joins characters to a cue: each line trimmed, none blank.
-func compose(out []styled) caption.Cue {
-	var kept []styled
-	for len(out) > 0 {
-		end := slices.IndexFunc(out, func(s styled) bool { return s.r == '\n' })
-		line := out
-		if end < 0 {
-			out = nil
-		} else {
-			line, out = out[:end], out[end+1:]
-		}
-		line = trimLine(line)
-		if len(line) == 0 {
-			continue
-		}
-		if len(kept) > 0 {
-			kept = append(kept, styled{'\n', line[0].look})
-		}
-		kept = append(kept, line...)
-	}
-	var c caption.Cue
-	var text strings.Builder
-	for len(kept) > 0 {
-		look := kept[0].look
-		end := slices.IndexFunc(kept, func(s styled) bool { return s.look != look })
-		if end < 0 {
-			end = len(kept)
-		}
-		var run strings.Builder
-		for _, s := range kept[:end] {
-			run.WriteRune(s.r)
-		}
-		from := text.Len()
-		text.WriteString(norm.NFC.String(run.String())) // entities may bring loose accents
-		if look != (caption.Look{}) {
-			c.Spans = append(c.Spans, caption.Span{From: from, To: text.Len(), Look: look})
-		}
-		kept = kept[end:]
-	}
-	c.Text = text.String()
-	return c
-}
-
-// trimLine removes space at both ends, and returns nothing for a line that
-// shows nothing: space, and marks without width.
-func trimLine(line []styled) []styled {
-	visible := func(s styled) bool { return !unicode.IsSpace(s.r) && !unicode.Is(unicode.Cf, s.r) }
-	if !slices.ContainsFunc(line, visible) {
-		return nil
-	}
-	for unicode.IsSpace(line[0].r) {
-		line = line[1:]
-	}
-	for unicode.IsSpace(line[len(line)-1].r) {
-		line = line[:len(line)-1]
-	}
-	return line
 }

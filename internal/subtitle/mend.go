@@ -17,40 +17,69 @@ const (
 	swapLimit = 10 * time.Second
 	// leastShown is what a cue without duration is given, room permitting.
 	leastShown = 500 * time.Millisecond
-	// maxRaw bounds the bytes of a cue before its markup is read.
-	maxRaw = 32 * MaxCueText
+	// rawShare bounds the bytes of a cue before its markup is read, in those
+	// of the longest text.
+	rawShare = 32
 )
 
 // readCues turns blocks into cues with text. What has no time or no text is
 // counted. The error is TooLarge.
-func readCues(blocks []block, found *caption.Notes) ([]caption.Cue, error) {
+func (r *reading) readCues(blocks []block) ([]caption.Cue, error) {
 	cues := make([]caption.Cue, 0, len(blocks))
-	for _, b := range blocks {
+	frame := r.frameOf(blocks)
+	for i := range blocks {
+		b := &blocks[i]
 		if !b.timed {
-			found.Add(caption.NoTime, b.line)
+			r.notes.Add(caption.NoTime, b.line)
 			continue
 		}
-		raw := strings.Join(b.text, "\n")
-		if len(raw) > maxRaw {
-			return nil, cueTooLong(b.line)
+		raw := b.joined()
+		if len(raw) > rawShare*r.limits.CueText {
+			return nil, r.cueTooLong(b.line)
 		}
-		c := readMarkup(raw)
+		by := r.shiftAt(b.line)
+		c := r.readMarkup(raw, b.start, b.end)
 		if c.Text == "" {
-			found.Add(caption.NoText, b.line)
+			r.notes.Add(caption.NoText, b.line)
 			continue
 		}
-		if utf8.RuneCountInString(c.Text) > MaxCueText {
-			return nil, cueTooLong(b.line)
+		if len(c.Text) > r.limits.CueText && utf8.RuneCountInString(c.Text) > r.limits.CueText {
+			return nil, r.cueTooLong(b.line)
 		}
-		c.Start, c.End, c.Line = b.start, b.end, b.line
+		c.Start, c.End, c.Line = b.start+by, b.end+by, b.line
+		for i := range c.Words {
+			c.Words[i].Start += by
+			c.Words[i].End += by
+		}
+		if r.KeepPositions && b.settings != "" {
+			r.place(&c, b.settings, frame)
+		}
 		cues = append(cues, c)
 	}
 	return cues, nil
 }
 
-func cueTooLong(line int) error {
+// joined joins the lines of a block.
+func (b *block) joined() string {
+	if len(b.text) == 1 {
+		return b.text[0]
+	}
+	return strings.Join(b.text, "\n")
+}
+
+// shiftAt returns by how much the cues at a line are moved.
+func (r *reading) shiftAt(line int) time.Duration {
+	for _, s := range slices.Backward(r.shifts) {
+		if s.line <= line {
+			return s.by
+		}
+	}
+	return 0
+}
+
+func (r *reading) cueTooLong(line int) error {
 	return apigpu.E(apigpu.TooLarge, nil,
-		"The cue at line %d of the subtitle file is longer than %d characters.", line, MaxCueText)
+		"The cue at line %d of the subtitle file is longer than %d characters.", line, r.limits.CueText)
 }
 
 // mend makes every cue one that can be shown: Start >= 0, End > Start, sorted.
@@ -58,9 +87,11 @@ func cueTooLong(line int) error {
 func mend(cues []caption.Cue, found *caption.Notes) []caption.Cue {
 	kept := cues[:0]
 	var last time.Duration
+	sorted := true
 	for _, c := range cues {
 		if c.End < c.Start {
 			found.Add(caption.Reversed, c.Line)
+			c.Words = nil
 			if c.Start-c.End <= swapLimit {
 				c.Start, c.End = c.End, c.Start
 			} else {
@@ -74,14 +105,20 @@ func mend(cues []caption.Cue, found *caption.Notes) []caption.Cue {
 		if c.Start < 0 {
 			found.Add(caption.Negative, c.Line)
 			c.Start = 0
+			for i := range c.Words {
+				c.Words[i].Start, c.Words[i].End = max(c.Words[i].Start, 0), max(c.Words[i].End, 0)
+			}
 		}
 		if c.Start < last {
 			found.Add(caption.Unsorted, c.Line)
+			sorted = false
 		}
 		last = max(last, c.Start)
 		kept = append(kept, c)
 	}
-	slices.SortStableFunc(kept, func(a, b caption.Cue) int { return cmp.Compare(a.Start, b.Start) })
+	if !sorted {
+		slices.SortStableFunc(kept, func(a, b caption.Cue) int { return cmp.Compare(a.Start, b.Start) })
+	}
 	lengthen(kept, found)
 	return kept
 }
@@ -99,6 +136,7 @@ func lengthen(cues []caption.Cue, found *caption.Notes) {
 			continue
 		}
 		found.Add(caption.ZeroLength, c.Line)
+		c.Words = nil
 		c.End = c.Start + leastShown
 		if next >= 0 && next < c.End {
 			c.End = next

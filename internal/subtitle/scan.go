@@ -19,7 +19,7 @@ type block struct {
 }
 
 // The kinds of a line.
-type lineKind int
+type lineKind uint8
 
 const (
 	textLine lineKind = iota
@@ -34,35 +34,40 @@ var indexLine = regexp.MustCompile(`^#?(\d{1,7})[.:)]?$`)
 // scanner finds the cues among lines. Only a time line begins a cue; blank
 // lines separate nothing, because people leave them out and put them in.
 type scanner struct {
-	lines  []string
-	kinds  []lineKind
-	times  []timing // of timedLine
-	values []int    // of numberLine
-	next   []int    // the first line after i that is not blank, or len(lines)
-	ahead  []int    // the first time line, or index of one, after i, or len(lines)
+	lines []string
+	// timeOf reads a time line of this format; maxCues bounds how many.
+	timeOf  func(string) (timing, bool)
+	maxCues int
+	kinds   []lineKind
+	times   []timing // of the lines that are timedLine, the last first
+	values  []int32  // of numberLine
+	next    []int32  // the first line after i that is not blank, or len(lines)
+	ahead   []int32  // the first time line, or index of one, after i, or len(lines)
 	// indexed: the first cue of the file has an index.
 	indexed bool
-	// timed counts the time lines, up to one more than MaxCues.
+	// timed counts the time lines, up to one more than maxCues.
 	timed int
 	// last is the last index met, or -1.
-	last   int
+	last   int32
 	blocks []block
 }
 
 // scan returns the cues of the file in its order. The error is SubtitleNotText
 // or SubtitleUnparseable for a file without any time, TooLarge for one with
 // too many cues.
-func scan(lines []string, found *caption.Notes) ([]block, error) {
-	s := newScanner(lines)
-	if s.timed > MaxCues {
-		return nil, apigpu.E(apigpu.TooLarge, nil, "The subtitle file has more than %d cues.", MaxCues)
+func (r *reading) scan(lines []string, timeOf func(string) (timing, bool)) ([]block, error) {
+	s := newScanner(lines, timeOf, r.limits.Cues)
+	if s.timed > r.limits.Cues {
+		return nil, r.tooManyCues()
 	}
-	preamble, readable := 0, false
+	preamble, readable := 0, len(s.times)
+	seen := readable
+	s.blocks = make([]block, 0, readable)
 	for i, kind := range s.kinds {
 		switch {
 		case kind == timedLine:
-			readable = true
-			b := block{line: i + 1, timed: true, timing: s.times[i]}
+			seen--
+			b := block{line: i + 1, timed: true, timing: s.times[seen]}
 			if b.rest != "" {
 				b.text = []string{b.rest}
 			}
@@ -82,30 +87,33 @@ func scan(lines []string, found *caption.Notes) ([]block, error) {
 			b.text = append(b.text, lines[i])
 		}
 	}
-	if !readable {
+	if readable == 0 {
 		return nil, s.refuse()
 	}
-	if len(s.blocks) > MaxCues {
-		return nil, apigpu.E(apigpu.TooLarge, nil,
-			"The subtitle file has more than %d cues.", MaxCues)
+	if len(s.blocks) > r.limits.Cues {
+		return nil, r.tooManyCues()
 	}
-	found.Count(caption.Preamble, preamble)
+	r.notes.Count(caption.Preamble, preamble)
 	return s.blocks, nil
 }
 
-func newScanner(lines []string) *scanner {
+func (r *reading) tooManyCues() error {
+	return apigpu.E(apigpu.TooLarge, nil, "The subtitle file has more than %d cues.", r.limits.Cues)
+}
+
+func newScanner(lines []string, timeOf func(string) (timing, bool), maxCues int) *scanner {
 	n := len(lines)
 	s := &scanner{
-		lines: lines, kinds: make([]lineKind, n), times: make([]timing, n),
-		values: make([]int, n), next: make([]int, n), ahead: make([]int, n), last: -1,
+		lines: lines, timeOf: timeOf, maxCues: maxCues, kinds: make([]lineKind, n),
+		values: make([]int32, n), next: make([]int32, n), ahead: make([]int32, n), last: -1,
 	}
 	following, cue := n, n
-	for i := n - 1; i >= 0 && s.timed <= MaxCues; i-- {
+	for i := n - 1; i >= 0 && s.timed <= s.maxCues; i-- {
 		s.classify(i)
 		if s.timeAt(i) {
 			s.timed++
 		}
-		s.next[i], s.ahead[i] = following, cue
+		s.next[i], s.ahead[i] = int32(following), int32(cue)
 		if s.timeAt(i) || s.kinds[i] == numberLine && s.timeAt(following) {
 			cue = i
 		}
@@ -117,12 +125,15 @@ func newScanner(lines []string) *scanner {
 		if kind == timedLine || kind == brokenTimed {
 			break
 		}
-		if kind == numberLine && s.timeAt(s.next[i]) {
+		if kind == numberLine && s.timeAt(int(s.next[i])) {
 			s.indexed = true
 		}
 	}
 	return s
 }
+
+// maxIndex is the longest line, in bytes, that is tried as an index.
+const maxIndex = 64
 
 func (s *scanner) classify(i int) {
 	plain := strings.TrimSpace(wide(s.lines[i]))
@@ -130,14 +141,16 @@ func (s *scanner) classify(i int) {
 		s.kinds[i] = blankLine
 		return
 	}
-	if m := indexLine.FindStringSubmatch(plain); m != nil {
-		if v, err := strconv.Atoi(m[1]); err == nil {
-			s.kinds[i], s.values[i] = numberLine, v
+	if c := plain[0]; len(plain) < maxIndex && (c == '#' || c >= '0' && c <= '9') {
+		if m := indexLine.FindStringSubmatch(plain); m != nil {
+			if v, err := strconv.ParseInt(m[1], 10, 32); err == nil {
+				s.kinds[i], s.values[i] = numberLine, int32(v)
+			}
+			return
 		}
-		return
 	}
-	if t, ok := parseTiming(s.lines[i]); ok {
-		s.kinds[i], s.times[i] = timedLine, t
+	if t, ok := s.timeOf(s.lines[i]); ok {
+		s.kinds[i], s.times = timedLine, append(s.times, t)
 	} else if looksTimed(s.lines[i]) {
 		s.kinds[i] = brokenTimed
 	}
@@ -153,12 +166,13 @@ func (s *scanner) blankBefore(i int) bool { return i == 0 || s.kinds[i-1] == bla
 // follows, rather than to the text before it: "3", "2", "1" may be a
 // countdown.
 func (s *scanner) isIndex(i int) bool {
-	if !s.timeAt(s.next[i]) {
+	next := int(s.next[i])
+	if !s.timeAt(next) {
 		return false
 	}
 	expected := s.last >= 0 && s.values[i] == s.last+1
 	switch {
-	case s.next[i] > i+1: // blank lines between the index and its time
+	case next > i+1: // blank lines between the index and its time
 		return s.blankBefore(i) && (expected || len(s.blocks) == 0)
 	case s.blankBefore(i):
 		return true
@@ -175,11 +189,11 @@ func (s *scanner) isOrphan(i int) bool {
 	if !s.indexed || !s.blankBefore(i) || s.last < 0 || s.values[i] != s.last+1 {
 		return false
 	}
-	if s.next[i] > i+1 && s.next[i] < len(s.lines) {
+	if int(s.next[i]) > i+1 && int(s.next[i]) < len(s.lines) {
 		return false // a number in a line of its own
 	}
 	// Where the next cue carries this very number, or none, this one is text.
-	cue := s.ahead[i]
+	cue := int(s.ahead[i])
 	return cue == len(s.lines) || s.kinds[cue] == numberLine && s.values[cue] != s.values[i]
 }
 

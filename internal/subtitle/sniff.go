@@ -2,7 +2,7 @@ package subtitle
 
 import (
 	"bytes"
-	"encoding/json"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -43,30 +43,45 @@ func binaryKind(b []byte) string {
 	return ""
 }
 
-// refuseOtherFormats answers for texts that are certainly something other
-// than SubRip.
+var (
+	microDVDLine = regexp.MustCompile(`^\{\d+\}\{\d*\}`)
+	mplLine      = regexp.MustCompile(`^\[\d+\]\[\d*\]`)
+	lrcLine      = regexp.MustCompile(`^\[\d{1,3}:\d{2}(?:[.:]\d{1,3})?\]`)
+)
+
+// refuseOtherFormats answers for texts that are certainly something that is
+// not read, and names it.
 func refuseOtherFormats(text string) error {
 	head := strings.TrimLeftFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' })
 	if head == "" {
 		return apigpu.E(apigpu.SubtitleEmpty, nil, "The subtitle file is empty.")
 	}
-	low := strings.ToLower(head[:min(len(head), 64)])
-	const sendSRT = "Convert the subtitles to SubRip (.srt) and send them again."
+	low := strings.ToLower(head[:min(len(head), 1024)])
+	unread := func(name string) error {
+		return apigpu.E(apigpu.SubtitleUnparseable, nil, "The file is %s, which is not read.", name).
+			WithHint("Convert the subtitles to SubRip (.srt), WebVTT (.vtt) or ASS, and send them again.")
+	}
 	switch {
-	case strings.HasPrefix(head, "WEBVTT"):
-		return apigpu.E(apigpu.SubtitleUnparseable, nil,
-			"WebVTT is not supported yet; send SubRip (SRT).").WithHint(sendSRT)
-	case strings.HasPrefix(low, "[script info]"):
-		return apigpu.E(apigpu.SubtitleUnparseable, nil,
-			"ASS and SSA are not supported yet; send SubRip (SRT).").WithHint(sendSRT)
+	case strings.HasPrefix(low, "<sami"):
+		return unread("SAMI")
+	case strings.HasPrefix(low, "<tt ") || strings.HasPrefix(low, "<tt>") || strings.HasPrefix(low, "<?xml") && ttmlRoot.MatchString(low):
+		return unread("TTML")
 	case strings.HasPrefix(low, "<!doctype"), strings.HasPrefix(low, "<html"), strings.HasPrefix(low, "<head"),
-		strings.HasPrefix(low, "<body"), strings.HasPrefix(low, "<?xml"), strings.HasPrefix(low, "<tt "):
+		strings.HasPrefix(low, "<body"), strings.HasPrefix(low, "<?xml"):
 		return notText("HTML or XML", head).WithHint("The address may lead to a page instead of the file, or the link may have expired.")
-	case (head[0] == '{' || head[0] == '[') && json.Valid([]byte(strings.TrimSpace(text))):
-		return notText("JSON", head).WithHint("Send the SubRip text itself.")
+	case microDVDLine.MatchString(low):
+		return unread("MicroDVD, whose times are frames,")
+	case mplLine.MatchString(low):
+		return unread("MPL2")
+	case strings.HasPrefix(low, "scenarist_scc"):
+		return unread("Scenarist closed captions (SCC)")
+	case (lrcLine.MatchString(low) || strings.HasPrefix(low, "[ti:") || strings.HasPrefix(low, "[ar:")) && !strings.Contains(text, "-->"):
+		return unread("LRC, which does not say when a line ends,")
 	}
 	return nil
 }
+
+var ttmlRoot = regexp.MustCompile(`<(?:\w+:)?tt[\s>]`)
 
 func notText(kind, head string) *apigpu.Error {
 	return apigpu.E(apigpu.SubtitleNotText, nil,

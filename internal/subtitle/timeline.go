@@ -13,7 +13,10 @@ import (
 // or in the wrong order, and the text that followed on the same line.
 type timing struct {
 	start, end time.Duration
-	rest       string
+	// settings is what followed on the line of what places the cue: the
+	// coordinates of SubRip or the settings of WebVTT.
+	settings string
+	rest     string
 }
 
 // The parts of a time line. People, converters and language models write many
@@ -24,7 +27,7 @@ type timing struct {
 //	->  –>  —>  -- >  →  =>  --&gt;   [00:01.000 --> 00:02.000] text
 var (
 	timeLine = regexp.MustCompile(`^(?:#?\d+[.)]?\s+)?[\[(]?\s*` + stamp + `\s*` + arrow + `\s*` + stamp + `\s*[\])]?(?:\s+(.*)|([^\d:].*)?)$`)
-	// coordinates and the settings of WebVTT may follow; neither is used.
+	// Coordinates, or the settings of WebVTT, may follow.
 	settings = regexp.MustCompile(`^(?:\s*(?:[XYxy][12]\s*:\s*-?\d+|(?:align|position|line|size|vertical|region):\S+))+`)
 	clockish = regexp.MustCompile(`\d\s*:\s*\d`)
 )
@@ -37,7 +40,14 @@ const (
 
 // wide maps what keyboards of East Asia, and careful typographers, put in
 // place of the ASCII characters of a time line.
-func wide(line string) string { return strings.Map(wideRune, line) }
+func wide(line string) string {
+	for i := range len(line) {
+		if line[i] >= utf8.RuneSelf || line[i] == '\t' {
+			return strings.Map(wideRune, line)
+		}
+	}
+	return line
+}
 
 func wideRune(r rune) rune {
 	switch {
@@ -70,6 +80,9 @@ func parseTiming(line string) (t timing, ok bool) {
 	if len(line) > maxTimeLine || !strings.ContainsAny(line, ">;→⟶➔⇒＞›〉") {
 		return timing{}, false
 	}
+	if t, ok := byTheBook(line); ok {
+		return t, true
+	}
 	m := timeLine.FindStringSubmatch(strings.TrimSpace(wide(line)))
 	if m == nil {
 		return timing{}, false
@@ -80,12 +93,49 @@ func parseTiming(line string) (t timing, ok bool) {
 		return timing{}, false
 	}
 	rest := m[7] + m[8]
-	rest = strings.TrimSpace(strings.TrimPrefix(rest, settings.FindString(rest)))
+	placing := settings.FindString(rest)
+	rest = strings.TrimSpace(strings.TrimPrefix(rest, placing))
 	if rest != "" {
 		// wide was for the times only: take the text as it was written.
 		rest = asWritten(line, rest)
 	}
-	return timing{start: start, end: end, rest: rest}, true
+	return timing{start: start, end: end, settings: strings.TrimSpace(placing), rest: rest}, true
+}
+
+// byTheBook reads "00:00:01,000 --> 00:00:02,500", which nearly all time lines
+// are, without the cost of the pattern that knows all others.
+func byTheBook(line string) (t timing, ok bool) {
+	const length = len("00:00:01,000")
+	line = strings.TrimRight(line, " ")
+	if len(line) != 2*length+len(" --> ") || line[length:length+5] != " --> " {
+		return timing{}, false
+	}
+	start, ok1 := plainStamp(line[:length])
+	end, ok2 := plainStamp(line[length+5:])
+	return timing{start: start, end: end}, ok1 && ok2
+}
+
+// plainStamp reads hh:mm:ss,mmm, or the same with a point.
+func plainStamp(s string) (time.Duration, bool) {
+	var figures [4]int64
+	for i, c := range []byte(s) {
+		switch field, sep := i/3, i%3 == 2; {
+		case sep && field < 2:
+			if c != ':' {
+				return 0, false
+			}
+		case sep && field == 2:
+			if c != ',' && c != '.' {
+				return 0, false
+			}
+		case c < '0' || c > '9':
+			return 0, false
+		default:
+			figures[field] = figures[field]*10 + int64(c-'0')
+		}
+	}
+	seconds := figures[0]*3600 + figures[1]*60 + figures[2]
+	return time.Duration(seconds)*time.Second + time.Duration(figures[3])*time.Millisecond, true
 }
 
 // asWritten returns the end of line that wide turned into rest, with the marks

@@ -1,0 +1,229 @@
+package caption
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Rule changes text wherever it stands.
+type Rule struct {
+	// Find is the text to look for, letter by letter, or with Regexp an
+	// expression of RE2, whose groups Replace may name as $1.
+	Find, Replace string
+	Regexp        bool
+	// Word wants no letter or digit right before and after.
+	Word bool
+}
+
+// ErrTooLong tells that replacing made a cue longer than its bound.
+var ErrTooLong = errors.New("a replacement makes a caption too long")
+
+// ReplaceText applies rules one after the other. The looks and times of what
+// is not replaced stay; new words share the time of those that they replace.
+// A cue of which nothing is left is dropped and counted. most bounds the
+// characters of a cue. The error is ErrTooLong, or that of an expression.
+func ReplaceText(cues []Cue, rules []Rule, most int) ([]Cue, Notes, error) {
+	if len(rules) == 0 {
+		return cues, nil, nil
+	}
+	var notes Notes
+	finders := make([]finder, len(rules))
+	for i, r := range rules {
+		f, err := newFinder(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		finders[i] = f
+	}
+	found := make([]int, len(rules))
+	kept := make([]Cue, 0, len(cues))
+	for _, c := range cues {
+		was := c.Text
+		for i, f := range finders {
+			edits := f.edits(c.Text)
+			if len(edits) == 0 {
+				continue
+			}
+			found[i] += len(edits)
+			c = c.edited(edits)
+			if utf8.RuneCountInString(c.Text) > most {
+				return nil, nil, fmt.Errorf("%w: line %d", ErrTooLong, c.Line)
+			}
+		}
+		if c.Text != was {
+			notes.Add(Replaced, c.Line)
+			c = c.edited(untidy(c.Text))
+			if c.Text == "" {
+				notes.Add(Emptied, c.Line)
+				continue
+			}
+		}
+		kept = append(kept, c)
+	}
+	for i, n := range found {
+		if n == 0 {
+			notes.Say(Unfound, rules[i].Find)
+		}
+	}
+	return kept, notes, nil
+}
+
+// edit puts other text in place of text[from:to].
+type edit struct {
+	from, to int
+	text     string
+}
+
+// finder finds what a rule replaces.
+type finder struct {
+	rule Rule
+	re   *regexp.Regexp
+}
+
+func newFinder(r Rule) (finder, error) {
+	f := finder{rule: r}
+	if !r.Regexp {
+		return f, nil
+	}
+	var err error
+	if f.re, err = regexp.Compile(r.Find); err != nil {
+		return f, fmt.Errorf("replace %.80q: %w", r.Find, err)
+	}
+	return f, nil
+}
+
+// edits returns what the rule changes in text, from left to right.
+func (f finder) edits(text string) (out []edit) {
+	add := func(from, to int, with string) {
+		if to > from && (!f.rule.Word || wordAt(text, from, to)) { // an empty match replaces nothing
+			out = append(out, edit{from, to, clean(with)})
+		}
+	}
+	if f.re != nil {
+		for _, m := range f.re.FindAllStringSubmatchIndex(text, -1) {
+			add(m[0], m[1], string(f.re.ExpandString(nil, f.rule.Replace, text, m)))
+		}
+		return out
+	}
+	if f.rule.Find == "" {
+		return nil
+	}
+	for at := 0; ; {
+		i := strings.Index(text[at:], f.rule.Find)
+		if i < 0 {
+			return out
+		}
+		from := at + i
+		at = from + len(f.rule.Find)
+		add(from, at, f.rule.Replace)
+	}
+}
+
+// wordAt reports whether text[from:to] is not a part of a longer word.
+func wordAt(text string, from, to int) bool {
+	inWord := func(r rune) bool {
+		return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.Is(unicode.Mn, r) || r == '_'
+	}
+	before, _ := utf8.DecodeLastRuneInString(text[:from])
+	after, _ := utf8.DecodeRuneInString(text[to:])
+	first, _ := utf8.DecodeRuneInString(text[from:to])
+	last, _ := utf8.DecodeLastRuneInString(text[from:to])
+	return !(inWord(before) && inWord(first)) && !(inWord(after) && inWord(last))
+}
+
+// clean keeps of a text what a cue may hold.
+func clean(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r, ok := Clean(r); ok {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+var untidiness = regexp.MustCompile(`(?:^|\n)[ \n]+|[ \n]+$|[ ]+\n[ \n]*|[ ]{2,}`)
+
+// untidy returns the edits that make a text one of trimmed lines, none blank,
+// with single spaces.
+func untidy(text string) (out []edit) {
+	for _, m := range untidiness.FindAllStringIndex(text, -1) {
+		with := ""
+		switch inside := m[0] > 0 && m[1] < len(text); {
+		case inside && strings.Contains(text[m[0]:m[1]], "\n"):
+			with = "\n"
+		case inside:
+			with = " "
+		}
+		if text[m[0]:m[1]] != with {
+			out = append(out, edit{m[0], m[1], with})
+		}
+	}
+	return out
+}
+
+// edited returns the cue with edits made, which are sorted and apart. Its
+// spans and words move along.
+func (c Cue) edited(edits []edit) Cue {
+	if len(edits) == 0 {
+		return c
+	}
+	old := c.Text
+	var b strings.Builder
+	at := 0
+	for _, e := range edits {
+		b.WriteString(old[at:e.from])
+		b.WriteString(e.text)
+		at = e.to
+	}
+	b.WriteString(old[at:])
+	c.Text = b.String()
+
+	var spans []Span
+	for _, s := range c.Spans {
+		s.From, s.To = moved(edits, s.From, false), moved(edits, s.To, true)
+		if n := len(spans); n > 0 {
+			s.From = max(s.From, spans[n-1].To)
+		}
+		if s.To > s.From {
+			spans = append(spans, s)
+		}
+	}
+	c.Spans = spans
+	if len(c.Words) > 0 {
+		marks := make([]Mark, 0, 2*len(c.Words))
+		for _, w := range c.Words {
+			marks = append(marks, Mark{moved(edits, w.From, false), w.Start}, Mark{moved(edits, w.To, true), w.End})
+		}
+		slices.SortStableFunc(marks, func(a, b Mark) int { return a.At - b.At })
+		c.Words = TimeWords(c.Text, c.Start, c.End, marks)
+	}
+	return c
+}
+
+// moved returns where the byte at in the old text is in the new one. Within an
+// edit it is its start, or with end its end.
+func moved(edits []edit, at int, end bool) int {
+	shift := 0
+	for _, e := range edits {
+		switch {
+		case e.to < at || e.to == at && (!end || e.from < e.to):
+			shift += len(e.text) - (e.to - e.from)
+			if e.to == at {
+				return at + shift
+			}
+		case e.from < at && end:
+			return e.from + shift + len(e.text)
+		case e.from < at:
+			return e.from + shift
+		default:
+			return at + shift
+		}
+	}
+	return at + shift
+}

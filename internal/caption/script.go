@@ -1,0 +1,137 @@
+package caption
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A script of a Document is rebuilt by package subtitle: its events stand at
+// its end, one a line, and look like this:
+//
+//	Dialogue: Layer,Start,End,Style,Name,MarginL,MarginR,MarginV,Effect,Text
+const (
+	dialogue    = "Dialogue: "
+	eventFields = 10
+)
+
+// editScript gives the events of a script, as cues whose Line is their place
+// among them, to a function that changes the times of cues, and writes down
+// what it returns. An event that comes back twice is written twice.
+func editScript(script []byte, change func([]Cue) []Cue) []byte {
+	head, events := cutScript(script)
+	var cues []Cue
+	for i, e := range events {
+		start, end, ok := eventTimes(e)
+		if ok {
+			cues = append(cues, Cue{Start: start, End: end, Text: "x", Line: i + 1})
+		}
+	}
+	out := bytes.NewBuffer(append([]byte(nil), head...))
+	for _, c := range change(cues) {
+		f := strings.SplitN(events[c.Line-1], ",", 4)
+		fmt.Fprintf(out, "%s,%s,%s,%s\n", f[0], Stamp(c.Start), Stamp(c.End), f[3])
+	}
+	return out.Bytes()
+}
+
+// cutScript parts a script before its first event.
+func cutScript(script []byte) (head []byte, events []string) {
+	at := bytes.Index(script, []byte("\n"+dialogue))
+	if at < 0 {
+		return script, nil
+	}
+	rest := strings.TrimRight(string(script[at+1:]), "\n")
+	return script[:at+1], strings.Split(rest, "\n")
+}
+
+func eventTimes(event string) (start, end time.Duration, ok bool) {
+	f := strings.SplitN(event, ",", 4)
+	if len(f) < 4 || !strings.HasPrefix(event, dialogue) {
+		return 0, 0, false
+	}
+	start, ok1 := parseStamp(f[1])
+	end, ok2 := parseStamp(f[2])
+	return start, end, ok1 && ok2
+}
+
+// Stamp writes a time as scripts have it: h:mm:ss.cc.
+func Stamp(t time.Duration) string {
+	cs := max(t, 0).Round(hundredth) / hundredth
+	return fmt.Sprintf("%d:%02d:%02d.%02d", cs/360_000, cs/6000%60, cs/100%60, cs%100)
+}
+
+func parseStamp(s string) (time.Duration, bool) {
+	f := strings.FieldsFunc(s, func(r rune) bool { return r == ':' || r == '.' })
+	if len(f) != 4 {
+		return 0, false
+	}
+	var n [4]int
+	for i, field := range f {
+		v, err := strconv.Atoi(field)
+		if err != nil || v < 0 || v > 1e6 {
+			return 0, false
+		}
+		n[i] = v
+	}
+	return time.Duration(((n[0]*60+n[1])*60+n[2])*100+n[3]) * hundredth, true
+}
+
+// replaceInScript applies rules to the texts of a script's events, between
+// their override blocks.
+func replaceInScript(script []byte, rules []Rule) ([]byte, error) {
+	finders := make([]finder, len(rules))
+	for i, r := range rules {
+		f, err := newFinder(r)
+		if err != nil {
+			return nil, err
+		}
+		finders[i] = f
+	}
+	head, events := cutScript(script)
+	out := bytes.NewBuffer(append([]byte(nil), head...))
+	for _, e := range events {
+		f := strings.SplitN(e, ",", eventFields)
+		if len(f) == eventFields {
+			f[eventFields-1] = replaceInEvent(f[eventFields-1], finders)
+		}
+		out.WriteString(strings.Join(f, ",") + "\n")
+	}
+	return out.Bytes(), nil
+}
+
+func replaceInEvent(text string, finders []finder) string {
+	var b strings.Builder
+	for text != "" {
+		at := strings.IndexByte(text, '{')
+		if at < 0 {
+			at = len(text)
+		}
+		b.WriteString(replaceInRun(text[:at], finders))
+		text = text[at:]
+		if end := strings.IndexByte(text, '}'); end >= 0 {
+			b.WriteString(text[:end+1])
+			text = text[end+1:]
+		} else {
+			b.WriteString(text)
+			text = ""
+		}
+	}
+	return b.String()
+}
+
+// replaceInRun works on the text as it is read: \N is a line break. What is
+// put in cannot become an override.
+func replaceInRun(run string, finders []finder) string {
+	c := Cue{Text: strings.ReplaceAll(run, `\N`, "\n")}
+	for _, f := range finders {
+		edits := f.edits(c.Text)
+		for i := range edits {
+			edits[i].text = strings.NewReplacer("{", "(", "}", ")", `\`, "/").Replace(edits[i].text)
+		}
+		c = c.edited(edits)
+	}
+	return strings.ReplaceAll(c.Text, "\n", `\N`)
+}
