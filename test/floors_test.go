@@ -25,6 +25,7 @@ var floors = map[string]int{
 	"internal/db":              1,
 	"internal/fetch":           1,
 	"internal/ffmpeg":          1,
+	"internal/font":            1,
 	"internal/httpapi":         1,
 	"internal/link":            1,
 	"internal/mp4":             1,
@@ -169,12 +170,12 @@ func imports(t *testing.T) map[string][]string {
 // dashboard.
 var workerLinks = struct{ packages, modules []string }{
 	packages: []string{
-		".", "cmd/worker", "internal/caption", "internal/crash", "internal/fetch", "internal/ffmpeg", "internal/httpapi",
+		".", "cmd/worker", "internal/caption", "internal/crash", "internal/fetch", "internal/ffmpeg", "internal/font", "internal/httpapi",
 		"internal/link", "internal/program", "internal/selfdestroy", "internal/subtitle", "internal/typeset", "internal/worker",
 	},
 	modules: []string{
-		"code.dny.dev/ssrf", "github.com/alecthomas/kong", "github.com/danielgtaylor/huma/v2",
-		"github.com/oklog/ulid/v2", "github.com/wlynxg/chardet", "golang.org/x/sys", "golang.org/x/text", "golang.org/x/time",
+		"code.dny.dev/ssrf", "github.com/alecthomas/kong", "github.com/danielgtaylor/huma/v2", "github.com/go-text/typesetting",
+		"github.com/oklog/ulid/v2", "github.com/wlynxg/chardet", "golang.org/x/image", "golang.org/x/sys", "golang.org/x/text", "golang.org/x/time",
 	},
 }
 

@@ -2,80 +2,248 @@ package typeset
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
 )
 
-// Render writes cues as an ASS script for libass, one Dialogue line a cue, in
-// their order. size is the picture as displayed; the script's own coordinates
-// are its pixels, so that text is neither stretched nor blurred.
-//
-// Times are rounded to the hundredths of a second of ASS. Cues that went
-// through Snap are shown on exactly their frames.
-//
-// No text becomes ASS: it is written as the characters it is made of.
-func Render(cues []caption.Cue, style Style, size Size) []byte {
-	style, size = style.orDefault(), size.orDefault()
-	r := renderer{style: style, size: size, safe: size.safeArea()}
-	r.header()
-	for _, c := range cues {
-		r.event(c)
-	}
-	return r.out
-}
+// The layers of the script, from the back.
+const (
+	layerBox = iota
+	layerMark
+	layerShadow
+	layerText
+	layerActive
+)
 
-type renderer struct {
-	style Style
-	size  Size
-	safe  margins
-	out   []byte
-}
-
-// header writes the script's settings and its only style.
+// header writes the script's settings and its only style, which most letters
+// have.
 //
 // LayoutRes makes libass undo the pixel aspect where the filter is given a
 // frame of another shape than the displayed picture. The matrix "None" means
 // that colours are RGB, to be converted as the picture's own matrix says.
-// Encoding -1 lets libass find the direction of each paragraph, for Arabic
-// and Hebrew. WrapStyle 0 breaks a line that is wider than our estimate.
-func (r *renderer) header() {
-	const bottomCentre = 2
-	scale, m := r.size.scale(), r.safe.centred()
+// Encoding -1 lets libass find the direction of each text by itself. WrapStyle
+// 2 breaks no line.
+func (s *setter) header() {
+	s.face = s.runs("x", s.look.face, false)[0]
 	bold := 0
-	if r.style.Bold {
+	if s.face.Face.Weight >= 600 {
 		bold = -1
 	}
-	r.out = fmt.Appendf(r.out, `[Script Info]
+	italic := 0
+	if s.face.Face.Italic {
+		italic = -1
+	}
+	s.out = fmt.Appendf(s.out, `[Script Info]
 ScriptType: v4.00+
-PlayResX: %d
-PlayResY: %d
-LayoutResX: %d
-LayoutResY: %d
-WrapStyle: 0
+PlayResX: %[1]d
+PlayResY: %[2]d
+LayoutResX: %[1]d
+LayoutResY: %[2]d
+WrapStyle: 2
+Kerning: yes
 ScaledBorderAndShadow: yes
 YCbCr Matrix: None
 
 [V4+ Styles]
 Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
-Style: Default,%s,%s,%s,%[7]s,%[8]s,%[8]s,%d,0,0,0,100,100,0,0,1,%s,0,%d,%d,%d,%d,-1
+Style: Default,%[3]s,%[4]s,%[5]s,%[5]s,%[6]s,%[6]s,%[7]d,%[8]d,0,0,100,100,%[9]s,0,1,%[10]s,0,5,0,0,0,-1
 
 [Events]
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 `,
-		r.size.Width, r.size.Height, r.size.Width, r.size.Height,
-		fontName(r.style.Font), decimal(r.style.Size*r.style.FontHeight*scale),
-		assColor(r.style.Color, "&HFFFFFF"), assColor(r.style.OutlineColor, "&H000000"),
-		bold, decimal(r.style.Outline*scale), bottomCentre, m.left, m.right, m.bottom)
+		s.size.Width, s.size.Height, fontName(s.face.Face.Family), decimal(heightOf(s.face)*s.look.size),
+		styleColor(s.look.color), styleColor(s.look.outlineColor), bold, italic,
+		decimal(s.look.spacing), decimal(s.look.outline))
 }
 
-// fontName keeps a family name in its field of the Style line.
+// heightOf is what libass sizes a font by, in ems.
+func heightOf(r caption.Run) float64 {
+	if h := r.Ascent + r.Descent; h > 0.2 && h < 10 {
+		return h
+	}
+	return 1.2
+}
+
+// sheet is what was set.
+func (s *setter) sheet() Sheet {
+	if s.absentAll > 0 {
+		var list []string
+		for _, c := range slices.Sorted(maps.Keys(s.absent)) {
+			r, _ := utf8.DecodeRuneInString(c)
+			list = append(list, fmt.Sprintf("U+%04X", r))
+		}
+		const most = 20
+		if len(list) > most {
+			list = append(list[:most], "…")
+		}
+		s.notes = append(s.notes, caption.Note{Code: GlyphMissing, Count: len(s.absent), Detail: strings.Join(list, " ")})
+	}
+	slices.SortStableFunc(s.emoji, func(a, b Emoji) int { return int(min(max(a.Start-b.Start, -1), 1)) })
+	return Sheet{
+		ASS: s.out, Emoji: s.emoji, Families: s.mostUsed(),
+		Shown: s.shown, Timing: s.timing, Notes: s.notes,
+	}
+}
+
+// mostUsed is the families by how much is drawn in them, most first.
+func (s *setter) mostUsed() []string {
+	names := slices.Sorted(maps.Keys(s.families))
+	slices.SortStableFunc(names, func(a, b string) int { return s.families[b] - s.families[a] })
+	return names
+}
+
+// dialogue begins an event; what is drawn follows, and then a line break.
+func (s *setter) dialogue(layer int, start, end time.Duration) {
+	from, to := centiseconds(start), centiseconds(end)
+	if to <= from {
+		to = from + 1 // nothing is rounded away
+	}
+	s.out = append(s.out, "Dialogue: "...)
+	s.out = strconv.AppendInt(s.out, int64(layer), 10)
+	s.out = append(s.out, ',')
+	s.out = appendStamp(s.out, from)
+	s.out = append(s.out, ',')
+	s.out = appendStamp(s.out, to)
+	s.out = append(s.out, ",Default,,0,0,0,,"...)
+}
+
+// paint is how letters are drawn.
+type paint struct {
+	fill, line apigpu.Color
+	width      float64 // of the outline
+	blur       float64
+	dx, dy     float64 // from where they stand
+	more       string  // further tags of ours
+}
+
+// text writes an event that draws a piece, in the middle of its room.
+func (s *setter) text(layer int, start, end time.Duration, p *part, r *row, at *piece, with paint) {
+	em := s.look.size * p.scale
+	x := r.left + at.left + at.width/2 + with.dx
+	y := r.base + (at.run.Descent-at.run.Ascent)/2*em + with.dy
+	s.dialogue(layer, start, end)
+	s.out = append(s.out, `{\pos(`...)
+	s.out = appendDecimal(s.out, x)
+	s.out = append(s.out, ',')
+	s.out = appendDecimal(s.out, y)
+	s.out = append(s.out, ')')
+	s.faceTags(p, at)
+	if with.fill != s.look.color {
+		s.colorTags(1, with.fill, s.look.color.A)
+	}
+	if with.width != s.look.outline {
+		s.out = append(s.out, `\bord`...)
+		s.out = appendDecimal(s.out, with.width)
+	}
+	if with.width > 0 && with.line != s.look.outlineColor {
+		s.colorTags(3, with.line, s.look.outlineColor.A)
+	}
+	if with.blur > 0 {
+		s.out = append(s.out, `\blur`...)
+		s.out = appendDecimal(s.out, with.blur)
+	}
+	s.out = append(s.out, with.more...)
+	s.out = append(s.out, '}')
+	s.letters(at, p.rtl)
+	s.out = append(s.out, '\n')
+}
+
+// faceTags writes how the face of a piece differs from that of the style.
+func (s *setter) faceTags(p *part, at *piece) {
+	f, base := at.run.Face, s.face.Face
+	s.families[f.Family]++
+	if f.Family != base.Family {
+		s.out = append(s.out, `\fn`...)
+		s.out = append(s.out, fontName(f.Family)...)
+	}
+	if h := heightOf(at.run); h != heightOf(s.face) || p.scale != 1 {
+		s.out = append(s.out, `\fs`...)
+		s.out = appendDecimal(s.out, h*s.look.size*p.scale)
+	}
+	bold := 400
+	if base.Weight >= 600 {
+		bold = 700
+	}
+	if f.Weight != bold {
+		s.out = append(s.out, `\b`...)
+		s.out = strconv.AppendInt(s.out, int64(f.Weight), 10)
+	}
+	if f.Italic != base.Italic {
+		s.out = append(s.out, `\i`...)
+		s.out = appendBit(s.out, f.Italic)
+	}
+	if s.look.underline || at.mark.Underline {
+		s.out = append(s.out, `\u1`...)
+	}
+	if at.tight && s.look.spacing != 0 {
+		s.out = append(s.out, `\fsp0`...)
+	} else if s.look.spacing != 0 && p.scale != 1 {
+		s.out = append(s.out, `\fsp`...)
+		s.out = appendDecimal(s.out, s.look.spacing*p.scale)
+	}
+}
+
+func appendBit(b []byte, v bool) []byte {
+	if v {
+		return append(b, '1')
+	}
+	return append(b, '0')
+}
+
+// colorTags writes a colour, and its opacity where it is not the usual one.
+func (s *setter) colorTags(n int, c apigpu.Color, usual uint8) {
+	s.out = fmt.Appendf(s.out, `\%dc&H%02X%02X%02X&`, n, c.B, c.G, c.R)
+	if c.A != usual {
+		s.out = fmt.Appendf(s.out, `\%da&H%02X&`, n, 255-c.A)
+	}
+}
+
+// letters writes the text of a piece. In a cue of both directions, marks of its
+// own direction around it keep commas and digits at its ends in it.
+func (s *setter) letters(at *piece, rtl bool) {
+	mark := ""
+	switch {
+	case at.level%2 == 1:
+		mark = "\u200f"
+	case rtl:
+		mark = "\u200e"
+	}
+	s.out = append(s.out, mark...)
+	for _, r := range at.text {
+		s.char(r)
+	}
+	s.out = append(s.out, mark...)
+}
+
+// char writes one character of a text. libass knows \{ and \}, but has no
+// escape for the backslash itself: a word joiner after it, which has no
+// width and no glyph, keeps it from meeting a letter that would make it one.
+func (s *setter) char(c rune) {
+	switch c {
+	case '{', '}':
+		s.out = append(s.out, '\\', byte(c))
+	case '\\':
+		s.out = append(s.out, "\\\u2060"...)
+	case '\n':
+		s.out = append(s.out, ' ') // within a line of ours: joined
+	default:
+		if c, ok := caption.Clean(c); ok && c != '\n' {
+			s.out = utf8.AppendRune(s.out, c)
+		}
+	}
+}
+
+// fontName keeps a family name from being anything else.
 func fontName(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r == ',' || r < ' ' || r == 0x7f {
+		if r < ' ' || r == 0x7f || strings.ContainsRune(`,{}\()`, r) {
 			return -1
 		}
 		return r
@@ -83,122 +251,21 @@ func fontName(s string) string {
 }
 
 // decimal writes v with at most two digits after the point.
-func decimal(v float64) string {
-	return strings.TrimRight(strings.TrimRight(strconv.FormatFloat(v, 'f', 2, 64), "0"), ".")
-}
+func decimal(v float64) string { return string(appendDecimal(nil, v)) }
 
-// event writes one Dialogue line.
-func (r *renderer) event(c caption.Cue) {
-	start, end := centiseconds(c.Start), centiseconds(c.End)
-	if end <= start {
-		end = start + 1 // a cue is never rounded away
+func appendDecimal(b []byte, v float64) []byte {
+	n := len(b)
+	b = strconv.AppendFloat(b, v, 'f', 2, 64)
+	for b[len(b)-1] == '0' {
+		b = b[:len(b)-1]
 	}
-	m, override := r.place(c.Align)
-	r.out = fmt.Appendf(r.out, "Dialogue: 0,%s,%s,Default,,%d,%d,%d,,%s",
-		stampOf(start), stampOf(end), m.left, m.right, m.bottom, override)
-	r.text(c)
-	r.out = append(r.out, '\n')
-}
-
-// place returns the margins of an event (its vertical one as bottom, 0 for
-// those of the style) and the override for an alignment on the keypad.
-func (r *renderer) place(align int) (m margins, override string) {
-	if align < 1 || align > 9 || align == 2 {
-		return margins{}, ""
+	if b[len(b)-1] == '.' {
+		b = b[:len(b)-1]
 	}
-	m = r.safe
-	if align%3 == 2 { // the middle column
-		m = m.centred()
+	if string(b[n:]) == "-0" {
+		b = append(b[:n], '0')
 	}
-	if align >= 7 {
-		m.bottom = m.top
-	}
-	return m, `{\an` + strconv.Itoa(align) + `}`
-}
-
-// text writes the lines of a cue, broken to fit, with the looks of its spans.
-func (r *renderer) text(c caption.Cue) {
-	text := strings.ToValidUTF8(c.Text, "")
-	look := caption.Look{}
-	span := 0
-	for n, l := range wrap(text, r.aim(), r.fit()) {
-		if n > 0 {
-			r.out = append(r.out, `\N`...)
-		}
-		for i, char := range text[l.from:l.to] {
-			at := l.from + i
-			for span < len(c.Spans) && c.Spans[span].To <= at {
-				span++
-			}
-			want := caption.Look{}
-			if span < len(c.Spans) && c.Spans[span].From <= at {
-				want = c.Spans[span].Look
-			}
-			if want != look {
-				r.look(want)
-				look = want
-			}
-			r.char(char)
-		}
-	}
-}
-
-// look writes the override that makes text look so: back to the style, then
-// the differences.
-func (r *renderer) look(l caption.Look) {
-	r.out = append(r.out, `{\r`...)
-	if l.Bold {
-		r.out = append(r.out, `\b1`...)
-	}
-	if l.Italic {
-		r.out = append(r.out, `\i1`...)
-	}
-	if l.Underline {
-		r.out = append(r.out, `\u1`...)
-	}
-	if color := assColor(l.Color, ""); color != "" {
-		r.out = fmt.Appendf(r.out, `\c%s&`, color)
-	}
-	r.out = append(r.out, '}')
-}
-
-// char writes one character of a text. libass knows \{ and \}, but has no
-// escape for the backslash itself: a word joiner after it, which has no
-// width and no glyph, keeps it from meeting a letter that would make it one.
-func (r *renderer) char(c rune) {
-	switch c {
-	case '{', '}':
-		r.out = append(r.out, '\\', byte(c))
-	case '\\':
-		r.out = append(r.out, "\\\u2060"...)
-	case '\n':
-		r.out = append(r.out, ' ') // within a line of ours: joined
-	default:
-		if c, ok := caption.Clean(c); ok && c != '\n' {
-			r.out = utf8.AppendRune(r.out, c)
-		}
-	}
-}
-
-// aim is the line that long texts are broken to.
-func (r *renderer) aim() extent {
-	chars := r.style.LineChars
-	switch {
-	case chars > 0:
-	case r.size.portrait():
-		chars = portraitChars
-	default:
-		chars = landscapeChars
-	}
-	return extent{chars, r.fit().ems}
-}
-
-// fit is the longest line that the picture has room for.
-func (r *renderer) fit() extent {
-	m := r.safe.centred()
-	room := float64(r.size.Width-m.left-m.right) / (r.style.Size * r.size.scale())
-	const anyChars = 1 << 30
-	return extent{anyChars, max(int(room*100), 100)}
+	return b
 }
 
 // centiseconds rounds to the nearest.
@@ -207,18 +274,13 @@ func centiseconds(d time.Duration) int64 {
 	return int64(max(d, 0).Round(unit) / unit)
 }
 
-// stampOf writes hundredths of a second as H:MM:SS.cc; libass reads any
+// appendStamp writes hundredths of a second as H:MM:SS.cc; libass reads any
 // number of hours.
-func stampOf(cs int64) string {
-	return fmt.Sprintf("%d:%02d:%02d.%02d", cs/360_000, cs/6000%60, cs/100%60, cs%100)
+func appendStamp(b []byte, cs int64) []byte {
+	return fmt.Appendf(b, "%d:%02d:%02d.%02d", cs/360_000, cs/6000%60, cs/100%60, cs%100)
 }
 
-// assColor turns "#rrggbb" into the &HBBGGRR of ASS, or fallback where s is
-// none: nothing else than six hex digits ever reaches a script.
-func assColor(s, fallback string) string {
-	if len(s) != 7 || s[0] != '#' || strings.Trim(strings.ToLower(s[1:]), "0123456789abcdef") != "" {
-		return fallback
-	}
-	s = strings.ToUpper(s)
-	return "&H" + s[5:7] + s[3:5] + s[1:3]
+// styleColor writes a colour as styles have it: opacity first, and 0 is solid.
+func styleColor(c apigpu.Color) string {
+	return fmt.Sprintf("&H%02X%02X%02X%02X", 255-c.A, c.B, c.G, c.R)
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
-	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 )
 
 func TestAttempts(t *testing.T) {
@@ -326,45 +325,5 @@ func TestSweepForgets(t *testing.T) {
 	}
 	if _, err := b.find("job_2"); err != nil {
 		t.Error("a job that goes on was forgotten")
-	}
-}
-
-func TestFindFont(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	put := func(names ...string) {
-		for _, name := range names {
-			path := filepath.Join(dir, name)
-			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(path, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	dirs := []string{filepath.Join(dir, "missing"), dir}
-	put("a/NotoSans-Regular.ttf", "b/DejaVuSans.ttf")
-	_, err := findFont(dirs)
-	wantCode(t, err, apigpu.NoEncoder)
-	put("b/DejaVuSans-Bold.ttf")
-	f, err := findFont(dirs)
-	if err != nil || f.family != "DejaVu Sans" || len(f.files) != 2 {
-		t.Fatalf("half a family was taken: %+v, %v", f, err)
-	}
-	put("c/d/NotoSans-Bold.ttf")
-	if f, err = findFont(dirs); err != nil || f.family != "Noto Sans" {
-		t.Fatalf("%+v, %v", f, err)
-	}
-	fonts := filepath.Join(t.TempDir(), ffmpeg.FontsFolder)
-	for range 2 { // twice is no error
-		if err := f.install(fonts); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, name := range []string{"NotoSans-Regular.ttf", "NotoSans-Bold.ttf"} {
-		if _, err := os.Stat(filepath.Join(fonts, name)); err != nil {
-			t.Error(err)
-		}
 	}
 }

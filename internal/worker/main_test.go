@@ -20,6 +20,7 @@ import (
 	"github.com/api-gpu/api-gpu/client"
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
+	"github.com/api-gpu/api-gpu/internal/font"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
 )
 
@@ -97,7 +98,7 @@ func realBench(t *testing.T, edit func(*Config)) *bench {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.abilities, b.font = p.abilities, p.font
+	b.abilities, b.fonts = p.abilities, p.fonts
 	return b
 }
 
@@ -113,7 +114,7 @@ func findTools(t *testing.T) ffmpeg.Tools {
 
 type proven struct {
 	abilities ffmpeg.Abilities
-	font      font
+	fonts     *font.Set
 }
 
 var proof = sync.OnceValues(func() (proven, error) {
@@ -134,7 +135,7 @@ var proof = sync.OnceValues(func() (proven, error) {
 	if err := w.Prove(context.Background()); err != nil {
 		return proven{}, err
 	}
-	return proven{w.abilities, w.font}, nil
+	return proven{w.abilities, w.fonts}, nil
 })
 
 // clip is two seconds of black at 25 frames per second.

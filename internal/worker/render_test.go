@@ -273,7 +273,7 @@ func TestUploadTooLong(t *testing.T) {
 func TestProve(t *testing.T) {
 	t.Parallel()
 	need.FFmpeg(t)
-	if p, err := proof(); err != nil || p.abilities.Encoder == "" || p.font.family == "" {
+	if p, err := proof(); err != nil || p.abilities.Encoder == "" || p.fonts == nil || p.fonts.Base() == "" {
 		t.Fatalf("%+v, %v", p, err)
 	}
 	b := newBench(t, func(cfg *Config) { cfg.Tools, cfg.FontDirs = findTools(t), []string{t.TempDir()} })

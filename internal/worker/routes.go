@@ -239,9 +239,13 @@ func (w *Worker) awaitProof(ctx context.Context) {
 
 // info is the worker's account of itself. The caller holds w.mu.
 func (w *Worker) info() apigpu.WorkerInfo {
+	base := ""
+	if w.fonts != nil {
+		base = w.fonts.Base()
+	}
 	return apigpu.WorkerInfo{
 		Version: w.cfg.Version, API: apigpu.APIVersion, FFmpeg: w.abilities.Version, Encoder: w.abilities.Encoder, GPU: w.abilities.GPU,
-		Cores: ffmpeg.Cores(), Load: load(), Slots: w.cfg.Slots, Font: w.font.family,
+		Cores: ffmpeg.Cores(), Load: load(), Slots: w.cfg.Slots, Font: base,
 	}
 }
 

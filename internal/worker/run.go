@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
 	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
+	"github.com/api-gpu/api-gpu/internal/font"
 	"github.com/api-gpu/api-gpu/internal/subtitle"
 	"github.com/api-gpu/api-gpu/internal/typeset"
 )
@@ -116,7 +118,7 @@ func (w *Worker) caption(ctx context.Context, j *job) (err error) {
 			err = apigpu.E(apigpu.Internal, fmt.Errorf("panic: %v\n%s", fault, debug.Stack()), "Something went wrong on our side.")
 		}
 	}()
-	abilities, font, err := w.fit()
+	abilities, fonts, err := w.fit()
 	if err != nil {
 		return err
 	}
@@ -139,7 +141,7 @@ func (w *Worker) caption(ctx context.Context, j *job) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := w.writeScript(j, probe, frames.Times, font); err != nil {
+	if err := w.writeScript(j, probe, frames.Times, fonts); err != nil {
 		return err
 	}
 	crash.Point("worker.render")
@@ -162,28 +164,56 @@ func (w *Worker) begin(j *job) {
 
 // writeScript turns the cues into the script that libass draws, on the frames
 // of this very video.
-func (w *Worker) writeScript(j *job, p ffmpeg.Probe, times []int64, f font) error {
+func (w *Worker) writeScript(j *job, p ffmpeg.Probe, times []int64, fonts *font.Set) error {
 	cues, late := caption.Within(j.document.Cues, end(p, times))
 	if len(cues) == 0 {
 		return apigpu.E(apigpu.SubtitleEmpty, nil, "No cue begins before the end of the video.")
 	}
-	cues = caption.Snap(cues, frameClock(times, p))
 	width, height := p.Display()
-	style := typeset.DefaultStyle()
-	style.Font, style.FontHeight = f.family, f.height
-	script := typeset.Render(cues, style, typeset.Size{Width: width, Height: height})
-	if err := os.WriteFile(filepath.Join(j.dir, ffmpeg.ScriptFile), script, 0o600); err != nil {
-		return fmt.Errorf("write script: %w", err)
-	}
-	if err := f.install(filepath.Join(j.dir, ffmpeg.FontsFolder)); err != nil {
+	sheet, err := typeset.Set(typeset.Job{
+		Cues: placed(cues, j.spec.KeepPositions), Script: j.document.Script, Style: drawable(j.spec.Style), Language: j.spec.Language,
+		Size: typeset.Size{Width: width, Height: height}, Fonts: fonts, Clock: frameClock(times, p),
+	})
+	if err != nil {
 		return err
 	}
-	captions := subtitle.Account(j.document, len(cues))
+	if err := os.WriteFile(filepath.Join(j.dir, ffmpeg.ScriptFile), sheet.ASS, 0o600); err != nil {
+		return fmt.Errorf("write script: %w", err)
+	}
+	if err := installFonts(filepath.Join(j.dir, ffmpeg.FontsFolder), fonts.Files(sheet.Families)); err != nil {
+		return err
+	}
+	captions := subtitle.Account(j.document, sheet.Shown)
+	captions.Timing, captions.Fonts = string(sheet.Timing), sheet.Families
 	j.change(func(shown *apigpu.Job) {
 		shown.Captions = &captions
 		shown.Warnings = append(shown.Warnings, subtitle.Warnings(late)...)
+		shown.Warnings = append(shown.Warnings, typeset.Warnings(sheet.Notes)...)
+		shown.Warnings = append(shown.Warnings, fontReplaced(j.spec.Style, fonts)...)
 	})
 	return nil
+}
+
+// placed takes back where the file puts its cues, unless that is wanted. What
+// it says of the edge of the picture ({\an8}) stands in any case: it is there
+// to keep captions off other text.
+func placed(cues []caption.Cue, keep bool) []caption.Cue {
+	if keep {
+		return cues
+	}
+	cues = slices.Clone(cues)
+	for i := range cues {
+		cues[i].Place = nil
+	}
+	return cues
+}
+
+// drawable makes outlines of emoji in colour, which nothing here draws yet.
+func drawable(style apigpu.Style) apigpu.Style {
+	if style.Emoji == "" || style.Emoji == apigpu.EmojiColor {
+		style.Emoji = apigpu.EmojiMono
+	}
+	return style
 }
 
 // end is where the picture ends: after the last frame where the frames are

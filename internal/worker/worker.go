@@ -21,6 +21,7 @@ import (
 	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
+	"github.com/api-gpu/api-gpu/internal/font"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
 )
 
@@ -82,7 +83,7 @@ type Worker struct {
 
 	mu        sync.Mutex
 	abilities ffmpeg.Abilities
-	font      font
+	fonts     *font.Set
 	proven    bool   // the proof is over, well or badly
 	unfit     string // why it takes no job; empty when it does
 	closed    bool
@@ -150,9 +151,9 @@ func (w *Worker) Expired() <-chan struct{} { return w.lease.expired }
 // worker takes no job.
 func (w *Worker) Prove(ctx context.Context) error {
 	abilities, err := w.cfg.Tools.Prove(ctx)
-	var f font
+	var fonts *font.Set
 	if err == nil {
-		f, err = w.proveFont(ctx)
+		fonts, err = w.proveFont(ctx)
 	}
 	crash.Point("worker.prove")
 	w.mu.Lock()
@@ -165,7 +166,7 @@ func (w *Worker) Prove(ctx context.Context) error {
 		w.unfit = apigpu.AsError(err).Message
 		return fmt.Errorf("prove abilities: %w", err)
 	}
-	w.abilities, w.font, w.unfit = abilities, f, ""
+	w.abilities, w.fonts, w.unfit = abilities, fonts, ""
 	return nil
 }
 
@@ -193,16 +194,16 @@ func (w *Worker) Close() error {
 
 // fit returns what jobs run with, or why none does: Unavailable while that may
 // change, NoEncoder when it will not.
-func (w *Worker) fit() (ffmpeg.Abilities, font, error) {
+func (w *Worker) fit() (ffmpeg.Abilities, *font.Set, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.proven {
-		return ffmpeg.Abilities{}, font{}, apigpu.E(apigpu.Unavailable, nil, "This worker takes no job yet: %s.", w.unfit)
+		return ffmpeg.Abilities{}, nil, apigpu.E(apigpu.Unavailable, nil, "This worker takes no job yet: %s.", w.unfit)
 	}
 	if w.unfit != "" {
-		return ffmpeg.Abilities{}, font{}, apigpu.E(apigpu.NoEncoder, nil, "This worker takes no job: %s", w.unfit)
+		return ffmpeg.Abilities{}, nil, apigpu.E(apigpu.NoEncoder, nil, "This worker takes no job: %s", w.unfit)
 	}
-	return w.abilities, w.font, nil
+	return w.abilities, w.fonts, nil
 }
 
 // sweep forgets jobs that nobody fetched.

@@ -90,8 +90,11 @@ func prepare(b *testing.B, dir, srt string) []string {
 		b.Fatal(err)
 	}
 	width, height := probe.Display()
-	script := typeset.Render(document.Cues, typeset.DefaultStyle(), typeset.Size{Width: width, Height: height})
-	if err := os.WriteFile(filepath.Join(dir, ff.ScriptFile), script, 0o600); err != nil {
+	sheet, err := typeset.Set(typeset.Job{Cues: document.Cues, Size: typeset.Size{Width: width, Height: height}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, ff.ScriptFile), sheet.ASS, 0o600); err != nil {
 		b.Fatal(err)
 	}
 	return ff.Args(ff.Spec{Quality: apigpu.Balanced, Limits: ff.DefaultLimits()}, probe, abilities)

@@ -1,0 +1,184 @@
+package font
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-text/typesetting/harfbuzz"
+	"github.com/go-text/typesetting/segmenter"
+
+	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/caption"
+)
+
+// Set is the fonts of a machine. It may be used by several goroutines at once.
+type Set struct {
+	base string
+
+	mu       sync.Mutex
+	faces    []*face            // sorted by name and weight
+	families map[string][]*face // lower-case name → its faces
+	buf      *harfbuzz.Buffer
+	seg      segmenter.Segmenter
+	drawn    map[drawnKey]*face        // which face draws a cluster; nil is none
+	runs     map[runsKey][]caption.Run // what was measured
+}
+
+// maxFontFiles bounds the search for fonts.
+const maxFontFiles = 50_000
+
+// maxRemembered bounds what is kept of answers, each about 200 bytes.
+const maxRemembered = 50_000
+
+// SystemDirs are where fonts are on Linux, macOS and the BSDs.
+func SystemDirs() []string {
+	dirs := []string{"/usr/share/fonts", "/usr/local/share/fonts", "/System/Library/Fonts", "/Library/Fonts"}
+	if home, err := os.UserHomeDir(); err == nil {
+		dirs = append(dirs, filepath.Join(home, ".fonts"), filepath.Join(home, ".local/share/fonts"))
+	}
+	return dirs
+}
+
+// Find reads what the fonts in dirs are. A file that cannot be read is not
+// there. The error has the code NoEncoder where none is a font for captions.
+func Find(dirs []string) (*Set, error) {
+	var paths []string
+	seen := 0
+	for _, dir := range dirs {
+		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+			if seen++; seen > maxFontFiles {
+				return fs.SkipAll
+			}
+			if err == nil && !entry.IsDir() && isFontFile(path) {
+				paths = append(paths, path)
+			}
+			return nil // what cannot be read is not there
+		})
+		if err != nil {
+			return nil, fmt.Errorf("search fonts: %w", err)
+		}
+	}
+	s := &Set{families: map[string][]*face{}, buf: harfbuzz.NewBuffer()}
+	s.add(paths)
+	for _, name := range base() {
+		if s.Has(name) {
+			s.base = name
+			return s, nil
+		}
+	}
+	return nil, apigpu.E(apigpu.NoEncoder, nil, "No font for captions is installed.").
+		WithHint("Install Noto Sans (Debian: fonts-noto-core).")
+}
+
+// With returns a set that has the fonts of these files as well, before those
+// of the machine. A file that is no font is an error.
+func (s *Set) With(paths ...string) (*Set, error) {
+	more := &Set{base: s.base, families: map[string][]*face{}, buf: harfbuzz.NewBuffer()}
+	for _, path := range paths {
+		if _, err := readFile(path); err != nil {
+			return nil, err
+		}
+	}
+	more.add(paths)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.faces {
+		// Anew: what a face has read is guarded by its own set.
+		more.keep(&face{header: f.header, path: f.path, index: f.index})
+	}
+	return more, nil
+}
+
+func isFontFile(path string) bool {
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".ttf", ".otf", ".ttc", ".otc":
+		return true
+	}
+	return false
+}
+
+func (s *Set) add(paths []string) {
+	var found []*face
+	for _, path := range paths {
+		headers, err := readFile(path)
+		if err != nil {
+			continue
+		}
+		for i, h := range headers {
+			h.loader = nil // it holds the file, which is closed
+			found = append(found, &face{header: h, path: path, index: i})
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *face) int {
+		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Weight, b.Weight), cmp.Compare(a.path, b.path))
+	})
+	for _, f := range found {
+		s.keep(f)
+	}
+}
+
+func (s *Set) keep(f *face) {
+	if !f.Outlines {
+		return
+	}
+	s.faces = append(s.faces, f)
+	name := strings.ToLower(f.Family)
+	s.families[name] = append(s.families[name], f)
+	if typographic := strings.ToLower(f.Typographic); typographic != name {
+		s.families[typographic] = append(s.families[typographic], f)
+	}
+}
+
+// Base is the family that captions are set in where no other is asked for.
+func (s *Set) Base() string { return s.base }
+
+// Has reports whether there is a family of this name, in any case of letters.
+func (s *Set) Has(family string) bool { return len(s.families[strings.ToLower(family)]) > 0 }
+
+// Families lists the names of all families, sorted.
+func (s *Set) Families() []string {
+	names := map[string]bool{}
+	for _, f := range s.faces {
+		names[f.Typographic] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// Files returns the files of these families, each once.
+func (s *Set) Files(families []string) []string {
+	var paths []string
+	for _, name := range families {
+		for _, f := range s.families[strings.ToLower(name)] {
+			if !slices.Contains(paths, f.path) {
+				paths = append(paths, f.path)
+			}
+		}
+	}
+	return paths
+}
+
+// pick returns the face of a family that is nearest to what is wanted, or nil
+// where there is no such family.
+func (s *Set) pick(family string, want caption.Face) *face {
+	var best *face
+	distance := func(f *face) int {
+		d := max(f.Weight-want.Weight, want.Weight-f.Weight)
+		if f.Italic != want.Italic {
+			d += 10_000
+		}
+		return d
+	}
+	for _, f := range s.families[strings.ToLower(family)] {
+		if best == nil || distance(f) < distance(best) {
+			best = f
+		}
+	}
+	return best
+}

@@ -1,0 +1,59 @@
+package typeset
+
+import (
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/api-gpu/api-gpu/internal/caption"
+)
+
+// estimate gives the words of each cue times, where the file has none, in
+// proportion to their length, and says where the times come from.
+func estimate(cues []caption.Cue) caption.Timing {
+	timing := caption.TimedWords
+	for i := range cues {
+		if c := &cues[i]; len(c.Words) == 0 && c.End > c.Start {
+			c.Words = wordsOf(c)
+			timing = caption.Estimated
+		}
+	}
+	return timing
+}
+
+func wordsOf(c *caption.Cue) []caption.Word {
+	var words []caption.Word
+	var weights []int
+	total, from := 0, -1
+	flush := func(to int) {
+		if from >= 0 {
+			w := 2 + utf8.RuneCountInString(c.Text[from:to])
+			words, weights, total = append(words, caption.Word{From: from, To: to}), append(weights, w), total+w
+		}
+		from = -1
+	}
+	var before rune
+	for i, r := range c.Text {
+		switch {
+		case unicode.IsSpace(r):
+			flush(i)
+		case from >= 0 && (isWide(before) || isUnspaced(before) && beginsSyllable(before, r)) && (unicode.IsLetter(r) || unicode.IsDigit(r)):
+			flush(i)
+			from = i
+		case from < 0:
+			from = i
+		}
+		before = r
+	}
+	flush(len(c.Text))
+	done := 0
+	at := func() time.Duration {
+		return c.Start + time.Duration(float64(c.End-c.Start)*float64(done)/float64(total))
+	}
+	for i := range words {
+		words[i].Start = at()
+		done += weights[i]
+		words[i].End = at()
+	}
+	return words
+}
