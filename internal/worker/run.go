@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/api-gpu/api-gpu"
@@ -116,39 +117,63 @@ func (w *Worker) caption(ctx context.Context, j *job) (err error) {
 			err = apigpu.E(apigpu.Internal, fmt.Errorf("panic: %v\n%s", fault, debug.Stack()), "Something went wrong on our side.")
 		}
 	}()
-	abilities, font, err := w.fit()
+	abilities, font, err := w.fit(j.spec.Mode)
 	if err != nil {
 		return err
 	}
-	if j.requireGPU && abilities.Encoder != ffmpeg.NVENC {
-		return apigpu.E(apigpu.NoEncoder, nil, "A GPU is required, and this worker has proven none.")
+	want := j.want(w.cfg.Limits)
+	if j.requireGPU {
+		if abilities = abilities.GPUOnly(); abilities.Best(want.Output.Codec) == "" {
+			return apigpu.E(apigpu.NoEncoder, nil, "A GPU is required, and this worker has proven none for this codec.")
+		}
+	}
+	if err := want.Can(abilities); err != nil {
+		return err
 	}
 	w.begin(j)
 	if err := w.getVideo(ctx, j); err != nil {
 		return err
 	}
-	defer os.Remove(filepath.Join(j.dir, ffmpeg.InputFile)) // only the result is kept
-	probe, err := w.cfg.Tools.Probe(ctx, filepath.Join(j.dir, ffmpeg.InputFile))
-	if err == nil {
-		err = w.cfg.Limits.Check(probe)
-	}
+	path := filepath.Join(j.dir, ffmpeg.InputFile)
+	defer os.Remove(path) // only the result is kept
+	probe, err := w.look(ctx, path, &want)
 	if err != nil {
 		return err
 	}
-	frames, err := w.cfg.Tools.Frames(ctx, filepath.Join(j.dir, ffmpeg.InputFile), probe)
-	if err != nil {
+	if err := want.Check(probe, abilities); err != nil {
 		return err
 	}
-	if err := w.writeScript(j, probe, frames.Times, font); err != nil {
+	if err := w.writeCaptions(j, want, probe, font); err != nil {
 		return err
 	}
 	crash.Point("worker.render")
-	report, used, err := w.render(ctx, j, probe, frames, abilities)
+	done, err := w.render(ctx, j, want, probe, abilities)
 	if err != nil {
 		return err
 	}
 	crash.Point("worker.rendered")
-	return w.seal(ctx, j, probe, used, report)
+	return w.seal(ctx, j, done)
+}
+
+// want is what the job asks of FFmpeg.
+func (j *job) want(limits ffmpeg.Limits) ffmpeg.Spec {
+	return ffmpeg.Spec{Output: j.spec.Output, Mode: j.spec.Mode, Language: j.spec.Language, Limits: limits}
+}
+
+// look finds out what the video is, and when its frames are shown.
+func (w *Worker) look(ctx context.Context, path string, want *ffmpeg.Spec) (ffmpeg.Probe, error) {
+	probe, err := w.cfg.Tools.Probe(ctx, path)
+	if err == nil {
+		err = w.cfg.Limits.Check(probe)
+	}
+	if err != nil {
+		return probe, err
+	}
+	if want.Output.Audio == apigpu.AudioNone {
+		probe = probe.Silent()
+	}
+	want.Frames, err = w.cfg.Tools.Frames(ctx, path, probe)
+	return probe, err
 }
 
 func (w *Worker) begin(j *job) {
@@ -160,23 +185,23 @@ func (w *Worker) begin(j *job) {
 	})
 }
 
-// writeScript turns the cues into the script that libass draws, on the frames
-// of this very video.
-func (w *Worker) writeScript(j *job, p ffmpeg.Probe, times []int64, f font) error {
-	cues, late := caption.Within(j.document.Cues, end(p, times))
+// writeCaptions turns the cues into what FFmpeg reads: a script to draw, a text
+// track, or both.
+func (w *Worker) writeCaptions(j *job, want ffmpeg.Spec, p ffmpeg.Probe, f font) error {
+	cues, late := caption.Within(j.document.Cues, end(p, want.Frames.Times))
 	if len(cues) == 0 {
 		return apigpu.E(apigpu.SubtitleEmpty, nil, "No cue begins before the end of the video.")
 	}
-	cues = caption.Snap(cues, frameClock(times, p))
-	width, height := p.Display()
-	style := typeset.DefaultStyle()
-	style.Font, style.FontHeight = f.family, f.height
-	script := typeset.Render(cues, style, typeset.Size{Width: width, Height: height})
-	if err := os.WriteFile(filepath.Join(j.dir, ffmpeg.ScriptFile), script, 0o600); err != nil {
-		return fmt.Errorf("write script: %w", err)
+	if want.Mode != apigpu.Soft {
+		if err := w.writeScript(j, want, p, cues, f); err != nil {
+			return err
+		}
 	}
-	if err := f.install(filepath.Join(j.dir, ffmpeg.FontsFolder)); err != nil {
-		return err
+	if want.Mode == apigpu.Soft || want.Mode == apigpu.Both {
+		track := caption.WriteSRT(caption.Flat(until(cues, want.Frames.End)))
+		if err := os.WriteFile(filepath.Join(j.dir, ffmpeg.TrackFile), track, 0o600); err != nil {
+			return fmt.Errorf("write text track: %w", err)
+		}
 	}
 	captions := subtitle.Account(j.document, len(cues))
 	j.change(func(shown *apigpu.Job) {
@@ -184,6 +209,57 @@ func (w *Worker) writeScript(j *job, p ffmpeg.Probe, times []int64, f font) erro
 		shown.Warnings = append(shown.Warnings, subtitle.Warnings(late)...)
 	})
 	return nil
+}
+
+// until ends cues with the picture, so that a text track is no longer than it.
+// An end of 0 is not known.
+func until(cues []caption.Cue, end time.Duration) []caption.Cue {
+	if end <= 0 {
+		return cues
+	}
+	cues = slices.Clone(cues)
+	for i := range cues {
+		cues[i].End = max(min(cues[i].End, end), cues[i].Start+time.Millisecond)
+	}
+	return cues
+}
+
+// writeScript sets the cues for libass, on the frames and in the size of this
+// very result.
+func (w *Worker) writeScript(j *job, want ffmpeg.Spec, p ffmpeg.Probe, cues []caption.Cue, f font) error {
+	paint := painter(ffmpeg.Paint(want, p))
+	cues = caption.Snap(paint.cues(cues), frameClock(want, p))
+	width, height := ffmpeg.Canvas(want.Output, p)
+	style := typeset.DefaultStyle()
+	style.Font, style.FontHeight = f.family, f.height
+	style.Color, style.OutlineColor = paint.color(style.Color), paint.color(style.OutlineColor)
+	script := typeset.Render(cues, style, typeset.Size{Width: width, Height: height})
+	if err := os.WriteFile(filepath.Join(j.dir, ffmpeg.ScriptFile), script, 0o600); err != nil {
+		return fmt.Errorf("write script: %w", err)
+	}
+	return f.install(filepath.Join(j.dir, ffmpeg.FontsFolder))
+}
+
+// painter gives colours the values that look like them in the result.
+type painter func(apigpu.Color) apigpu.Color
+
+func (p painter) color(s string) string {
+	c, ok := apigpu.ParseColor(s)
+	if !ok {
+		return s
+	}
+	return p(c).Hex()
+}
+
+func (p painter) cues(cues []caption.Cue) []caption.Cue {
+	cues = slices.Clone(cues)
+	for i, c := range cues {
+		cues[i].Spans = slices.Clone(c.Spans)
+		for k, s := range c.Spans {
+			cues[i].Spans[k].Color = p.color(s.Color)
+		}
+	}
+	return cues
 }
 
 // end is where the picture ends: after the last frame where the frames are
@@ -195,49 +271,14 @@ func end(p ffmpeg.Probe, times []int64) time.Duration {
 	return time.Duration(times[len(times)-1]+1) * time.Millisecond
 }
 
-// render runs FFmpeg, and once more on the CPU where the GPU failed and may
-// be done without. It returns the abilities that did it.
-func (w *Worker) render(ctx context.Context, j *job, p ffmpeg.Probe, f ffmpeg.Frames, a ffmpeg.Abilities) (ffmpeg.Report, ffmpeg.Abilities, error) {
-	a.Encoder = ffmpeg.EncoderFor(p, a)
-	report, err := w.renderOnce(ctx, j, p, f, a)
-	if errors.Is(err, ffmpeg.ErrGPU) && !j.requireGPU && ctx.Err() == nil {
-		w.cfg.Log.Warn("GPU failed, trying the CPU", "job", j.id, "error", err)
-		a.Encoder, a.GPU = ffmpeg.X264, ""
-		j.change(func(shown *apigpu.Job) {
-			shown.Warnings = append(shown.Warnings, apigpu.Warning{Code: "gpu_failed", Message: "The GPU's encoder failed; the CPU did the work."})
-		})
-		report, err = w.renderOnce(ctx, j, p, f, a)
+// frameClock is when the frames of the result are shown: at the rate that was
+// asked for, else as in the source: exactly, where the file tells, or by its
+// rate.
+func frameClock(want ffmpeg.Spec, p ffmpeg.Probe) caption.FrameClock {
+	if rate := ffmpeg.FrameRate(want.Output.FPS); rate.Num > 0 {
+		return caption.FrameClock{Num: rate.Num, Den: rate.Den}
 	}
-	return report, a, err
-}
-
-func (w *Worker) renderOnce(ctx context.Context, j *job, p ffmpeg.Probe, f ffmpeg.Frames, a ffmpeg.Abilities) (ffmpeg.Report, error) {
-	began := w.cfg.Now()
-	j.change(func(shown *apigpu.Job) {
-		shown.Phase, shown.Stats.Encoder, shown.Stats.GPU = apigpu.Rendering, a.Encoder, a.GPU
-	})
-	report, err := w.cfg.Tools.Run(ctx, ffmpeg.Render{
-		Dir: j.dir, Args: ffmpeg.Args(ffmpeg.Spec{Quality: j.spec.Output.Quality, Limits: w.cfg.Limits, Frames: f}, p, a), Limits: w.cfg.Limits,
-		Log: logWriter{w.cfg.Log.With("job", j.id)},
-		OnProgress: func(now ffmpeg.Progress) {
-			crash.Point("worker.rendering")
-			percent := downloadShare + renderShare*now.Fraction(p.Duration)
-			j.change(func(shown *apigpu.Job) { shown.Progress = max(shown.Progress, min(percent, 99)) })
-		},
-	})
-	took := w.cfg.Now().Sub(began)
-	j.change(func(shown *apigpu.Job) {
-		shown.Stats.RenderMS = took.Milliseconds()
-		if took > 0 {
-			shown.Stats.RealtimeFactor = float64(int(100*report.OutTime.Seconds()/took.Seconds())) / 100
-		}
-	})
-	return report, err
-}
-
-// frameClock is when the frames of this video are shown: exactly, where the
-// file tells, else by its rate.
-func frameClock(times []int64, p ffmpeg.Probe) caption.FrameClock {
+	times := want.Frames.Times
 	if len(times) == 0 {
 		if p.Video.VFR() {
 			return caption.FrameClock{}
