@@ -87,12 +87,16 @@ type Job struct {
 	Filename string `json:"filename" doc:"Name of the result" example:"video.mp4"`
 	// VideoURL is the final address of the result, known from the start. It
 	// needs no header. Before the result is there it answers 409 not_ready.
-	VideoURL string    `json:"video_url" doc:"Where the result is, or will be; opens without a header"`
-	Video    *Video    `json:"video" doc:"What the result is; null before it is there"`
-	Captions *Captions `json:"captions" doc:"What was read from the subtitle file"`
-	Warnings []Warning `json:"warnings" doc:"What was mended or guessed on the way"`
-	Stats    Stats     `json:"stats"`
-	Error    *Error    `json:"error" doc:"Why the job failed; null otherwise"`
+	VideoURL string `json:"video_url" doc:"Where the result is, or will be; opens without a header"`
+	// Thumbnail tells that a thumbnail was asked for. ThumbnailURL is its final
+	// address, as VideoURL is that of the result; empty without one.
+	Thumbnail    bool      `json:"-"`
+	ThumbnailURL string    `json:"thumbnail_url,omitempty" doc:"Where the thumbnail is, or will be; opens without a header. Absent where none was asked for"`
+	Video        *Video    `json:"video" doc:"What the result is; null before it is there"`
+	Captions     *Captions `json:"captions" doc:"What was read from the subtitle file"`
+	Warnings     []Warning `json:"warnings" doc:"What was mended or guessed on the way"`
+	Stats        Stats     `json:"stats"`
+	Error        *Error    `json:"error" doc:"Why the job failed; null otherwise"`
 	// Webhook is nil unless the request named a webhook_url.
 	Webhook *Webhook `json:"webhook,omitempty" doc:"What became of the message to webhook_url; absent without one"`
 	Links   Links    `json:"links"`
@@ -107,6 +111,7 @@ type Video struct {
 	Height   int     `json:"height" doc:"Pixels as displayed"`
 	FPS      float64 `json:"fps" doc:"Mean frames per second"`
 	Codec    string  `json:"codec" example:"h264"`
+	HDR      bool    `json:"hdr" doc:"Whether it has high dynamic range"`
 	Audio    string  `json:"audio,omitempty" doc:"Audio codec; absent for a silent video" example:"aac"`
 }
 
@@ -136,6 +141,10 @@ type Warning struct {
 	Lines []int `json:"lines,omitempty" doc:"Lines of the subtitle file, from 1: the first ten of them"`
 }
 
+// ThumbnailFailed is the code of the warning that no thumbnail could be made
+// or brought home. The video is there all the same.
+const ThumbnailFailed = "thumbnail_failed"
+
 // Stats says where the time went and what did the work. Times are
 // milliseconds of wall time.
 type Stats struct {
@@ -145,7 +154,7 @@ type Stats struct {
 	UploadMS   int64  `json:"upload_ms" doc:"Bringing the result home"`
 	Worker     string `json:"worker,omitempty" doc:"Instance that did the work"`
 	GPU        string `json:"gpu,omitempty" doc:"Model of its GPU, if it has one"`
-	Encoder    string `json:"encoder,omitempty" doc:"Encoder that really ran" example:"libx264"`
+	Encoder    string `json:"encoder,omitempty" doc:"Encoder that really ran; copy where the picture was kept as it was" example:"libx264"`
 	// RealtimeFactor is seconds of video rendered per second.
 	RealtimeFactor float64 `json:"realtime_factor,omitempty" doc:"Seconds of video rendered per second"`
 	// CostUSD is what the job cost so far: its work and traffic, and its shares

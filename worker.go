@@ -41,6 +41,9 @@ type Chunk struct {
 // MaxChunk bounds the length of a Chunk, in bytes.
 const MaxChunk = 8 << 20
 
+// MaxThumbnail bounds the length of a thumbnail, in bytes.
+const MaxThumbnail = 512 << 10
+
 // Manifest closes a result: its chunks tile its length exactly, and SHA256 is
 // that of the whole file, in hex.
 type Manifest struct {

@@ -91,6 +91,25 @@ func (c *Client) Chunk(ctx context.Context, id string, chunk apigpu.Chunk) ([]by
 	return data, nil
 }
 
+// Thumbnail fetches the picture of a result that was asked for: a JPEG of at
+// most apigpu.MaxThumbnail bytes. NotFound where the worker has none.
+func (c *Client) Thumbnail(ctx context.Context, id string) ([]byte, error) {
+	k := call{method: http.MethodGet, path: []string{"jobs", id, "thumbnail.jpg"}, header: http.Header{"Accept": {"image/jpeg, application/problem+json"}, "Accept-Encoding": {"identity"}}, silence: c.pace.answer}
+	resp, err := c.send(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, apigpu.MaxThumbnail+1))
+	switch {
+	case err != nil:
+		return nil, c.lost(ctx, err)
+	case len(data) > apigpu.MaxThumbnail || http.DetectContentType(data) != "image/jpeg":
+		return nil, apigpu.E(apigpu.Internal, nil, "The worker at %s sends no picture, or one that is too long.", c.host()).WithJob(id)
+	}
+	return data, nil
+}
+
 // Lease renews the lease of a worker and returns its account of itself.
 // StaleEpoch when the worker has heard of a later epoch.
 func (c *Client) Lease(ctx context.Context, l apigpu.LeaseRequest) (apigpu.LeaseReply, error) {

@@ -218,6 +218,10 @@ func (m *memory) Video(_ context.Context, _ httpapi.Caller, id string) (httpapi.
 	return httpapi.Video{Content: content{bytes.NewReader(m.video)}, SHA256: h.job.Video.SHA256, Filename: h.job.Filename}, nil
 }
 
+func (m *memory) Thumbnail(context.Context, httpapi.Caller, string) (httpapi.Video, error) {
+	return httpapi.Video{}, httpapi.NoThumbnail(nil)
+}
+
 type content struct{ *bytes.Reader }
 
 func (content) Close() error { return nil }

@@ -63,7 +63,7 @@ func byStart(a, b Cue) int { return cmp.Compare(a.Start, b.Start) }
 // dropped, one that reaches into one is cut there, and one around it is shown
 // before and after it. Each is counted.
 func Exclude(cues []Cue, ranges []Range) ([]Cue, Notes) {
-	ranges = joined(ranges)
+	ranges = merged(ranges)
 	if len(ranges) == 0 {
 		return cues, nil
 	}
@@ -96,8 +96,8 @@ func Exclude(cues []Cue, ranges []Range) ([]Cue, Notes) {
 	return kept, notes
 }
 
-// joined sorts ranges and joins those that touch.
-func joined(ranges []Range) []Range {
+// merged sorts ranges and joins those that touch.
+func merged(ranges []Range) []Range {
 	ranges = slices.Clone(ranges)
 	slices.SortFunc(ranges, func(a, b Range) int { return cmp.Compare(a.Start, b.Start) })
 	var out []Range

@@ -151,7 +151,7 @@ func (d *driver) begin(ctx context.Context, worker *client.Client, how beginning
 // may fetch it itself, and never a header or an address of the user's private
 // network.
 func assignment(j queue.Job, subtitle []byte, push, requireGPU bool, left time.Duration) apigpu.Assignment {
-	spec := apigpu.CaptionSpec{Output: j.Spec.Output}
+	spec := apigpu.CaptionSpec{Output: j.Spec.Output, Mode: j.Spec.Mode, Language: j.Spec.Language}
 	if !push {
 		spec.URLVideo = j.Spec.URLVideo
 	}

@@ -1,10 +1,12 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/api-gpu/api-gpu"
@@ -161,7 +163,32 @@ func (d *driver) bringHome(ctx context.Context, worker *client.Client, done apig
 		video = *done.Video
 	}
 	video.Bytes, video.SHA256 = manifest.Length, manifest.SHA256
-	return queue.Outcome{Video: video, Captions: done.Captions, Stats: stats, Warnings: done.Warnings, Result: d.resultKey()}, nil
+	warnings := append(done.Warnings, d.bringThumbnail(ctx, worker, done)...)
+	return queue.Outcome{Video: video, Captions: done.Captions, Stats: stats, Warnings: warnings, Result: d.resultKey()}, nil
+}
+
+// bringThumbnail stores the picture beside the result, where one was asked for.
+// A job does not fail for want of it, and is not held up for long.
+func (d *driver) bringThumbnail(ctx context.Context, worker *client.Client, done apigpu.Job) []apigpu.Warning {
+	failed := func(w apigpu.Warning) bool { return w.Code == apigpu.ThumbnailFailed }
+	if d.job.Spec.Output.Thumbnail == nil || slices.ContainsFunc(done.Warnings, failed) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*callTimeout)
+	defer cancel()
+	err := d.retry(ctx, func(ctx context.Context) error {
+		picture, err := worker.Thumbnail(ctx, d.job.ID)
+		if err != nil {
+			return err
+		}
+		_, err = d.cfg.Blob.Receive(ctx, queue.ThumbnailOf(d.resultKey()), bytes.NewReader(picture), apigpu.MaxThumbnail)
+		return err
+	})
+	if err == nil {
+		return nil
+	}
+	d.log.WarnContext(ctx, "no thumbnail", "error", err)
+	return []apigpu.Warning{{Code: apigpu.ThumbnailFailed, Message: "The thumbnail could not be brought home."}}
 }
 
 // maxResult bounds a result, in bytes: what a worker's FFmpeg stops at

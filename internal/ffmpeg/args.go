@@ -2,6 +2,7 @@ package ffmpeg
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -9,28 +10,61 @@ import (
 	apigpu "github.com/api-gpu/api-gpu"
 )
 
-// The encoders that Args knows.
-const (
-	X264  = "libx264"
-	NVENC = "h264_nvenc"
-)
-
-// Spec is what is wanted of one video.
+// Spec is what is wanted of one video. Its zero value is captions burnt into
+// H.264 of balanced quality, and all else as the source has it.
 type Spec struct {
-	Quality apigpu.Quality // empty is balanced
-	Limits  Limits
-	Frames  Frames // of the source
+	Output   apigpu.Output
+	Mode     apigpu.Mode // empty is burn
+	Language string      // of the captions (BCP 47), for a text track
+	Limits   Limits
+	Frames   Frames // of the source
+	// Rate is the picture's bits a second; 0 takes what Output asks for. See
+	// Shrink.
+	Rate int64
 }
 
-// Abilities are what a machine proved it can do; see Tools.Prove.
-type Abilities struct {
-	Version string // of FFmpeg: "5.1.9-0+deb12u1"
-	Encoder string // the best that encoded a real frame: X264 or NVENC
-	GPU     string // model, empty without NVENC
-	Threads int    // for decoder, filters and encoder; 0 leaves FFmpeg its default
-	// ToneMap says that the filters zscale and tonemap are there. Without
-	// them HDR comes out pale.
-	ToneMap bool
+// burns reports whether captions are drawn into the picture.
+func (s Spec) burns() bool { return s.Mode != apigpu.Soft }
+
+// tracks reports whether the result has captions as a text track.
+func (s Spec) tracks() bool { return s.Mode == apigpu.Soft || s.Mode == apigpu.Both }
+
+// Copies reports whether the picture is kept bit by bit: captions are a text
+// track alone, nothing else was asked for, and the source's picture is one that
+// MP4 holds and players show. Balanced is what is meant where nobody says a
+// quality, so it asks for nothing.
+//
+// Only MP4 and Matroska are copied from: their times are those of frames, and
+// need no decoder to be put right.
+func (s Spec) Copies(p Probe) bool {
+	o, v := s.Output, p.Video
+	w, h := Canvas(o, p)
+	width, height := p.Display()
+	switch {
+	case s.Mode != apigpu.Soft, w != width || h != height, o.FPS != 0, o.BitrateKbps != 0, o.MaxSizeMB != 0,
+		o.Quality != "" && o.Quality != apigpu.Balanced,
+		o.Codec != "" && string(o.Codec) != v.Codec:
+		return false
+	}
+	indexed := strings.Contains(p.Format, "mp4") || strings.Contains(p.Format, "matroska")
+	return indexed && len(s.Frames.Times) > 0 && !s.Frames.Cut && s.holds(v)
+}
+
+// holds reports whether MP4 holds a picture that every player shows as it is.
+func (s Spec) holds(v Video) bool {
+	switch {
+	case v.Width%2 != 0 || v.Height%2 != 0, v.Interlaced(), v.Range == "pc", v.Tilted:
+		return false
+	case v.Wide():
+		return v.HDR() && v.Codec == string(apigpu.HEVC) && v.PixFmt == "yuv420p10le" && s.Output.HDR == apigpu.HDRKeep
+	}
+	deep := v.PixFmt == "yuv420p10le" && v.Codec != string(apigpu.H264)
+	return slices.Contains([]string{"h264", "hevc", "av1"}, v.Codec) && (v.PixFmt == "yuv420p" || deep)
+}
+
+// KeepsHDR reports whether the result has the high dynamic range of the source.
+func (s Spec) KeepsHDR(p Probe) bool {
+	return s.Output.HDR == apigpu.HDRKeep && s.Output.Codec == apigpu.HEVC && p.Video.HDR()
 }
 
 // grace is how far a video may run past MaxDuration before FFmpeg stops it.
@@ -41,14 +75,43 @@ const grace = time.Second
 // above 16 for a decoder.
 const maxThreads = 16
 
-// Args returns the arguments that burn ScriptFile into InputFile and write
-// OutputFile: an MP4 with H.264 High, 8 bits, 4:2:0, and the sound of the
-// source, that browsers play from its first bytes. It is pure, and no text
+// Check refuses what this machine cannot make of a file, before it is tried:
+// NoEncoder, MediaTooBig where the result would be, and TooLarge where no
+// picture fits into the bytes that were asked for.
+func (s Spec) Check(p Probe, a Abilities) error {
+	w, h := Canvas(s.Output, p)
+	switch {
+	case s.Limits.MaxPixels > 0 && w*h > s.Limits.MaxPixels:
+		return apigpu.E(apigpu.MediaTooBig, nil, "The result would be %d x %d pixels; at most %d pixels are accepted.", w, h, s.Limits.MaxPixels).
+			WithField("output.resolution")
+	case EncoderFor(s, p, a) == "":
+		return a.lacks(s.Output.Codec)
+	}
+	return s.checkSize(p)
+}
+
+// Can refuses a codec that this machine does not encode at all, whatever the
+// file. A text track alone may need no encoder.
+func (s Spec) Can(a Abilities) error {
+	if s.Mode != apigpu.Soft && a.Best(s.Output.Codec) == "" {
+		return a.lacks(s.Output.Codec)
+	}
+	return nil
+}
+
+func (a Abilities) lacks(c apigpu.Codec) error {
+	return apigpu.E(apigpu.NoEncoder, nil, "The FFmpeg of this worker cannot encode %s.", codecOf(c)).WithField("output.codec").
+		WithHint("Ask for output.codec h264, or install an FFmpeg that has the encoder.")
+}
+
+// Args returns the arguments that make OutputFile of InputFile: an MP4 that
+// plays from its first bytes, as the spec has it. Captions are drawn from
+// ScriptFile, and a text track is made of TrackFile. It is pure, and no text
 // from the file or its owner is part of the result.
 //
-// What is kept: every frame with its timestamp, every audio track, the global
-// metadata. What is dropped: other video, subtitle and data streams,
-// timecode, chapters, attachments.
+// What is kept: every frame with its timestamp, unless a rate is asked for;
+// every audio track; the global metadata. What is dropped: other video,
+// subtitle and data streams, timecode, chapters, attachments.
 func Args(s Spec, p Probe, a Abilities) []string {
 	var args []string
 	add := func(more ...string) { args = append(args, more...) }
@@ -72,18 +135,28 @@ func Args(s Spec, p Probe, a Abilities) []string {
 		add("-threads", threads)
 	}
 	add("-i", InputFile)
+	if s.tracks() {
+		add("-protocol_whitelist", protocols, "-format_whitelist", "srt", "-f", "srt", "-i", TrackFile)
+	}
 
 	add("-map", fmt.Sprintf("0:%d", p.Video.Index))
 	for _, track := range p.Audio {
 		add("-map", fmt.Sprintf("0:%d", track.Index))
 	}
+	if s.tracks() {
+		add("-map", "1:0")
+	}
 	add("-map_metadata", "0", "-map_chapters", "-1")
 
-	add("-vf", strings.Join(filters(p, a), ","))
-	add(encoder(EncoderFor(p, a), s.Quality, a.Threads)...)
-	add(timing(p.Video, s.Frames)...)
+	add(s.picture(p, a)...)
 	for i, track := range p.Audio {
-		add(sound(i, track)...)
+		add(sound(i, track, s.Output.Audio)...)
+	}
+	if slices.ContainsFunc(p.Audio, func(a Audio) bool { return a.Codec == "flac" && Copied(a, s.Output.Audio) }) {
+		add("-strict", "experimental") // FFmpeg before 6 calls FLAC in MP4 so
+	}
+	if s.tracks() {
+		add("-c:s", "mov_text", "-metadata:s:s:0", "language="+trackLanguage(s.Language), "-disposition:s:0", "default")
 	}
 
 	if s.Limits.MaxDuration > 0 {
@@ -96,51 +169,22 @@ func Args(s Spec, p Probe, a Abilities) []string {
 	return args
 }
 
-// EncoderFor returns the encoder that Args chooses: the one that was proven,
-// but for frames that NVENC does not take (H.264 up to 4096 in either
-// direction, NVIDIA's support matrix; and from 160 x 64, which is on the safe
-// side of the least that any generation takes).
-func EncoderFor(p Probe, a Abilities) string {
-	w, h := p.Display()
-	if a.Encoder == NVENC && (w < 160 || h < 64 || w > 4096 || h > 4096) {
-		return X264
-	}
-	return a.Encoder
-}
-
-// encoder returns the options of the video encoder.
-//
-// libx264: veryfast at CRF 21 has the SSIM of FFmpeg's own default (medium at
-// CRF 23) in half the time and 9 % more bytes (measured, 720p). The other
-// figures are steps of about a factor 1.5 to 2 in bytes around it.
-//
-// NVENC: constant quality on a scale that runs 3 to 4 above CRF for the same
-// picture. These figures are an estimate: they were not measured.
-//
-// A key frame every 250 frames at the latest is both encoders' habit; it is
-// said here so that seeking does not depend on a version.
-func encoder(name string, quality apigpu.Quality, threads int) []string {
-	crf, cq := 21, 25
-	switch quality {
-	case apigpu.Draft:
-		crf, cq = 27, 31
-	case apigpu.High:
-		crf, cq = 18, 21
-	case apigpu.Max:
-		crf, cq = 15, 18
-	}
-	args := []string{"-c:v", name}
-	if name == NVENC {
-		args = append(args, "-preset", "p4", "-rc", "vbr", "-cq", strconv.Itoa(cq), "-b:v", "0")
-	} else {
-		args = append(args, "-preset", "veryfast", "-crf", strconv.Itoa(crf))
-		if threads > 0 {
-			// x264 wants half as many again, as in its own default: its
-			// threads wait for each other.
-			args = append(args, "-threads:v", strconv.Itoa((min(threads, maxThreads)*3+1)/2))
+// picture returns the options of the video stream.
+func (s Spec) picture(p Probe, a Abilities) []string {
+	name := EncoderFor(s, p, a)
+	if name == Copy {
+		args := []string{"-c:v", Copy}
+		if p.Video.Codec == string(apigpu.HEVC) {
+			args = append(args, "-tag:v", "hvc1") // see encoder
 		}
+		return args
 	}
-	return append(args, "-profile:v", "high", "-pix_fmt", "yuv420p", "-g", "250")
+	args := []string{"-vf", strings.Join(filters(s, p, a), ",")}
+	args = append(args, encoder(name, effort{quality: s.quality(), rate: s.rate(p), deep: s.KeepsHDR(p), threads: a.Threads})...)
+	if rate := FrameRate(s.Output.FPS); rate.Num > 0 {
+		return append(args, "-fps_mode", "vfr", "-enc_time_base:v", fmt.Sprintf("%d/%d", rate.Den, rate.Num))
+	}
+	return append(args, timing(p.Video, s.Frames)...)
 }
 
 // timing keeps every frame at its own time. Without a time base of its own
@@ -168,63 +212,4 @@ func timing(v Video, f Frames) []string {
 			fmt.Sprintf("setts=pts=PTS:dts=DTS:duration=if(gte(PTS*TB\\,%.6f)\\,%.6f/TB-PTS\\,DURATION)", from.Seconds(), f.End.Seconds()))
 	}
 	return args
-}
-
-// sound returns the options of the audio track that comes out as number i.
-//
-// AAC and MP3 are copied: every browser plays them in MP4, and copied sound
-// is unchanged sound. Everything else becomes AAC. That includes AC-3,
-// E-AC-3, Opus, ALAC and FLAC, which MP4 may hold but Chrome, Firefox or
-// Safari will not play.
-func sound(i int, track Audio) []string {
-	if Copied(track) {
-		return []string{fmt.Sprintf("-c:a:%d", i), "copy"}
-	}
-	channels := track.Channels
-	args := []string{fmt.Sprintf("-c:a:%d", i), "aac"}
-	switch channels {
-	case 1, 2, 6, 8: // mono, stereo, 5.1, 7.1: the layouts that AAC names
-	default:
-		channels = 2
-		args = append(args, fmt.Sprintf("-ac:a:%d", i), "2")
-	}
-	return append(args,
-		fmt.Sprintf("-b:a:%d", i), fmt.Sprintf("%dk", min(96*channels, 512)),
-		// Fills gaps with silence and cuts overlaps, so that sound stays
-		// with the picture where the source's timestamps jump.
-		fmt.Sprintf("-filter:a:%d", i), "aresample=async=1")
-}
-
-// Copied reports whether the sound of a track is kept bit by bit.
-func Copied(track Audio) bool {
-	switch track.Codec {
-	case "aac":
-		return true
-	case "mp3":
-		return track.SampleRate >= 16000 // below, MP4 does not allow it
-	}
-	return false
-}
-
-// Notes tells the user what Args will change beyond the captions.
-func Notes(p Probe, a Abilities) []apigpu.Warning {
-	var notes []apigpu.Warning
-	note := func(when bool, code, message string, count int) {
-		if when {
-			notes = append(notes, apigpu.Warning{Code: code, Message: message, Count: count})
-		}
-	}
-	converted := 0
-	for _, track := range p.Audio {
-		if !Copied(track) {
-			converted++
-		}
-	}
-	note(p.Video.Wide() && a.ToneMap, "hdr_tone_mapped", "The video has HDR or wide colours; they were mapped to standard ones.", 0)
-	note(p.Video.Wide() && !a.ToneMap, "hdr_pale", "The video has HDR or wide colours, and this FFmpeg cannot map them: colours may look pale.", 0)
-	note(deinterlaces(p.Video), "deinterlaced", "The video was interlaced; it was made progressive.", 0)
-	note(p.Video.alpha(), "transparency_lost", "The video may have transparent parts; they were put on black.", 0)
-	note(converted > 0, "audio_converted", "Audio that browsers do not play in MP4 was converted to AAC.", converted)
-	note(p.AudioDropped > 0, "audio_dropped", "Audio tracks of an unknown codec were left out.", p.AudioDropped)
-	return notes
 }

@@ -80,7 +80,7 @@ func TestArgsGolden(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got := strings.Join(Args(Spec{Quality: c.quality, Limits: DefaultLimits(), Frames: c.frames}, c.probe, c.able), "\n") + "\n"
+			got := strings.Join(Args(Spec{Output: apigpu.Output{Quality: c.quality}, Limits: DefaultLimits(), Frames: c.frames}, c.probe, c.able), "\n") + "\n"
 			path := filepath.Join("testdata", c.name+".args")
 			if *update {
 				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
@@ -119,7 +119,7 @@ func TestEncoderFor(t *testing.T) {
 	} {
 		p := plain()
 		p.Video.Width, p.Video.Height = c.w, c.h
-		if got := EncoderFor(p, Abilities{Encoder: c.encoder}); got != c.want {
+		if got := EncoderFor(Spec{}, p, Abilities{Encoder: c.encoder}); got != c.want {
 			t.Errorf("%d x %d with %s: %s, want %s", c.w, c.h, c.encoder, got, c.want)
 		}
 	}
@@ -127,12 +127,12 @@ func TestEncoderFor(t *testing.T) {
 
 func TestNotes(t *testing.T) {
 	p := plain()
-	if notes := Notes(p, Abilities{}); notes != nil {
+	if notes := Notes(Spec{}, p, Abilities{}); notes != nil {
 		t.Errorf("a plain video needs no note: %v", notes)
 	}
 	hdr("smpte2084")(&p)
 	p.Audio = append(p.Audio, Audio{Codec: "opus", Channels: 2}, Audio{Codec: "flac", Channels: 2})
-	got := Notes(p, Abilities{ToneMap: true})
+	got := Notes(Spec{}, p, Abilities{ToneMap: true})
 	var codes []string
 	for _, n := range got {
 		codes = append(codes, n.Code)

@@ -66,7 +66,7 @@ func (t Tools) toolBounds(timeout time.Duration) bounds {
 // and the kernel still takes FFmpeg first.
 func (r Render) bounds(ctx context.Context, memory int64) bounds {
 	b := bounds{memory: memory}
-	if slices.Contains(r.Args, NVENC) {
+	if slices.ContainsFunc(r.Args, OnGPU) {
 		b.memory = 0
 	}
 	if deadline, ok := ctx.Deadline(); ok {

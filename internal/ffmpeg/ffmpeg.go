@@ -1,8 +1,8 @@
 // Package ffmpeg drives FFmpeg: it looks at a file, decides the arguments,
 // runs them with progress, and checks what came out.
 //
-// The decisions are pure: Args is a function of what is wanted, what the file
-// is and what the machine can do. The rest is thin.
+// The decisions are pure: Args is a function of what is wanted (Spec), what the
+// file is (Probe) and what the machine can do (Abilities). The rest is thin.
 //
 // FFmpeg 5.1 is the oldest version that works (-fps_mode). Behaviour that is
 // said to be measured was seen with 5.1.9 and 7.1.5.
@@ -36,6 +36,7 @@ import (
 const (
 	InputFile   = "input"
 	ScriptFile  = "captions.ass"
+	TrackFile   = "captions.srt"
 	FontsFolder = "fonts" // need not exist: the system's fonts are found too
 	OutputFile  = "output.mp4"
 )
@@ -170,7 +171,7 @@ func (h *head) Write(p []byte) (int, error) {
 // environment also holds its token and its keys, which code that parses
 // strangers' files has no use for.
 func environment(all []string) []string {
-	kept := []string{"AV_LOG_FORCE_NOCOLOR=1"}
+	kept := []string{"AV_LOG_FORCE_NOCOLOR=1", "SVT_LOG=1"} // SVT-AV1 talks past FFmpeg's log: errors alone
 	for _, entry := range all {
 		name, _, _ := strings.Cut(entry, "=")
 		switch name {

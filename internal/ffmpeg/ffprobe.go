@@ -16,7 +16,7 @@ import (
 const probeEntries = "format=format_name,duration,start_time,nb_streams" +
 	":stream=index,codec_type,codec_name,codec_tag_string,width,height,pix_fmt,sample_aspect_ratio,field_order" +
 	",color_range,color_space,color_transfer,color_primaries,r_frame_rate,avg_frame_rate,time_base" +
-	",start_pts,duration,nb_frames,sample_rate,channels" +
+	",start_pts,duration,nb_frames,sample_rate,channels,bit_rate" +
 	":stream_disposition=default,attached_pic,timed_thumbnails" +
 	":stream_side_data=side_data_type,displaymatrix,dv_profile"
 
@@ -53,6 +53,7 @@ type probedStream struct {
 	Frames      string `json:"nb_frames"`
 	SampleRate  string `json:"sample_rate"`
 	Channels    int    `json:"channels"`
+	BitRate     string `json:"bit_rate"`
 	Disposition struct {
 		Default         int `json:"default"`
 		AttachedPic     int `json:"attached_pic"`
@@ -75,6 +76,8 @@ func parseProbe(answer []byte) (Probe, error) {
 	p := Probe{Format: in.Format.Name, Streams: max(in.Format.Streams, len(in.Streams))}
 	for _, s := range in.Streams {
 		switch {
+		case s.Type == "subtitle" && s.Codec == "mov_text":
+			p.Texts++
 		case s.Type != "audio":
 		case s.Codec == "" || s.Codec == "unknown" || s.Tag == "enca" || s.Channels == 0:
 			p.AudioDropped++
@@ -82,6 +85,7 @@ func parseProbe(answer []byte) (Probe, error) {
 			p.Audio = append(p.Audio, Audio{
 				Index: s.Index, Codec: s.Codec, Channels: s.Channels, SampleRate: int(number(s.SampleRate)),
 				StartPTS: s.StartPTS, TimeBase: rational(s.TimeBase, "/"), Duration: seconds(s.Duration),
+				BitRate: number(s.BitRate),
 			})
 		}
 	}
@@ -126,7 +130,7 @@ func videoOf(s probedStream) Video {
 	}
 	for _, d := range s.SideData {
 		if d.Matrix != "" {
-			v.Rotation, v.Mirrored = orientation(d.Matrix)
+			v.Rotation, v.Mirrored, v.Tilted = orientation(d.Matrix)
 		}
 		v.DolbyVision = max(v.DolbyVision, d.DVProfile)
 	}
@@ -189,7 +193,7 @@ func ticks(pts int64, base Rational) time.Duration {
 // offset and three numbers. The two left columns are a rotation, as 16.16
 // fixed point (ISO/IEC 14496-12, 8.2.2). An angle that is no multiple of 90
 // degrees counts as none: FFmpeg turns it inside the frame it has.
-func orientation(matrix string) (clockwise int, mirrored bool) {
+func orientation(matrix string) (clockwise int, mirrored, tilted bool) {
 	var m []float64
 	for line := range strings.Lines(matrix) {
 		_, numbers, found := strings.Cut(line, ":")
@@ -199,22 +203,22 @@ func orientation(matrix string) (clockwise int, mirrored bool) {
 		for _, field := range strings.Fields(numbers) {
 			n, err := strconv.ParseInt(field, 10, 64)
 			if err != nil {
-				return 0, false
+				return 0, false, false
 			}
 			m = append(m, float64(n))
 		}
 	}
 	if len(m) != 9 {
-		return 0, false
+		return 0, false, false
 	}
 	a, b, c, d := m[0], m[1], m[3], m[4]
 	mirrored = a*d-b*c < 0
 	degrees := math.Atan2(b, a) * 180 / math.Pi
 	quarter := math.Round(degrees / 90)
 	if math.Abs(degrees-quarter*90) > 1 { // FFmpeg's own tolerance
-		return 0, mirrored
+		return 0, mirrored, true
 	}
-	return (int(quarter)*90 + 360) % 360, mirrored
+	return (int(quarter)*90 + 360) % 360, mirrored, false
 }
 
 // known drops the words by which ffprobe says that it does not know.

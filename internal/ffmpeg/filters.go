@@ -4,18 +4,23 @@ import "fmt"
 
 // filters returns the chain from the decoder to the encoder, in order:
 //
-//	(upright) → progressive → on black → standard colours → size → captions
+//	(upright) → progressive → rate → on black → standard colours → size → shape → captions
 //
 // FFmpeg turns the picture upright by itself before the first filter, and
 // removes the rotation from the result. Captions come last, so that libass
-// draws on the very pixels that are shown: square, upright, of limited range.
-func filters(p Probe, a Abilities) []string {
+// draws on the very pixels and frames that are shown: square, upright, of
+// limited range, at the result's own times.
+func filters(s Spec, p Probe, a Abilities) []string {
 	v := p.Video
 	var chain []string
 	if deinterlaces(v) {
 		// One frame for each frame: the rate stays. Frames that are not
 		// flagged as interlaced pass untouched.
 		chain = append(chain, "bwdif=mode=send_frame:parity=auto:deint=interlaced")
+	}
+	if rate := FrameRate(s.Output.FPS); rate.Num > 0 {
+		// Frame n is at n/rate, from 0 on: the clock that cues are put on.
+		chain = append(chain, fmt.Sprintf("fps=fps=%d/%d:start_time=0:round=near", rate.Num, rate.Den))
 	}
 	if v.alpha() {
 		// Colour times opacity is the picture on black. Without it, what was
@@ -26,10 +31,14 @@ func filters(p Probe, a Abilities) []string {
 		}
 		chain = append(chain, "format="+format, "premultiply=inplace=1")
 	}
-	if v.Wide() && a.ToneMap {
+	format := "format=yuv420p"
+	switch {
+	case s.KeepsHDR(p):
+		format = "format=yuv420p10le"
+	case v.Wide() && a.ToneMap:
 		chain = append(chain, toneMap(v)...)
 	}
-	w, h := p.Display()
+	l := layoutOf(s.Output, p)
 	// The size is forced even where it is the input's own: then scale passes
 	// frames through, until a stream changes its size on the way.
 	//
@@ -37,18 +46,25 @@ func filters(p Probe, a Abilities) []string {
 	// the full-range picture, measured), and the gain is that every player
 	// agrees on black and white, and that libass in FFmpeg 5.1, which draws
 	// white as 235 whatever the range, draws white.
-	scale := fmt.Sprintf("scale=w=%d:h=%d:flags=bicubic:out_range=tv", w, h)
-	if v.rgb() {
-		chain = append(chain, scale+":out_color_matrix=bt709", "format=yuv420p",
+	scale := fmt.Sprintf("scale=w=%d:h=%d:flags=bicubic:out_range=tv", l.inner.width, l.inner.height)
+	switch {
+	case v.rgb():
+		chain = append(chain, scale+":out_color_matrix=bt709", format,
 			// Frames would go on to say that they are RGB, and the encoder
 			// would pass that on to players.
 			"setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709")
-	} else {
-		chain = append(chain, scale, "format=yuv420p")
+	case s.KeepsHDR(p):
+		chain = append(chain, scale, format,
+			// Said again: files leave some of them open.
+			"setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc="+v.Transfer+":range=tv")
+	default:
+		chain = append(chain, scale, format)
 	}
-	return append(chain,
-		"setsar=1",
-		fmt.Sprintf("ass=filename=%s:fontsdir=%s", ScriptFile, FontsFolder))
+	chain = append(append(chain, l.filters()...), "setsar=1")
+	if s.burns() {
+		chain = append(chain, fmt.Sprintf("ass=filename=%s:fontsdir=%s", ScriptFile, FontsFolder))
+	}
+	return chain
 }
 
 // deinterlaces reports whether fields are woven into frames. A turned picture

@@ -36,6 +36,9 @@ type Frames struct {
 	// Uneven says that the first or the last frames are not equally far
 	// apart, the end included: see timing.
 	Uneven bool
+	// Cut says that the file holds frames that are decoded and not shown: an
+	// edit list begins after a key frame.
+	Cut bool
 }
 
 // Frames reads when each frame of the chosen video is shown.
@@ -84,7 +87,7 @@ func framesOf(packets []byte, p Probe) Frames {
 	if tb.Num <= 0 || tb.Den <= 0 {
 		return Frames{}
 	}
-	list, ok := parsePackets(packets)
+	list, cut, ok := parsePackets(packets)
 	if !ok || len(list) == 0 || jumps(list, p) {
 		return Frames{}
 	}
@@ -92,7 +95,7 @@ func framesOf(packets []byte, p Probe) Frames {
 	if last := list[len(list)-1]; absurd(list[0].at, tb) || absurd(last.at, tb) || absurd(last.length, tb) || absurd(offset, tb) {
 		return Frames{}
 	}
-	f := Frames{Times: make([]int64, len(list))}
+	f := Frames{Times: make([]int64, len(list)), Cut: cut}
 	for i, n := range list {
 		// The product in C, truncated: 7.9 s may be 7899 ms. The filter
 		// errs in the same way.
@@ -118,18 +121,23 @@ func absurd(ticks int64, tb Rational) bool {
 	return ticks > math.MaxInt64/2 || ticks < math.MinInt64/2 || math.Abs(float64(ticks)*tb.Float()) > most
 }
 
-// parsePackets reads the frames in the order in which they are shown. It is
-// not ok where there are too many, or where one has no number for its time.
-func parsePackets(packets []byte) (list []shown, ok bool) {
+// parsePackets reads the frames in the order in which they are shown; cut says
+// that there are others. It is not ok where there are too many, or where one
+// has no number for its time.
+func parsePackets(packets []byte) (list []shown, cut, ok bool) {
 	for line := range bytes.Lines(packets) {
 		pts, rest, _ := strings.Cut(strings.TrimSpace(string(line)), ",")
 		duration, flags, _ := strings.Cut(rest, ",")
-		if pts == "" || strings.Contains(flags, "D") { // D: outside the edit list, decoded but not shown
+		if strings.Contains(flags, "D") { // outside the edit list, decoded but not shown
+			cut = true
+			continue
+		}
+		if pts == "" {
 			continue
 		}
 		at, err := strconv.ParseInt(pts, 10, 64)
 		if err != nil || len(list) == maxFrames {
-			return nil, false
+			return nil, cut, false
 		}
 		length, err := strconv.ParseInt(duration, 10, 64)
 		if err != nil {
@@ -138,7 +146,7 @@ func parsePackets(packets []byte) (list []shown, ok bool) {
 		list = append(list, shown{at, length})
 	}
 	slices.SortFunc(list, func(a, b shown) int { return cmp.Compare(a.at, b.at) })
-	return list, true
+	return list, cut, true
 }
 
 // clock is the length of n ticks.

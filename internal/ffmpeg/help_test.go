@@ -86,7 +86,7 @@ func (p picture) at(x, y int) byte { return p.luma[y*p.w+x] }
 // firstFrame decodes the first frame of a result of w x h.
 func firstFrame(t *testing.T, path string, w, h int) picture {
 	t.Helper()
-	luma := ffmpeg(t, "", "-i", path, "-frames:v", "1", "-vf", "extractplanes=y", "-f", "rawvideo", "-")
+	luma := ffmpeg(t, "", "-i", path, "-frames:v", "1", "-vf", "format=yuv420p,extractplanes=y", "-f", "rawvideo", "-")
 	if len(luma) != w*h {
 		t.Fatalf("a frame of %d bytes, want %d x %d", len(luma), w, h)
 	}

@@ -115,7 +115,7 @@ func TestMemoryBomb(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := Args(Spec{Quality: apigpu.Draft}, in, Abilities{Encoder: X264, Threads: 2})
+	args := Args(Spec{Output: apigpu.Output{Quality: apigpu.Draft}}, in, Abilities{Encoder: X264, Threads: 2})
 	small := tools
 	small.Memory = 256 << 20
 	_, err = small.Run(t.Context(), Render{Dir: dir, Args: args})

@@ -42,6 +42,8 @@ type Probe struct {
 	Audio []Audio
 	// AudioDropped counts the tracks whose codec FFmpeg does not know.
 	AudioDropped int
+	// Texts counts the subtitle tracks that MP4 calls text (mov_text).
+	Texts int
 }
 
 // Video is one video stream. Words are FFmpeg's own (ffprobe); those that are
@@ -54,6 +56,7 @@ type Video struct {
 	SAR           Rational // shape of a stored pixel; zero is square
 	Rotation      int      // degrees clockwise to show it upright: 0, 90, 180, 270
 	Mirrored      bool
+	Tilted        bool     // turned by an angle that is no multiple of 90 degrees
 	AvgRate       Rational // frames per second, mean
 	Rate          Rational // FFmpeg's guess at a base rate; absurd (57600) for irregular video
 	TimeBase      Rational // seconds per tick of a timestamp
@@ -77,6 +80,7 @@ type Audio struct {
 	StartPTS   int64
 	TimeBase   Rational
 	Duration   time.Duration // 0 where the header does not tell
+	BitRate    int64         // bits a second; 0 where the header does not tell
 }
 
 // maxStretch is the most that a pixel may be wider than high, or the other

@@ -52,7 +52,7 @@ func TestOrientation(t *testing.T) {
 		{"cut short", "0: 0 65536 0\n", 0, false},
 		{"no numbers", "0: a b c\n", 0, false},
 	} {
-		if got, mirrored := orientation(c.matrix); got != c.want || mirrored != c.mirrored {
+		if got, mirrored, _ := orientation(c.matrix); got != c.want || mirrored != c.mirrored {
 			t.Errorf("%s: %d %t, want %d %t", c.name, got, mirrored, c.want, c.mirrored)
 		}
 	}
@@ -182,15 +182,15 @@ func TestFramesOf(t *testing.T) {
 		format        string
 		want          Frames
 	}{
-		{"sorted and shifted", "140,20,__\n100,20,K_\n120,20,__\n", "", Frames{[]int64{0, 20, 40}, 40 * ms, 60 * ms, false}},
-		{"not shown", "60,20,KD_\n100,20,K__\n", "", Frames{[]int64{0}, 0, 20 * ms, false}},
-		{"a length that is not told", "100,N/A,K__\n120,N/A,___\n", "", Frames{[]int64{0, 20}, 20 * ms, 40 * ms, false}},
-		{"rounded to ticks", "100,33,K__\n133,34,___\n167,33,___\n", "", Frames{[]int64{0, 33, 67}, 67 * ms, 100 * ms, false}},
-		{"a slide at the end", "100,20,K_\n120,980,__\n", "", Frames{[]int64{0, 20}, 20 * ms, 1000 * ms, true}},
-		{"a slide before the end", "100,980,K_\n1080,20,__\n", "", Frames{[]int64{0, 980}, 980 * ms, 1000 * ms, true}},
+		{"sorted and shifted", "140,20,__\n100,20,K_\n120,20,__\n", "", Frames{[]int64{0, 20, 40}, 40 * ms, 60 * ms, false, false}},
+		{"not shown", "60,20,KD_\n100,20,K__\n", "", Frames{[]int64{0}, 0, 20 * ms, false, true}},
+		{"a length that is not told", "100,N/A,K__\n120,N/A,___\n", "", Frames{[]int64{0, 20}, 20 * ms, 40 * ms, false, false}},
+		{"rounded to ticks", "100,33,K__\n133,34,___\n167,33,___\n", "", Frames{[]int64{0, 33, 67}, 67 * ms, 100 * ms, false, false}},
+		{"a slide at the end", "100,20,K_\n120,980,__\n", "", Frames{[]int64{0, 20}, 20 * ms, 1000 * ms, true, false}},
+		{"a slide before the end", "100,980,K_\n1080,20,__\n", "", Frames{[]int64{0, 980}, 980 * ms, 1000 * ms, true, false}},
 		{"no timestamps", "N/A,20,K_\n", "", Frames{}},
 		{"nothing", "", "", Frames{}},
-		{"a jump in MP4 is a pause", "100,30000,K_\n30100,30000,K_\n", "mov,mp4", Frames{[]int64{0, 30000}, 30 * time.Second, time.Minute, false}},
+		{"a jump in MP4 is a pause", "100,30000,K_\n30100,30000,K_\n", "mov,mp4", Frames{[]int64{0, 30000}, 30 * time.Second, time.Minute, false, false}},
 		{"a jump in MPEG-TS is moved by FFmpeg", "100,20,K_\n30100,20,K_\n", "mpegts", Frames{}},
 	} {
 		p.Format = c.format

@@ -2,6 +2,7 @@ package ffmpeg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -12,34 +13,39 @@ import (
 )
 
 // Prove finds out what this machine can do, by doing it: FFmpeg lists
-// encoders that fail on first use. The error has the code NoEncoder when it
-// cannot encode at all or cannot draw captions.
+// encoders that fail on first use, those of a GPU above all. The error has the
+// code NoEncoder when it cannot encode H.264 or cannot draw captions.
 //
 // Its programs run at the same time: starting them is what takes the time, and
 // the machine is paid for.
 func (t Tools) Prove(ctx context.Context) (Abilities, error) {
-	var version, list []byte
-	var versionErr, lookErr, listErr, nvencErr error
+	var version, filters, coders []byte
+	var versionErr, lookErr, filtersErr, codersErr, nvencErr error
+	var gpu []string
 	var all sync.WaitGroup
 	all.Go(func() { version, versionErr = output(ctx, proveTimeout, t.FFmpeg, "-version") })
 	// Within the bounds of a job: where they cannot be set, no job would run.
 	all.Go(func() { _, lookErr = t.look(ctx, proveTimeout, "-version") })
+	all.Go(func() { filters, filtersErr = t.list(ctx, "-filters") })
+	all.Go(func() { coders, codersErr = t.list(ctx, "-encoders") })
 	all.Go(func() {
-		list, listErr = output(ctx, proveTimeout, t.FFmpeg, "-hide_banner", "-v", "error", "-filters")
+		if nvencErr = t.encodeOne(ctx, NVENC); nvencErr == nil {
+			gpu = t.encoding(ctx, NVENCHEVC, NVENCAV1)
+		}
 	})
-	all.Go(func() { nvencErr = t.encodeOne(ctx, NVENC) })
 	all.Wait()
 	switch {
 	case versionErr != nil:
 		return Abilities{}, fmt.Errorf("ask ffmpeg for its version: %w", versionErr)
 	case lookErr != nil:
 		return Abilities{}, fmt.Errorf("start ffprobe within bounds: %w", lookErr)
-	case listErr != nil:
-		return Abilities{}, fmt.Errorf("ask ffmpeg for its filters: %w", listErr)
+	case filtersErr != nil || codersErr != nil:
+		return Abilities{}, fmt.Errorf("ask ffmpeg for what it has: %w", errors.Join(filtersErr, codersErr))
 	}
-	has := filterNames(string(list))
+	has := filterNames(string(filters))
 	a := Abilities{
 		Version: parseVersion(string(version)),
+		More:    append(gpu, listed(string(coders), X265, SVTAV1, AOM)...),
 		Threads: max(1, int(math.Ceil(Cores()))),
 		ToneMap: has["zscale"] && has["tonemap"],
 	}
@@ -60,11 +66,51 @@ func (t Tools) Prove(ctx context.Context) (Abilities, error) {
 	return a, nil
 }
 
+// list asks FFmpeg what it was built with.
+func (t Tools) list(ctx context.Context, what string) ([]byte, error) {
+	return output(ctx, proveTimeout, t.FFmpeg, "-hide_banner", "-v", "error", what)
+}
+
+// encoding returns the encoders of names that encode a frame, in their order.
+// They are asked once the first of this GPU has: cards bound how many work at
+// a time.
+func (t Tools) encoding(ctx context.Context, names ...string) (able []string) {
+	worked := make([]bool, len(names))
+	var all sync.WaitGroup
+	for i, name := range names {
+		all.Go(func() { worked[i] = t.encodeOne(ctx, name) == nil })
+	}
+	all.Wait()
+	for i, name := range names {
+		if worked[i] {
+			able = append(able, name)
+		}
+	}
+	return able
+}
+
+// listed returns the encoders of names that -encoders lists: flags, name,
+// description.
+func listed(list string, names ...string) (there []string) {
+	known := map[string]bool{}
+	for line := range strings.Lines(list) {
+		if words := strings.Fields(line); len(words) >= 2 {
+			known[words[1]] = true
+		}
+	}
+	for _, name := range names {
+		if known[name] {
+			there = append(there, name)
+		}
+	}
+	return there
+}
+
 // encodeOne encodes one frame with the very options of a job. 256 x 256 is
 // above the least size of every NVENC.
 func (t Tools) encodeOne(ctx context.Context, name string) error {
 	args := []string{"-nostdin", "-hide_banner", "-v", "error", "-f", "lavfi", "-i", "color=gray:size=256x256:rate=25"}
-	args = append(args, encoder(name, apigpu.Balanced, 1)...)
+	args = append(args, encoder(name, effort{threads: 1})...)
 	args = append(args, "-frames:v", "1", "-f", "null", "-")
 	_, err := output(ctx, proveTimeout, t.FFmpeg, args...)
 	return err

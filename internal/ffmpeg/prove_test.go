@@ -36,6 +36,7 @@ func TestProveNeedsAnEncoder(t *testing.T) {
 		tools := standIn(t, `case "$*" in
 *-version*) echo 'ffmpeg version 6.1.1 Copyright';;
 *-filters*) echo '`+c.filters+`';;
+*-encoders*) echo ' V..... libx265              libx265 H.265 / HEVC (codec hevc)';;
 *) exit 1;;
 esac
 `)
@@ -158,7 +159,7 @@ func TestMismatch(t *testing.T) {
 	good := Probe{Duration: 30 * time.Second, Audio: in.Audio,
 		Video: Video{Codec: "h264", PixFmt: "yuv420p", Width: 1920, Height: 1080, Frames: 900, AvgRate: Rational{30, 1}}}
 	report := Report{Progress: Progress{Frame: 900, OutTime: 29900 * time.Millisecond}}
-	if fault := mismatch(in, report, good); fault != "" {
+	if fault := mismatch(Spec{}, in, report, good); fault != "" {
 		t.Errorf("a good result: %s", fault)
 	}
 	for name, spoil := range map[string]func(*Probe){
@@ -168,11 +169,12 @@ func TestMismatch(t *testing.T) {
 		"rotation": func(p *Probe) { p.Video.Rotation = 90 },
 		"frames":   func(p *Probe) { p.Video.Frames-- },
 		"audio":    func(p *Probe) { p.Audio = nil },
+		"text":     func(p *Probe) { p.Texts = 1 },
 		"length":   func(p *Probe) { p.Duration = 20 * time.Second },
 	} {
 		bad := good
 		spoil(&bad)
-		if mismatch(in, report, bad) == "" {
+		if mismatch(Spec{}, in, report, bad) == "" {
 			t.Errorf("%s: not noticed", name)
 		}
 	}

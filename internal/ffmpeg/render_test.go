@@ -153,7 +153,7 @@ func TestRender(t *testing.T) {
 			if w, h := in.Display(); w != c.w || h != c.h {
 				t.Fatalf("displayed at %d x %d, want %d x %d", w, h, c.w, c.h)
 			}
-			compareNotes(t, Notes(in, able), c.notes)
+			compareNotes(t, Notes(Spec{}, in, able), c.notes)
 			writeScript(t, dir, c.w, c.h)
 
 			limits := DefaultLimits()
@@ -161,13 +161,14 @@ func TestRender(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			spec := Spec{Output: apigpu.Output{Quality: apigpu.High}, Limits: limits, Frames: frames}
 			var log bytes.Buffer
-			report, err := tools.Run(t.Context(), Render{Dir: dir, Args: Args(Spec{Quality: apigpu.High, Limits: limits, Frames: frames}, in, able), Limits: limits, Log: &log})
+			report, err := tools.Run(t.Context(), Render{Dir: dir, Args: Args(spec, in, able), Limits: limits, Log: &log})
 			if err != nil {
 				t.Fatalf("%v\n%s", err, &log)
 			}
 			result := filepath.Join(dir, OutputFile)
-			out, err := tools.Verify(t.Context(), result, in, report, limits)
+			out, err := tools.Verify(t.Context(), result, spec, in, report)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -289,7 +290,7 @@ func TestRunLimits(t *testing.T) {
 		{"pixels", Limits{MaxPixels: 100}, apigpu.MediaTooBig},
 		{"exact duration", Limits{MaxDuration: 8 * time.Second}, ""},
 	} {
-		_, err := tools.Run(t.Context(), Render{Dir: dir, Args: Args(Spec{Quality: apigpu.Draft, Limits: c.limits}, in, Abilities{Encoder: X264}), Limits: c.limits})
+		_, err := tools.Run(t.Context(), Render{Dir: dir, Args: Args(Spec{Output: apigpu.Output{Quality: apigpu.Draft}, Limits: c.limits}, in, Abilities{Encoder: X264}), Limits: c.limits})
 		if apigpu.CodeOf(err) != c.want {
 			t.Errorf("%s: %v, want %s", c.name, err, c.want)
 		}
@@ -325,7 +326,7 @@ func TestRunDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatalf("cut off: %v", err)
 	}
-	out, err := tools.Verify(t.Context(), filepath.Join(dir, OutputFile), in, report, Limits{})
+	out, err := tools.Verify(t.Context(), filepath.Join(dir, OutputFile), Spec{}, in, report)
 	if err != nil {
 		t.Fatalf("cut off: %v", err)
 	}

@@ -146,7 +146,7 @@ func TestComplaintsBoundTheLog(t *testing.T) {
 
 func TestEnvironment(t *testing.T) {
 	got := environment([]string{"PATH=/bin", "SESSION_TOKEN=secret", "X_API_KEY=secret", "CUDA_VISIBLE_DEVICES=0", "FFREPORT=file=x"})
-	if diff := cmp.Diff([]string{"AV_LOG_FORCE_NOCOLOR=1", "PATH=/bin", "CUDA_VISIBLE_DEVICES=0"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"AV_LOG_FORCE_NOCOLOR=1", "SVT_LOG=1", "PATH=/bin", "CUDA_VISIBLE_DEVICES=0"}, got); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -18,7 +18,7 @@ const maxBoxes = 64
 // Verify reads the result at path back and returns what it is. A result that
 // is not what Args asked for, or not what the run reported, has the code
 // EncoderFailed; one that was cut at its limit, MediaTooLong.
-func (t Tools) Verify(ctx context.Context, path string, in Probe, r Report, l Limits) (Probe, error) {
+func (t Tools) Verify(ctx context.Context, path string, s Spec, in Probe, r Report) (Probe, error) {
 	out, err := t.Probe(ctx, path)
 	if apigpu.CodeOf(err) == apigpu.MediaUndecodable || apigpu.CodeOf(err) == apigpu.NoVideoStream {
 		return Probe{}, apigpu.E(apigpu.EncoderFailed, err, "The result cannot be read back.")
@@ -30,32 +30,52 @@ func (t Tools) Verify(ctx context.Context, path string, in Probe, r Report, l Li
 	if err != nil {
 		return Probe{}, fmt.Errorf("verify the result: %w", err)
 	}
-	if fault := mismatch(in, r, out); fault != "" {
+	if fault := mismatch(s, in, r, out); fault != "" {
 		return Probe{}, apigpu.E(apigpu.EncoderFailed, nil, "The result is not right: %s.", fault)
 	}
 	if !first {
 		return Probe{}, apigpu.E(apigpu.EncoderFailed, nil, "The result is not right: its index is not at the front.")
 	}
-	if l.MaxDuration > 0 && out.Duration > l.MaxDuration+grace/2 {
-		return Probe{}, tooLong(l)
+	if s.Limits.MaxDuration > 0 && out.Duration > s.Limits.MaxDuration+grace/2 {
+		return Probe{}, tooLong(s.Limits)
 	}
 	return out, nil
 }
 
+// want is what the picture of the result should be.
+func (s Spec) want(in Probe) Video {
+	if s.Copies(in) {
+		return in.Video
+	}
+	want := Video{Codec: string(codecOf(s.Output.Codec)), PixFmt: "yuv420p"}
+	want.Width, want.Height = Canvas(s.Output, in)
+	if s.KeepsHDR(in) {
+		want.PixFmt, want.Transfer = "yuv420p10le", in.Video.Transfer
+	}
+	return want
+}
+
 // mismatch names the first thing that is wrong with a result, or is empty.
-func mismatch(in Probe, r Report, out Probe) string {
-	w, h := in.Display()
-	v := out.Video
+func mismatch(s Spec, in Probe, r Report, out Probe) string {
+	v, want := out.Video, s.want(in)
+	texts := 0
+	if s.tracks() {
+		texts = 1
+	}
 	switch {
-	case v.Codec != "h264" || v.PixFmt != "yuv420p":
+	case v.Codec != want.Codec || v.PixFmt != want.PixFmt:
 		return fmt.Sprintf("its video is %s %s", v.Codec, v.PixFmt)
-	case v.Width != w || v.Height != h || v.Rotation != 0:
-		return fmt.Sprintf("it is %d x %d, turned by %d, and should be %d x %d", v.Width, v.Height, v.Rotation, w, h)
+	case v.Width != want.Width || v.Height != want.Height || v.Rotation != want.Rotation:
+		return fmt.Sprintf("it is %d x %d, turned by %d, and should be %d x %d", v.Width, v.Height, v.Rotation, want.Width, want.Height)
+	case want.Transfer != "" && v.Transfer != want.Transfer:
+		return fmt.Sprintf("its transfer function is %q and should be %q", v.Transfer, want.Transfer)
 	case v.Frames != r.Frame:
 		return fmt.Sprintf("it holds %d frames of %d", v.Frames, r.Frame)
 	case len(out.Audio) != len(in.Audio):
 		return fmt.Sprintf("it has %d audio tracks of %d", len(out.Audio), len(in.Audio))
-	case out.Duration < r.OutTime-200*time.Millisecond: // the report never runs ahead but for rounding
+	case out.Texts != texts:
+		return fmt.Sprintf("it has %d text tracks of %d", out.Texts, texts)
+	case texts == 0 && out.Duration < r.OutTime-200*time.Millisecond: // the report never runs ahead but for rounding, and for text
 		return fmt.Sprintf("it lasts %s of %s", out.Duration, r.OutTime)
 	}
 	return ""

@@ -240,6 +240,11 @@ func (a *API) video(w http.ResponseWriter, r *http.Request) {
 	a.serveVideo(w, r, CallerOf(r.Context()), r.PathValue("id"))
 }
 
+// thumbnail answers GET /jobs/{id}/thumbnail.jpg.
+func (a *API) thumbnail(w http.ResponseWriter, r *http.Request) {
+	a.serveThumbnail(w, r, CallerOf(r.Context()), r.PathValue("id"))
+}
+
 // file answers a signed link. The signature stands for the key.
 func (a *API) file(w http.ResponseWriter, r *http.Request) {
 	id, name, q := r.PathValue("id"), r.PathValue("name"), r.URL.Query()
@@ -269,6 +274,8 @@ func (a *API) file(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, gone)
 	case err != nil:
 		a.fail(w, r, err)
+	case name == thumbnailName:
+		a.serveThumbnail(w, r, bearer, id)
 	default:
 		a.serveVideo(w, r, bearer, id)
 	}
@@ -282,25 +289,46 @@ const linkName = "link:"
 func (a *API) serveVideo(w http.ResponseWriter, r *http.Request, who Caller, id string) {
 	video, err := a.cfg.Jobs.Video(r.Context(), who, id)
 	if err != nil {
-		e := apigpu.AsError(err).WithJob(id)
-		if e.Code == apigpu.NotReady && e.RetryAfter == 0 {
-			e.RetryAfter = 5
-		}
-		a.fail(w, r, e)
+		a.failFile(w, r, id, err)
 		return
 	}
-	defer video.Content.Close()
+	if job, err := a.cfg.Jobs.Job(r.Context(), who, id); err == nil && len(job.Warnings) > 0 {
+		w.Header().Set("X-Job-Warnings", warningCodes(job.Warnings))
+	}
+	serveFile(w, r, id, "video/mp4", video)
+}
+
+// serveThumbnail does the same with the thumbnail.
+func (a *API) serveThumbnail(w http.ResponseWriter, r *http.Request, who Caller, id string) {
+	picture, err := a.cfg.Jobs.Thumbnail(r.Context(), who, id)
+	if err != nil {
+		a.failFile(w, r, id, err)
+		return
+	}
+	picture.Filename = thumbnailName
+	serveFile(w, r, id, "image/jpeg", picture)
+}
+
+// failFile says why there is no file.
+func (a *API) failFile(w http.ResponseWriter, r *http.Request, id string, err error) {
+	e := apigpu.AsError(err).WithJob(id)
+	if e.Code == apigpu.NotReady && e.RetryAfter == 0 {
+		e.RetryAfter = 5
+	}
+	a.fail(w, r, e)
+}
+
+// serveFile sends a file of a job, and closes it.
+func serveFile(w http.ResponseWriter, r *http.Request, id, kind string, file Video) {
+	defer file.Content.Close()
 	h := w.Header()
 	fileHeaders(h)
-	h.Set("Content-Type", "video/mp4")
-	h.Set("ETag", `"`+video.SHA256+`"`)
-	h.Set("Content-Disposition", disposition(video.Filename))
+	h.Set("Content-Type", kind)
+	h.Set("ETag", `"`+file.SHA256+`"`)
+	h.Set("Content-Disposition", disposition(file.Filename))
 	h.Set("Cache-Control", "private, max-age=3600")
 	h.Set("X-Job-Id", id)
-	if job, err := a.cfg.Jobs.Job(r.Context(), who, id); err == nil && len(job.Warnings) > 0 {
-		h.Set("X-Job-Warnings", warningCodes(job.Warnings))
-	}
-	http.ServeContent(&rangeWriter{ResponseWriter: w}, r, "", video.ModTime, video.Content)
+	http.ServeContent(&rangeWriter{ResponseWriter: w}, r, "", file.ModTime, file.Content)
 }
 
 // disposition names a result to whoever saves it: in ASCII, which every client

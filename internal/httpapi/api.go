@@ -89,6 +89,7 @@ func (a *API) routes() {
 	guarded("GET /jobs/{id}", a.job)
 	guarded("GET /jobs/{id}/events", a.events)
 	guarded("GET /jobs/{id}/video", a.video)
+	guarded("GET /jobs/{id}/"+thumbnailName, a.thumbnail)
 	guarded("POST /jobs/{id}", a.followed)
 	a.Mux.HandleFunc("GET /files/{id}/{name}", a.file)
 

@@ -212,6 +212,19 @@ func (f *fakeJobs) Delete(_ context.Context, who Caller, id string) error {
 	return nil
 }
 
+func (f *fakeJobs) Thumbnail(ctx context.Context, who Caller, id string) (Video, error) {
+	job, err := f.Job(ctx, who, id)
+	if err == nil && !job.Thumbnail {
+		err = NoThumbnail(nil)
+	}
+	if err != nil {
+		return Video{}, err
+	}
+	picture, err := f.Video(ctx, who, id)
+	picture.Filename = ""
+	return picture, err
+}
+
 func (f *fakeJobs) Video(_ context.Context, who Caller, id string) (Video, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -113,4 +113,13 @@ type Jobs interface {
 	// Video opens the result. NotReady before the job succeeded, Gone after
 	// the result's end, and the job's own error when it failed.
 	Video(ctx context.Context, who Caller, id string) (Video, error)
+
+	// Thumbnail opens the thumbnail of a result. NoThumbnail where none was
+	// asked for, or none could be made; else as Video.
+	Thumbnail(ctx context.Context, who Caller, id string) (Video, error)
+}
+
+// NoThumbnail is why a job has no thumbnail.
+func NoThumbnail(cause error) *apigpu.Error {
+	return apigpu.E(apigpu.NotFound, cause, "This job has no thumbnail.").WithHint("Ask for one by output.thumbnail, a time in seconds.")
 }

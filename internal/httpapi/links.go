@@ -9,12 +9,17 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/api-gpu/api-gpu"
 )
+
+// thumbnailName is the last part of a thumbnail's address. No result has it:
+// their names end in .mp4.
+const thumbnailName = "thumbnail.jpg"
 
 // signer makes and checks links to results that open without a header.
 type signer struct{ secret []byte }
@@ -147,6 +152,9 @@ func (a *API) show(base string, j apigpu.Job) apigpu.Job {
 	self := base + "/jobs/" + url.PathEscape(j.ID)
 	j.Object = "job"
 	j.VideoURL = base + a.signer.path(j.ID, j.Filename, j.LinkUntil)
+	if j.Thumbnail && !slices.ContainsFunc(j.Warnings, func(w apigpu.Warning) bool { return w.Code == apigpu.ThumbnailFailed }) {
+		j.ThumbnailURL = base + a.signer.path(j.ID, thumbnailName, j.LinkUntil)
+	}
 	j.Links = apigpu.Links{Self: self, Events: self + "/events", Video: self + "/video", Cancel: self + "/cancel"}
 	if j.Warnings == nil {
 		j.Warnings = []apigpu.Warning{}

@@ -198,7 +198,12 @@ func (a *API) describe() {
 		Responses:  map[string]*huma.Response{"200": {Description: "The video", Content: video}, "206": {Description: "A part of it", Content: video}, "default": problem},
 	})
 	doc.AddOperation(&huma.Operation{
-		OperationID: "file", Method: http.MethodGet, Path: "/files/{id}/{name}", Summary: "The result by its signed link, video_url: no key is needed",
+		OperationID: "job-thumbnail", Method: http.MethodGet, Path: "/jobs/{id}/thumbnail.jpg", Summary: "A picture of the result, where output.thumbnail asked for one", Security: secured,
+		Parameters: []*huma.Param{id},
+		Responses:  map[string]*huma.Response{"200": {Description: "The picture", Content: content("image/jpeg", &huma.Schema{Type: "string", Format: "binary"})}, "default": problem},
+	})
+	doc.AddOperation(&huma.Operation{
+		OperationID: "file", Method: http.MethodGet, Path: "/files/{id}/{name}", Summary: "The result or its thumbnail by its signed link, video_url or thumbnail_url: no key is needed",
 		Parameters: []*huma.Param{
 			id, {Name: "name", In: "path", Required: true, Schema: text}, wait,
 			{Name: "exp", In: "query", Required: true, Description: "Unix time of the link's end", Schema: text},

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/api-gpu/api-gpu"
@@ -260,7 +261,7 @@ func (q *Queue) Prune(ctx context.Context) (keys []string, err error) {
 	if _, err = q.change(ctx, `DELETE FROM jobs WHERE finished_at < $1 AND result = '' RETURNING id`, db.Millis(now.Add(-historyFor))); err != nil {
 		err = fmt.Errorf("prune jobs: %w", err)
 	}
-	return keys, errors.Join(err, q.pruneAttempts(ctx, now))
+	return withThumbnails(keys), errors.Join(err, q.pruneAttempts(ctx, now))
 }
 
 // oneOf is the condition that a column is in a list, which is a parameter in
@@ -272,8 +273,28 @@ func (q *Queue) oneOf(column, list string) string {
 	return column + ` IN (SELECT value FROM json_each(` + list + `))`
 }
 
+// ThumbnailOf returns the blob key of the thumbnail beside a result, and "" for
+// a key that is no result's. Not every result has one, and none outlives it.
+func ThumbnailOf(result string) string {
+	name, is := strings.CutSuffix(result, ".mp4")
+	if !is {
+		return ""
+	}
+	return name + ".jpg"
+}
+
+// withThumbnails adds to keys those of the thumbnails that go with them.
+func withThumbnails(keys []string) []string {
+	for _, key := range keys {
+		if thumbnail := ThumbnailOf(key); thumbnail != "" {
+			keys = append(keys, thumbnail)
+		}
+	}
+	return keys
+}
+
 // Files returns the blob keys that jobs still need: results that are kept,
-// and uploads of jobs that have not ended.
+// with their thumbnails, and uploads of jobs that have not ended.
 func (q *Queue) Files(ctx context.Context) (map[string]bool, error) {
 	list, err := db.Column[string](ctx, q.db.Read(), `SELECT result FROM jobs WHERE result <> ''
 		UNION SELECT upload FROM jobs WHERE upload <> '' AND status IN ('queued', 'running')`)
@@ -281,7 +302,7 @@ func (q *Queue) Files(ctx context.Context) (map[string]bool, error) {
 		return nil, fmt.Errorf("list files: %w", err)
 	}
 	keys := make(map[string]bool, len(list))
-	for _, key := range list {
+	for _, key := range withThumbnails(list) {
 		keys[key] = true
 	}
 	return keys, nil

@@ -58,7 +58,7 @@ func (q *Queue) scan(row scanner) (Job, error) {
 	if j.Stats.CostUSD, j.Stats.CostState = 0, costState; costState != "" {
 		j.Stats.CostUSD = apigpu.Nanodollars(cost)
 	}
-	j.Object, j.Filename = "job", j.Spec.Output.Filename
+	j.Object, j.Filename, j.Thumbnail = "job", j.Spec.Output.Filename, j.Spec.Output.Thumbnail != nil
 	j.Push, j.CancelRequested, j.Evicted = push != 0, cancel != 0, evicted != 0
 	j.Owner, j.Instance, j.Slot = owner.String, instance.String, int(slot.Int64)
 	j.CreatedAt, j.WaitingUntil, j.ExpiresAt, j.LinkUntil = db.Time(created), db.Time(waiting), db.Time(expires), db.Time(link)

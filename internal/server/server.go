@@ -272,7 +272,7 @@ func (s *Jobs) Delete(ctx context.Context, who httpapi.Caller, id string) error 
 	if j, err = s.Queue.Delete(ctx, id); err != nil {
 		return err
 	}
-	for _, key := range []string{j.Result, j.Upload} {
+	for _, key := range []string{j.Result, queue.ThumbnailOf(j.Result), j.Upload} {
 		if key != "" {
 			err = errors.Join(err, s.Blob.Delete(context.WithoutCancel(ctx), key))
 		}
@@ -282,29 +282,58 @@ func (s *Jobs) Delete(ctx context.Context, who httpapi.Caller, id string) error 
 
 // Video opens the result of a job.
 func (s *Jobs) Video(ctx context.Context, who httpapi.Caller, id string) (httpapi.Video, error) {
-	j, err := s.mine(ctx, who, id)
+	j, err := s.finished(ctx, who, id)
 	if err != nil {
 		return httpapi.Video{}, err
 	}
-	switch {
-	case j.Evicted:
-		return httpapi.Video{}, evicted()
-	case j.Status == apigpu.Succeeded && (j.Result == "" || !s.Now().Before(j.ExpiresAt)):
-		return httpapi.Video{}, gone(nil)
-	case j.Status == apigpu.Succeeded:
-		content, object, err := s.Blob.Open(ctx, j.Result)
-		if errors.Is(err, fs.ErrNotExist) {
-			return httpapi.Video{}, gone(err)
-		}
-		if err != nil {
-			return httpapi.Video{}, fmt.Errorf("open result: %w", err)
-		}
-		return httpapi.Video{Content: content, SHA256: j.Job.Video.SHA256, ModTime: object.ModTime, Filename: j.Filename}, nil
-	case j.Status.Final():
-		return httpapi.Video{}, j.Error
-	default:
-		return httpapi.Video{}, apigpu.E(apigpu.NotReady, nil, "The video is not ready yet: the job is %s.", j.Status)
+	content, object, err := s.Blob.Open(ctx, j.Result)
+	if errors.Is(err, fs.ErrNotExist) {
+		return httpapi.Video{}, gone(err)
 	}
+	if err != nil {
+		return httpapi.Video{}, fmt.Errorf("open result: %w", err)
+	}
+	return httpapi.Video{Content: content, SHA256: j.Job.Video.SHA256, ModTime: object.ModTime, Filename: j.Filename}, nil
+}
+
+// Thumbnail opens the thumbnail of a job's result.
+func (s *Jobs) Thumbnail(ctx context.Context, who httpapi.Caller, id string) (httpapi.Video, error) {
+	j, err := s.mine(ctx, who, id)
+	if err == nil && !j.Thumbnail {
+		return httpapi.Video{}, httpapi.NoThumbnail(nil)
+	}
+	if err == nil {
+		j, err = s.finished(ctx, who, id)
+	}
+	if err != nil {
+		return httpapi.Video{}, err
+	}
+	content, object, err := s.Blob.Open(ctx, queue.ThumbnailOf(j.Result))
+	if errors.Is(err, fs.ErrNotExist) {
+		return httpapi.Video{}, httpapi.NoThumbnail(err)
+	}
+	if err != nil {
+		return httpapi.Video{}, fmt.Errorf("open thumbnail: %w", err)
+	}
+	return httpapi.Video{Content: content, SHA256: object.SHA256, ModTime: object.ModTime}, nil
+}
+
+// finished returns a job whose result is here, or why it is not.
+func (s *Jobs) finished(ctx context.Context, who httpapi.Caller, id string) (queue.Job, error) {
+	j, err := s.mine(ctx, who, id)
+	switch {
+	case err != nil:
+		return j, err
+	case j.Evicted:
+		return j, evicted()
+	case j.Status == apigpu.Succeeded && (j.Result == "" || !s.Now().Before(j.ExpiresAt)):
+		return j, gone(nil)
+	case j.Status == apigpu.Succeeded:
+		return j, nil
+	case j.Status.Final():
+		return j, j.Error
+	}
+	return j, apigpu.E(apigpu.NotReady, nil, "The video is not ready yet: the job is %s.", j.Status)
 }
 
 func gone(cause error) error {

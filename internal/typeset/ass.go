@@ -59,7 +59,7 @@ Style: Default,%[3]s,%[4]s,%[5]s,%[5]s,%[6]s,%[6]s,%[7]d,%[8]d,0,0,100,100,%[9]s
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 `,
 		s.size.Width, s.size.Height, fontName(s.face.Face.Family), decimal(heightOf(s.face)*s.look.size),
-		styleColor(s.look.color), styleColor(s.look.outlineColor), bold, italic,
+		styleColor(s.paint(s.look.color)), styleColor(s.paint(s.look.outlineColor)), bold, italic,
 		decimal(s.look.spacing), decimal(s.look.outline))
 }
 
@@ -199,6 +199,7 @@ func appendBit(b []byte, v bool) []byte {
 
 // colorTags writes a colour, and its opacity where it is not the usual one.
 func (s *setter) colorTags(n int, c apigpu.Color, usual uint8) {
+	c = s.paint(c)
 	s.out = fmt.Appendf(s.out, `\%dc&H%02X%02X%02X&`, n, c.B, c.G, c.R)
 	if c.A != usual {
 		s.out = fmt.Appendf(s.out, `\%da&H%02X&`, n, 255-c.A)

@@ -59,6 +59,7 @@ func (s *setter) underline(p *part, r *row, at *piece, m moment) {
 // shapes draws rectangles with rounded corners, by curves of our own: libass
 // has none.
 func (s *setter) shapes(layer int, start, end time.Duration, shapes []rect, radius float64, c apigpu.Color, more string) {
+	c = s.paint(c)
 	s.dialogue(layer, start, end)
 	s.out = fmt.Appendf(s.out, `{\an7\pos(0,0)\bord0\1c&H%02X%02X%02X&\1a&H%02X&%s\p4}`, c.B, c.G, c.R, 255-c.A, more)
 	for i, r := range shapes {

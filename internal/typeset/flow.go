@@ -56,11 +56,19 @@ func newSetter(job Job) *setter {
 	}
 	s.look = newLook(job.Style, s.size, s.lang)
 	s.coloured = s.look.emoji == apigpu.EmojiColor
-	timing := estimate(s.cues) // a cue that is split needs them too
+	timing := caption.Estimate(s.cues) // a cue that is split needs them too
 	if s.look.needsWords() {
 		s.timing = timing
 	}
 	return s
+}
+
+// paint is a colour as it must be written to look like itself in the result.
+func (s *setter) paint(c apigpu.Color) apigpu.Color {
+	if s.job.Paint == nil {
+		return c
+	}
+	return s.job.Paint(c)
 }
 
 func (s *setter) runs(text string, face caption.Face, rtl bool) []caption.Run {

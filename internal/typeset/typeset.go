@@ -61,6 +61,9 @@ type Job struct {
 	Fonts Fonts
 	// Clock is when the frames are shown; the zero value knows nothing.
 	Clock caption.FrameClock
+	// Paint gives colours the values that look like them in the result; nil
+	// leaves them as they are.
+	Paint func(apigpu.Color) apigpu.Color
 }
 
 // Sheet is what is drawn over a video.

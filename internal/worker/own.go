@@ -122,7 +122,7 @@ func (w *Worker) readSubtitle(ctx context.Context, s httpapi.Submission) (captio
 
 func (o *ownJobs) submit(ctx context.Context, who httpapi.Caller, s httpapi.Submission) (apigpu.Job, error) {
 	w := o.worker()
-	if _, _, err := w.fit(); err != nil {
+	if err := w.may(s.Spec); err != nil {
 		return apigpu.Job{}, err
 	}
 	document, err := w.readSubtitle(ctx, s)
@@ -144,6 +144,15 @@ func (o *ownJobs) submit(ctx context.Context, who httpapi.Caller, s httpapi.Subm
 		return apigpu.Job{}, errors.Join(err, j.drop())
 	}
 	return j.public(), nil
+}
+
+// may refuses what this worker could do for nobody.
+func (w *Worker) may(spec apigpu.CaptionSpec) error {
+	abilities, _, err := w.fit(spec.Mode)
+	if err != nil {
+		return err
+	}
+	return ffmpeg.Spec{Output: spec.Output, Mode: spec.Mode}.Can(abilities)
 }
 
 // drop frees a job that was never launched.
@@ -168,7 +177,8 @@ func (w *Worker) newJob(id string, attempt int, spec apigpu.CaptionSpec, documen
 		shown: apigpu.Job{
 			ID: id, Object: "job", Operation: apigpu.CaptionOperation, Status: apigpu.Queued, Phase: apigpu.WaitingGPU, Attempt: attempt,
 			Revision: 1, CreatedAt: now, ExpiresAt: end, LinkUntil: end, Filename: spec.Output.Filename, Captions: &captions,
-			Warnings: subtitle.Warnings(document.Notes),
+			Thumbnail: spec.Output.Thumbnail != nil,
+			Warnings:  subtitle.Warnings(document.Notes),
 		},
 	}, nil
 }
@@ -250,6 +260,33 @@ func (o *ownJobs) Delete(ctx context.Context, who httpapi.Caller, id string) err
 	}
 	o.worker().forget(j)
 	return nil
+}
+
+// Thumbnail implements httpapi.Jobs.
+func (o *ownJobs) Thumbnail(_ context.Context, who httpapi.Caller, id string) (httpapi.Video, error) {
+	j, err := o.mine(who, id)
+	if err != nil {
+		return httpapi.Video{}, err
+	}
+	switch shown := j.public(); {
+	case !shown.Thumbnail:
+		return httpapi.Video{}, httpapi.NoThumbnail(nil)
+	case shown.Status == apigpu.Succeeded:
+		path := filepath.Join(j.dir, ffmpeg.ThumbnailFile)
+		sum, err := sumOf(path)
+		if err != nil {
+			return httpapi.Video{}, httpapi.NoThumbnail(err)
+		}
+		file, err := os.Open(path)
+		if err != nil {
+			return httpapi.Video{}, httpapi.NoThumbnail(err)
+		}
+		return httpapi.Video{Content: file, SHA256: sum, ModTime: *shown.FinishedAt}, nil
+	case shown.Status.Final():
+		return httpapi.Video{}, shown.Error
+	default:
+		return httpapi.Video{}, apigpu.E(apigpu.NotReady, nil, "The thumbnail is not ready yet: the job is %s.", shown.Status)
+	}
 }
 
 func (o *ownJobs) Video(_ context.Context, who httpapi.Caller, id string) (httpapi.Video, error) {

@@ -15,34 +15,38 @@ import (
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 )
 
-// seal checks the result and shows what it is.
-func (w *Worker) seal(ctx context.Context, j *job, in ffmpeg.Probe, a ffmpeg.Abilities, report ffmpeg.Report) error {
-	path := filepath.Join(j.dir, ffmpeg.OutputFile)
-	out, err := w.cfg.Tools.Verify(ctx, path, in, report, w.cfg.Limits)
+// seal shows what the result is.
+func (w *Worker) seal(ctx context.Context, j *job, r rendered) error {
+	manifest, err := manifestOf(ctx, filepath.Join(j.dir, ffmpeg.OutputFile))
 	if err != nil {
 		return err
 	}
-	manifest, err := manifestOf(ctx, path)
-	if err != nil {
-		return err
-	}
-	width, height := out.Display()
+	width, height := r.out.Display()
 	video := apigpu.Video{
-		Bytes: manifest.Length, SHA256: manifest.SHA256, Duration: out.Duration.Seconds(),
-		Width: width, Height: height, FPS: out.Video.AvgRate.Float(), Codec: out.Video.Codec,
+		Bytes: manifest.Length, SHA256: manifest.SHA256, Duration: r.out.Duration.Seconds(),
+		Width: width, Height: height, FPS: r.out.Video.AvgRate.Float(), Codec: r.out.Video.Codec, HDR: r.out.Video.HDR(),
 	}
-	if len(out.Audio) > 0 {
-		video.Audio = out.Audio[0].Codec
+	if len(r.out.Audio) > 0 {
+		video.Audio = r.out.Audio[0].Codec
 	}
+	warnings := append(ffmpeg.Notes(r.want, r.in, r.able), r.report.Warnings(r.in, r.out)...)
+	warnings = append(warnings, w.thumbnail(ctx, j, r)...)
 	crash.Point("worker.seal")
 	j.mu.Lock()
 	j.manifest = manifest
 	j.mu.Unlock()
 	j.change(func(shown *apigpu.Job) {
 		shown.Video = &video
-		shown.Warnings = append(append(shown.Warnings, ffmpeg.Notes(in, a)...), report.Warnings(in, out)...)
+		shown.Warnings = append(shown.Warnings, warnings...)
 	})
 	return nil
+}
+
+// sumOf is the SHA-256 of a small file, in hex.
+func sumOf(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:]), err
 }
 
 // manifestOf reads a file once and returns its chunks and its digest.

@@ -108,10 +108,10 @@ func (w *Worker) replace(ctx context.Context, held *job) error {
 
 // fromAssignment makes a job in a folder of its own.
 func (w *Worker) fromAssignment(id string, a apigpu.Assignment) (*job, error) {
-	if _, _, err := w.fit(); err != nil {
+	spec := a.Spec.Clean()
+	if err := w.may(spec); err != nil {
 		return nil, err
 	}
-	spec := a.Spec.Clean()
 	if err := spec.Validate(a.Push, true); err != nil {
 		return nil, err
 	}

@@ -118,39 +118,63 @@ func (w *Worker) caption(ctx context.Context, j *job) (err error) {
 			err = apigpu.E(apigpu.Internal, fmt.Errorf("panic: %v\n%s", fault, debug.Stack()), "Something went wrong on our side.")
 		}
 	}()
-	abilities, fonts, err := w.fit()
+	abilities, fonts, err := w.fit(j.spec.Mode)
 	if err != nil {
 		return err
 	}
-	if j.requireGPU && abilities.Encoder != ffmpeg.NVENC {
-		return apigpu.E(apigpu.NoEncoder, nil, "A GPU is required, and this worker has proven none.")
+	want := j.want(w.cfg.Limits)
+	if j.requireGPU {
+		if abilities = abilities.GPUOnly(); abilities.Best(want.Output.Codec) == "" {
+			return apigpu.E(apigpu.NoEncoder, nil, "A GPU is required, and this worker has proven none for this codec.")
+		}
+	}
+	if err := want.Can(abilities); err != nil {
+		return err
 	}
 	w.begin(j)
 	if err := w.getVideo(ctx, j); err != nil {
 		return err
 	}
-	defer os.Remove(filepath.Join(j.dir, ffmpeg.InputFile)) // only the result is kept
-	probe, err := w.cfg.Tools.Probe(ctx, filepath.Join(j.dir, ffmpeg.InputFile))
-	if err == nil {
-		err = w.cfg.Limits.Check(probe)
-	}
+	path := filepath.Join(j.dir, ffmpeg.InputFile)
+	defer os.Remove(path) // only the result is kept
+	probe, err := w.look(ctx, path, &want)
 	if err != nil {
 		return err
 	}
-	frames, err := w.cfg.Tools.Frames(ctx, filepath.Join(j.dir, ffmpeg.InputFile), probe)
-	if err != nil {
+	if err := want.Check(probe, abilities); err != nil {
 		return err
 	}
-	if err := w.writeScript(j, probe, frames.Times, fonts); err != nil {
+	if err := w.writeCaptions(j, want, probe, fonts); err != nil {
 		return err
 	}
 	crash.Point("worker.render")
-	report, used, err := w.render(ctx, j, probe, frames, abilities)
+	done, err := w.render(ctx, j, want, probe, abilities)
 	if err != nil {
 		return err
 	}
 	crash.Point("worker.rendered")
-	return w.seal(ctx, j, probe, used, report)
+	return w.seal(ctx, j, done)
+}
+
+// want is what the job asks of FFmpeg.
+func (j *job) want(limits ffmpeg.Limits) ffmpeg.Spec {
+	return ffmpeg.Spec{Output: j.spec.Output, Mode: j.spec.Mode, Language: j.spec.Language, Limits: limits}
+}
+
+// look finds out what the video is, and when its frames are shown.
+func (w *Worker) look(ctx context.Context, path string, want *ffmpeg.Spec) (ffmpeg.Probe, error) {
+	probe, err := w.cfg.Tools.Probe(ctx, path)
+	if err == nil {
+		err = w.cfg.Limits.Check(probe)
+	}
+	if err != nil {
+		return probe, err
+	}
+	if want.Output.Audio == apigpu.AudioNone {
+		probe = probe.Silent()
+	}
+	want.Frames, err = w.cfg.Tools.Frames(ctx, path, probe)
+	return probe, err
 }
 
 func (w *Worker) begin(j *job) {
@@ -162,36 +186,63 @@ func (w *Worker) begin(j *job) {
 	})
 }
 
-// writeScript turns the cues into the script that libass draws, on the frames
-// of this very video.
-func (w *Worker) writeScript(j *job, p ffmpeg.Probe, times []int64, fonts *font.Set) error {
-	cues, late := caption.Within(j.document.Cues, end(p, times))
+// writeCaptions turns the cues into what FFmpeg reads: a script to draw, a text
+// track, or both.
+func (w *Worker) writeCaptions(j *job, want ffmpeg.Spec, p ffmpeg.Probe, fonts *font.Set) error {
+	cues, late := caption.Within(j.document.Cues, end(p, want.Frames.Times))
 	if len(cues) == 0 {
 		return apigpu.E(apigpu.SubtitleEmpty, nil, "No cue begins before the end of the video.")
 	}
-	width, height := p.Display()
-	sheet, err := typeset.Set(typeset.Job{
-		Cues: placed(cues, j.spec.KeepPositions), Script: j.document.Script, Style: drawable(j.spec.Style), Language: j.spec.Language,
-		Size: typeset.Size{Width: width, Height: height}, Fonts: fonts, Clock: frameClock(times, p),
-	})
-	if err != nil {
-		return err
+	captions, warnings := subtitle.Account(j.document, len(cues)), subtitle.Warnings(late)
+	if want.Mode != apigpu.Soft {
+		sheet, err := w.writeScript(j, want, p, cues, fonts)
+		if err != nil {
+			return err
+		}
+		captions.CuesUsed, captions.Timing, captions.Fonts = sheet.Shown, string(sheet.Timing), sheet.Families
+		warnings = append(append(warnings, subtitle.Warnings(sheet.Notes)...), fontReplaced(j.spec.Style, fonts)...)
 	}
-	if err := os.WriteFile(filepath.Join(j.dir, ffmpeg.ScriptFile), sheet.ASS, 0o600); err != nil {
-		return fmt.Errorf("write script: %w", err)
+	if want.Mode == apigpu.Soft || want.Mode == apigpu.Both {
+		track := caption.WriteSRT(caption.Flat(until(cues, want.Frames.End)))
+		if err := os.WriteFile(filepath.Join(j.dir, ffmpeg.TrackFile), track, 0o600); err != nil {
+			return fmt.Errorf("write text track: %w", err)
+		}
 	}
-	if err := installFonts(filepath.Join(j.dir, ffmpeg.FontsFolder), fonts.Files(sheet.Families)); err != nil {
-		return err
-	}
-	captions := subtitle.Account(j.document, sheet.Shown)
-	captions.Timing, captions.Fonts = string(sheet.Timing), sheet.Families
 	j.change(func(shown *apigpu.Job) {
 		shown.Captions = &captions
-		shown.Warnings = append(shown.Warnings, subtitle.Warnings(late)...)
-		shown.Warnings = append(shown.Warnings, typeset.Warnings(sheet.Notes)...)
-		shown.Warnings = append(shown.Warnings, fontReplaced(j.spec.Style, fonts)...)
+		shown.Warnings = append(shown.Warnings, warnings...)
 	})
 	return nil
+}
+
+// until ends cues with the picture, so that a text track is no longer than it.
+// An end of 0 is not known.
+func until(cues []caption.Cue, end time.Duration) []caption.Cue {
+	if end <= 0 {
+		return cues
+	}
+	cues = slices.Clone(cues)
+	for i := range cues {
+		cues[i].End = max(min(cues[i].End, end), cues[i].Start+time.Millisecond)
+	}
+	return cues
+}
+
+// writeScript sets the cues for libass, on the frames and in the size of this
+// very result.
+func (w *Worker) writeScript(j *job, want ffmpeg.Spec, p ffmpeg.Probe, cues []caption.Cue, fonts *font.Set) (typeset.Sheet, error) {
+	width, height := ffmpeg.Canvas(want.Output, p)
+	sheet, err := typeset.Set(typeset.Job{
+		Cues: placed(cues, j.spec.KeepPositions), Script: j.document.Script, Style: drawable(j.spec.Style), Language: j.spec.Language,
+		Size: typeset.Size{Width: width, Height: height}, Fonts: fonts, Clock: frameClock(want, p), Paint: ffmpeg.Paint(want, p),
+	})
+	if err != nil {
+		return sheet, err
+	}
+	if err := os.WriteFile(filepath.Join(j.dir, ffmpeg.ScriptFile), sheet.ASS, 0o600); err != nil {
+		return sheet, fmt.Errorf("write script: %w", err)
+	}
+	return sheet, installFonts(filepath.Join(j.dir, ffmpeg.FontsFolder), fonts.Files(sheet.Families))
 }
 
 // placed takes back where the file puts its cues, unless that is wanted. What
@@ -225,49 +276,14 @@ func end(p ffmpeg.Probe, times []int64) time.Duration {
 	return time.Duration(times[len(times)-1]+1) * time.Millisecond
 }
 
-// render runs FFmpeg, and once more on the CPU where the GPU failed and may
-// be done without. It returns the abilities that did it.
-func (w *Worker) render(ctx context.Context, j *job, p ffmpeg.Probe, f ffmpeg.Frames, a ffmpeg.Abilities) (ffmpeg.Report, ffmpeg.Abilities, error) {
-	a.Encoder = ffmpeg.EncoderFor(p, a)
-	report, err := w.renderOnce(ctx, j, p, f, a)
-	if errors.Is(err, ffmpeg.ErrGPU) && !j.requireGPU && ctx.Err() == nil {
-		w.cfg.Log.Warn("GPU failed, trying the CPU", "job", j.id, "error", err)
-		a.Encoder, a.GPU = ffmpeg.X264, ""
-		j.change(func(shown *apigpu.Job) {
-			shown.Warnings = append(shown.Warnings, apigpu.Warning{Code: "gpu_failed", Message: "The GPU's encoder failed; the CPU did the work."})
-		})
-		report, err = w.renderOnce(ctx, j, p, f, a)
+// frameClock is when the frames of the result are shown: at the rate that was
+// asked for, else as in the source: exactly, where the file tells, or by its
+// rate.
+func frameClock(want ffmpeg.Spec, p ffmpeg.Probe) caption.FrameClock {
+	if rate := ffmpeg.FrameRate(want.Output.FPS); rate.Num > 0 {
+		return caption.FrameClock{Num: rate.Num, Den: rate.Den}
 	}
-	return report, a, err
-}
-
-func (w *Worker) renderOnce(ctx context.Context, j *job, p ffmpeg.Probe, f ffmpeg.Frames, a ffmpeg.Abilities) (ffmpeg.Report, error) {
-	began := w.cfg.Now()
-	j.change(func(shown *apigpu.Job) {
-		shown.Phase, shown.Stats.Encoder, shown.Stats.GPU = apigpu.Rendering, a.Encoder, a.GPU
-	})
-	report, err := w.cfg.Tools.Run(ctx, ffmpeg.Render{
-		Dir: j.dir, Args: ffmpeg.Args(ffmpeg.Spec{Quality: j.spec.Output.Quality, Limits: w.cfg.Limits, Frames: f}, p, a), Limits: w.cfg.Limits,
-		Log: logWriter{w.cfg.Log.With("job", j.id)},
-		OnProgress: func(now ffmpeg.Progress) {
-			crash.Point("worker.rendering")
-			percent := downloadShare + renderShare*now.Fraction(p.Duration)
-			j.change(func(shown *apigpu.Job) { shown.Progress = max(shown.Progress, min(percent, 99)) })
-		},
-	})
-	took := w.cfg.Now().Sub(began)
-	j.change(func(shown *apigpu.Job) {
-		shown.Stats.RenderMS = took.Milliseconds()
-		if took > 0 {
-			shown.Stats.RealtimeFactor = float64(int(100*report.OutTime.Seconds()/took.Seconds())) / 100
-		}
-	})
-	return report, err
-}
-
-// frameClock is when the frames of this video are shown: exactly, where the
-// file tells, else by its rate.
-func frameClock(times []int64, p ffmpeg.Probe) caption.FrameClock {
+	times := want.Frames.Times
 	if len(times) == 0 {
 		if p.Video.VFR() {
 			return caption.FrameClock{}

@@ -86,6 +86,7 @@ type Worker struct {
 	fonts     *font.Set
 	proven    bool   // the proof is over, well or badly
 	unfit     string // why it takes no job; empty when it does
+	fontless  bool   // it is unfit for want of a font alone
 	closed    bool
 	jobs      map[string]*job
 	uploads   map[string]string // name → path, until a job takes it over
@@ -148,11 +149,12 @@ func (w *Worker) Expired() <-chan struct{} { return w.lease.expired }
 
 // Prove finds out what this machine can do, by doing it: an encoder that
 // encodes a frame, and a font that draws. Until then, and if it fails, the
-// worker takes no job.
+// worker takes no job; without a font, none that draws.
 func (w *Worker) Prove(ctx context.Context) error {
 	abilities, err := w.cfg.Tools.Prove(ctx)
 	var fonts *font.Set
-	if err == nil {
+	able := err == nil
+	if able {
 		fonts, err = w.proveFont(ctx)
 	}
 	crash.Point("worker.prove")
@@ -163,7 +165,7 @@ func (w *Worker) Prove(ctx context.Context) error {
 	}
 	w.proven = true
 	if err != nil {
-		w.unfit = apigpu.AsError(err).Message
+		w.abilities, w.unfit, w.fontless = abilities, apigpu.AsError(err).Message, able
 		return fmt.Errorf("prove abilities: %w", err)
 	}
 	w.abilities, w.fonts, w.unfit = abilities, fonts, ""
@@ -192,15 +194,15 @@ func (w *Worker) Close() error {
 	return w.clear()
 }
 
-// fit returns what jobs run with, or why none does: Unavailable while that may
-// change, NoEncoder when it will not.
-func (w *Worker) fit() (ffmpeg.Abilities, *font.Set, error) {
+// fit returns what jobs of a mode run with, or why none does: Unavailable while
+// that may change, NoEncoder when it will not. A text track needs no font.
+func (w *Worker) fit(mode apigpu.Mode) (ffmpeg.Abilities, *font.Set, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.proven {
 		return ffmpeg.Abilities{}, nil, apigpu.E(apigpu.Unavailable, nil, "This worker takes no job yet: %s.", w.unfit)
 	}
-	if w.unfit != "" {
+	if w.unfit != "" && !(w.fontless && mode == apigpu.Soft) {
 		return ffmpeg.Abilities{}, nil, apigpu.E(apigpu.NoEncoder, nil, "This worker takes no job: %s", w.unfit)
 	}
 	return w.abilities, w.fonts, nil

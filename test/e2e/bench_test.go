@@ -97,7 +97,7 @@ func prepare(b *testing.B, dir, srt string) []string {
 	if err := os.WriteFile(filepath.Join(dir, ff.ScriptFile), sheet.ASS, 0o600); err != nil {
 		b.Fatal(err)
 	}
-	return ff.Args(ff.Spec{Quality: apigpu.Balanced, Limits: ff.DefaultLimits()}, probe, abilities)
+	return ff.Args(ff.Spec{Output: apigpu.Output{Quality: apigpu.Balanced}, Limits: ff.DefaultLimits()}, probe, abilities)
 }
 
 func two(n int) string {
