@@ -16,6 +16,7 @@ var floors = map[string]int{
 	".":                   0, // what travels on the wire
 	"internal/crash":      0, // moments at which tests kill
 	"internal/gpu":        0, // words of the rental
+	"internal/pause":      0, // wait, but no longer than is wanted
 	"internal/transcript": 0, // what was said to an API, for others to see
 
 	// One outside thing each.
@@ -168,7 +169,7 @@ func imports(t *testing.T) map[string][]string {
 var workerLinks = struct{ packages, modules []string }{
 	packages: []string{
 		".", "cmd/worker", "internal/caption", "internal/crash", "internal/fetch", "internal/ffmpeg", "internal/httpapi",
-		"internal/link", "internal/program", "internal/selfdestroy", "internal/worker",
+		"internal/link", "internal/pause", "internal/program", "internal/selfdestroy", "internal/worker",
 	},
 	modules: []string{
 		"code.dny.dev/ssrf", "github.com/alecthomas/kong", "github.com/danielgtaylor/huma/v2",

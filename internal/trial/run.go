@@ -10,6 +10,7 @@ import (
 	"github.com/api-gpu/api-gpu/client"
 	"github.com/api-gpu/api-gpu/internal/fleet"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/pause"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
@@ -152,7 +153,7 @@ func (r *runner) create(ctx context.Context) (run time.Duration, err error) {
 			return b.Run, err
 		}
 		r.say("Not had: %v.", err)
-		if often && !wait(ctx, limited.After) {
+		if often && !pause.For(ctx, limited.After) {
 			return 0, ctx.Err()
 		}
 	}
@@ -278,16 +279,4 @@ func colon(s string) string {
 		return ""
 	}
 	return ": " + s
-}
-
-// wait waits, and reports false when ctx ended first.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
-	}
 }

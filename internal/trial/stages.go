@@ -8,6 +8,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/pause"
 )
 
 // boot watches until the worker has proven an encoder, or the fleet's own
@@ -31,7 +32,7 @@ func (r *runner) boot(ctx context.Context) error {
 			r.say("Given up: %s.", r.seen.GivenUp)
 			return fmt.Errorf("the machine did not become ready: %s", r.seen.GivenUp)
 		}
-		if !wait(ctx, lookGap) {
+		if !pause.For(ctx, lookGap) {
 			return ctx.Err()
 		}
 	}
@@ -138,7 +139,7 @@ func (r *runner) end(ctx context.Context) error {
 			r.say("It does not end itself.")
 			return fmt.Errorf("the machine did not end itself: %s after its lease it was still listed, as %s", r.cfg.Overtime, words(r.seen.After))
 		}
-		if !wait(ctx, lookGap) {
+		if !pause.For(ctx, lookGap) {
 			return ctx.Err()
 		}
 	}
@@ -182,7 +183,7 @@ func (r *runner) destroy(ctx context.Context, id string) {
 		}
 		r.seen.Refused = err.Error()
 		r.say("The end of %s was not accepted: %v.", id, err)
-		if !wait(ctx, limited.After) {
+		if !pause.For(ctx, limited.After) {
 			return
 		}
 	}
@@ -215,7 +216,7 @@ func (r *runner) bill(ctx context.Context) {
 		if c := r.seen.Charge; c != nil && !end.IsZero() && !c.Until.Before(end.Add(-time.Minute)) {
 			return
 		}
-		if r.cfg.Now().Add(billGap).After(until) || !wait(ctx, billGap) {
+		if r.cfg.Now().Add(billGap).After(until) || !pause.For(ctx, billGap) {
 			return
 		}
 	}
