@@ -152,6 +152,10 @@ func (o *orchestrator) newFleet(identity fleet.Identity, provider gpu.Provider, 
 		return nil, err
 	}
 	image, check := o.askImage()
+	var rest func()
+	if o.rental != nil {
+		rest = o.rental.Rest
+	}
 	return fleet.New(fleet.Config{
 		DB: o.db, Queue: o.queue, Provider: provider, Identity: identity, Credentials: credentials,
 		Policy: fleet.Policy{
@@ -159,7 +163,7 @@ func (o *orchestrator) newFleet(identity fleet.Identity, provider gpu.Provider, 
 			ProofOf: c.proofOf(), MaxPrice: c.maxPrice(), RequireGPU: c.requireGPU(), Lease: c.Lease, Silence: silence, NoRent: forClients(o.noRent),
 			Budget: c.budget(), MaxUpload: int64(c.MaxUpload), Traits: provider.Traits(),
 		},
-		Env: env, Settings: settings, Image: image, CheckImage: check, HasRoom: hasRoom, DestroyAtEnd: c.Shutdown != "keep", LeaveLease: c.leaveLease(), Log: o.log,
+		Env: env, Settings: settings, Image: image, CheckImage: check, HasRoom: hasRoom, Rest: rest, DestroyAtEnd: c.Shutdown != "keep", LeaveLease: c.leaveLease(), Log: o.log,
 	}), nil
 }
 

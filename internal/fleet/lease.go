@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/db"
-	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
 // leaseFor is how long the holder of the fleet lease may be silent. It is
@@ -146,10 +145,10 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("hold fleet lease: %w", err)
 	}
-	if provider, ok := f.cfg.Provider.(gpu.Rester); ok && handed && epoch != 0 {
+	if f.cfg.Rest != nil && handed && epoch != 0 {
 		// Its holder may have called the provider a moment ago. One that died kept
 		// the lease for longer than any such time.
-		provider.Rest()
+		f.cfg.Rest()
 	}
 	if f.held(epoch, now, kept) {
 		f.announce(ctx, epoch)
