@@ -112,7 +112,7 @@ func (c *Config) check() error {
 			fault("PUBLIC_URL=%s is not an address such as https://video.example.com", c.PublicURL)
 		}
 	}
-	if !strings.HasPrefix(c.StorageURL, "file:") || c.StorageURL == "file:" {
+	if _, ok := c.storageDir(); !ok {
 		fault("STORAGE_URL must be file:FOLDER")
 	}
 	if db.IsShared(c.DatabaseURL) && !c.SharedFiles {
@@ -182,7 +182,7 @@ func (c *Config) providerFaults() []error {
 // ofOneMachine names the settings whose state is on this machine's disk.
 func (c *Config) ofOneMachine() string {
 	var what []string
-	if strings.HasPrefix(c.StorageURL, "file:") {
+	if _, ok := c.storageDir(); ok {
 		what = append(what, "STORAGE_URL="+c.StorageURL)
 	}
 	if c.Provider == "local" {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,10 +42,9 @@ func (c *Config) forgets() string {
 	if err != nil {
 		return ""
 	}
-	paths := c.statePaths()
-	for _, setting := range slices.Sorted(maps.Keys(paths)) {
-		if !kept(volumes, paths[setting]) {
-			return setting
+	for _, p := range c.places() {
+		if !kept(volumes, p.path) {
+			return p.String()
 		}
 	}
 	return ""
@@ -58,18 +56,6 @@ func forClients(noRent string) string {
 		return ""
 	}
 	return "this server rents nothing: its operator finds the reason at /health and in the log"
-}
-
-// statePaths are the files and folders that hold state, by their settings.
-func (c *Config) statePaths() map[string]string {
-	paths := map[string]string{}
-	if path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
-		paths["DATABASE_URL="+c.DatabaseURL] = strings.TrimPrefix(path, "//")
-	}
-	if path, ok := strings.CutPrefix(c.StorageURL, "file:"); ok {
-		paths["STORAGE_URL="+c.StorageURL] = strings.TrimPrefix(path, "//")
-	}
-	return paths
 }
 
 // inContainer recognizes the containers of Docker, Podman and Kubernetes.

@@ -55,16 +55,6 @@ func TestKeptFollowsLinks(t *testing.T) {
 	}
 }
 
-func TestStatePaths(t *testing.T) {
-	cleanEnv(t)
-	if got := parse(t).statePaths(); len(got) != 2 || got["DATABASE_URL=sqlite:data/api-gpu.db"] != "data/api-gpu.db" || got["STORAGE_URL=file:data/files"] != "data/files" {
-		t.Errorf("%v", got)
-	}
-	if got := parse(t, "--database-url=postgres://u:p@h/d", "--storage-url=file:/x").statePaths(); len(got) != 1 {
-		t.Errorf("%v", got)
-	}
-}
-
 // Only what costs money is refused, and only in production.
 func TestNoRent(t *testing.T) {
 	cleanEnv(t)

@@ -135,15 +135,15 @@ func (p *patient) database(ctx context.Context) (doctor.Database, error) {
 	case p.dbErr != nil:
 		return doctor.Database{}, p.dbErr
 	case p.db == nil:
-		path := strings.TrimPrefix(strings.TrimPrefix(p.cfg.DatabaseURL, "sqlite:"), "//")
-		return doctor.Database{Engine: string(db.SQLite), Missing: true}, canWrite(filepath.Dir(path))
+		file, _ := db.File(p.cfg.DatabaseURL)
+		return doctor.Database{Engine: string(db.SQLite), Missing: true}, canWrite(filepath.Dir(file))
 	}
 	s, err := p.db.State(ctx)
 	return doctor.Database{Engine: string(s.Dialect), Schema: s.Schema, Known: s.Known}, err
 }
 
 func (p *patient) askStorage(ctx context.Context) (doctor.Storage, error) {
-	dir := strings.TrimPrefix(p.cfg.StorageURL, "file:")
+	dir, _ := p.cfg.storageDir()
 	if err := canWrite(dir); err != nil {
 		return doctor.Storage{}, err
 	}

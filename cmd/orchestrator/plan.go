@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/fleet"
@@ -50,7 +49,8 @@ func (c *planCmd) Run(ctx context.Context, out program.Output) (err error) {
 		o.rental.Rest() // a server may run beside us, and ask with the same key
 	}
 	var roomy func() bool
-	if _, err := os.Stat(strings.TrimPrefix(c.StorageURL, "file:")); err == nil { // else nothing was ever stored
+	dir, _ := c.storageDir()
+	if _, err := os.Stat(dir); err == nil { // else nothing was ever stored
 		store, err := c.openStore(o.queue)
 		if err != nil {
 			return err

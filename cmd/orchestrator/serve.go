@@ -186,7 +186,7 @@ func hasRoom(ctx context.Context, store *blob.Store) bool {
 // openStore opens the folder of results. What jobs were promised of it stands
 // in their rows.
 func (c *serveCmd) openStore(q *queue.Queue) (*blob.Store, error) {
-	dir := strings.TrimPrefix(c.StorageURL, "file:")
+	dir, _ := c.storageDir()
 	limit := int64(c.StorageMax)
 	if limit == 0 {
 		probe, err := blob.Open(dir, blob.Options{})

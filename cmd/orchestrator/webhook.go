@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/fleet"
@@ -61,8 +60,8 @@ func (c *webhookSecretCmd) Run(ctx context.Context, out program.Output) (err err
 // identity reads the root secret. A database that is not there yet is not
 // made: in a wrong folder that would print a secret which signs nothing.
 func (c *webhookSecretCmd) identity(ctx context.Context) (_ fleet.Identity, err error) {
-	if path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
-		if _, err := os.Stat(strings.TrimPrefix(path, "//")); errors.Is(err, fs.ErrNotExist) {
+	if file, ok := db.File(c.DatabaseURL); ok {
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 			return fleet.Identity{}, errors.New("there is no database yet: start the orchestrator first, and run this where it runs")
 		}
 	}
