@@ -95,7 +95,7 @@ func (p *patient) facts() doctor.Facts {
 
 func (p *patient) questions() doctor.Questions {
 	c := p.cfg
-	q := doctor.Questions{Database: p.askDatabase, Storage: p.askStorage}
+	q := doctor.Questions{Database: p.askDatabase, Storage: p.askStorage, Volumes: p.askVolumes}
 	if p.rental != nil {
 		q.Instances = func(ctx context.Context) (gpu.Snapshot, error) { return fleet.Patiently(ctx, p.rental.Instances) }
 		q.Credit = func(ctx context.Context) (gpu.USD, error) { return fleet.Patiently(ctx, p.rental.Credit) }
@@ -163,6 +163,36 @@ func (p *patient) askStorage(ctx context.Context) (doctor.Storage, error) {
 	}
 	free, err := blob.Volume(dir) // the database cannot tell what is promised
 	return doctor.Storage{Free: free}, err
+}
+
+// askVolumes measures the volumes that are written to beside that of the results
+// and uploads: of the database, and of what workers on this machine work on.
+func (p *patient) askVolumes(context.Context) (all []doctor.Volume, err error) {
+	results, _ := p.cfg.storageDir()
+	add := func(use doctor.Use, dir string, size int64) {
+		if dir = existing(dir); blob.SameVolume(dir, existing(results)) {
+			return
+		}
+		free, freeErr := blob.Volume(dir)
+		if freeErr != nil {
+			err = errors.Join(err, freeErr)
+			return
+		}
+		all = append(all, doctor.Volume{Use: use, Free: free, Size: size})
+	}
+	if file, ok := db.File(p.cfg.DatabaseURL); ok {
+		var size int64
+		for _, name := range []string{file, file + "-wal"} {
+			if info, err := os.Stat(name); err == nil {
+				size += info.Size()
+			}
+		}
+		add(doctor.ForDatabase, filepath.Dir(file), size)
+	}
+	if p.cfg.Provider == "local" {
+		add(doctor.ForWorkers, p.cfg.LocalDir, 0)
+	}
+	return all, err
 }
 
 // canWrite reports why nothing can be written in a folder, or in the nearest

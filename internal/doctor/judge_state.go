@@ -64,7 +64,37 @@ func storage(s Seen) apigpu.Check {
 	return ok("Results can be written.")
 }
 
+// disk is how much room there is: for results, and on each other volume that is
+// written to.
 func disk(s Seen) apigpu.Check {
+	checks := []apigpu.Check{resultsRoom(s)}
+	for _, v := range s.Volumes.Value {
+		checks = append(checks, volumeRoom(s, v))
+	}
+	if s.Volumes.Err != nil {
+		checks = append(checks, skipped("Of other volumes it is not known."))
+	}
+	return worst(checks)
+}
+
+// leastRoom is what a database needs at least, in bytes: its log alone has 8 MiB,
+// and a copy before an update leaves 16 MiB.
+const leastRoom = 64 << 20
+
+func volumeRoom(s Seen, v Volume) apigpu.Check {
+	switch {
+	case v.Use == ForDatabase && v.Free < leastRoom:
+		return hint(failed("The volume of %s has %s free: what is rented could soon not be recorded any more.", v.Use, size(v.Free)), "Make room there (DATABASE_URL).")
+	case v.Use == ForDatabase && v.Free < max(s.StorageMin, v.Size):
+		return hint(warning("The volume of %s has %s free; it grows, and is copied before an update.", v.Use, size(v.Free)), "Make room there (DATABASE_URL).")
+	case v.Use == ForWorkers && v.Free < 2*s.MaxUpload:
+		return hint(warning("The volume of %s has %s free; a video of MAX_UPLOAD (%s) and its result may not fit.", v.Use, size(v.Free), size(s.MaxUpload)),
+			"Make room there (LOCAL_DIR), or lower MAX_UPLOAD.")
+	}
+	return ok("The volume of %s has %s free.", v.Use, size(v.Free))
+}
+
+func resultsRoom(s Seen) apigpu.Check {
 	st := s.Storage.Value
 	switch {
 	case !s.Storage.Asked || s.Storage.Err != nil:
@@ -141,17 +171,26 @@ func workers(s Seen) apigpu.Check {
 	case err != nil:
 		return hint(failed("The workers cannot be asked: %s", cause(err)), "Look at WORKER_URL, WORKER_BIN and PROVIDER.")
 	}
-	worst := ok("")
-	var said []string
+	var checks []apigpu.Check
 	for _, w := range list {
-		c := worker(s, w)
+		checks = append(checks, worker(s, w))
+	}
+	return worst(checks)
+}
+
+// worst is several checks in one: it says what all say, and counts as the worst
+// of them, with the hint of that.
+func worst(checks []apigpu.Check) (all apigpu.Check) {
+	all.Status = apigpu.CheckSkipped
+	var said []string
+	for _, c := range checks {
 		said = append(said, c.Message)
-		if rank(c.Status) > rank(worst.Status) {
-			worst = c
+		if rank(c.Status) > rank(all.Status) {
+			all = c
 		}
 	}
-	worst.Message = strings.Join(said, " ")
-	return worst
+	all.Message = strings.Join(said, " ")
+	return all
 }
 
 // rank orders how bad a check is.

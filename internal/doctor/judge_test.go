@@ -90,6 +90,7 @@ func TestJudge(t *testing.T) {
 	worker := func(change func(*Worker)) func(*Seen) {
 		return func(s *Seen) { w := fit; change(&w); *s = owned("static", w) }
 	}
+	other := func(v ...Volume) func(*Seen) { return func(s *Seen) { s.Volumes.Value = v } }
 	for name, c := range map[string]struct {
 		change        func(*Seen)
 		check         string
@@ -124,6 +125,12 @@ func TestJudge(t *testing.T) {
 		"full":                  {func(s *Seen) { s.Storage.Value.Full = true }, "storage", apigpu.CheckFailed, "full", "STORAGE_MAX"},
 		"no disk":               {func(s *Seen) { s.Storage.Value.Free = 100 << 20 }, "disk", apigpu.CheckFailed, "100 MiB free", "DISK_FREE_MIN"},
 		"little disk":           {func(s *Seen) { s.Storage.Value.Free = 4 << 30 }, "disk", apigpu.CheckWarning, "4.0 GiB", "MAX_UPLOAD"},
+		"database's own disk":   {other(Volume{ForDatabase, 50 << 20, 1 << 20}), "disk", apigpu.CheckFailed, "results has 50 GiB free. The volume of the database has 50 MiB free", "DATABASE_URL"},
+		"database may outgrow":  {other(Volume{ForDatabase, 3 << 30, 4 << 30}), "disk", apigpu.CheckWarning, "the database has 3.0 GiB free", "DATABASE_URL"},
+		"database has room":     {other(Volume{ForDatabase, 3 << 30, 1 << 20}), "disk", apigpu.CheckOK, "the database has 3.0 GiB free.", ""},
+		"workers have none":     {other(Volume{ForWorkers, 3 << 30, 0}), "disk", apigpu.CheckWarning, "local workers has 3.0 GiB free", "LOCAL_DIR"},
+		"the worst of disks":    {other(Volume{ForWorkers, 3 << 30, 0}, Volume{ForDatabase, 0, 0}), "disk", apigpu.CheckFailed, "local workers", "DATABASE_URL"},
+		"no word of disks":      {func(s *Seen) { s.Volumes.Err = errors.New("away") }, "disk", apigpu.CheckOK, "Of other volumes it is not known.", ""},
 		"a clock behind":        {func(s *Seen) { s.Ahead.Value = 31 * time.Second }, "clock", apigpu.CheckWarning, "31s behind", "timedatectl"},
 		"a clock ahead":         {func(s *Seen) { s.Ahead.Value = -time.Hour }, "clock", apigpu.CheckWarning, "1h0m0s ahead", "timedatectl"},
 		"a clock a little off":  {func(s *Seen) { s.Ahead.Value = 30 * time.Second }, "clock", apigpu.CheckOK, "agrees", ""},
