@@ -87,6 +87,7 @@ func (c *doctorCmd) patient(ctx context.Context, out program.Output) *patient {
 	if p.db, p.dbErr = db.Look(ctx, c.DatabaseURL, db.Options{Log: log}); p.db != nil {
 		if identity, err := fleet.ReadIdentity(ctx, p.db, c.Fleet, c.GPUAPIKey); err == nil {
 			p.fleet, p.secret = identity.ID, identity.Secret
+			p.stops = c.keptStops(ctx, p.db, identity)
 		}
 		p.unproven = c.unproven(ctx, p.db)
 	}
@@ -109,6 +110,18 @@ func (c *Config) unproven(ctx context.Context, d *db.DB) string {
 		return ""
 	}
 	return fleet.Unproven(idle)
+}
+
+// keptStops are why a server with these settings rents nothing now, or the last
+// one did not. Where that cannot be read, as in a database of an older version, the
+// check of the database tells what ails it.
+func (c *Config) keptStops(ctx context.Context, d *db.DB, identity fleet.Identity) []fleet.Stop {
+	settings, err := c.rentalSettings(identity)
+	if err != nil {
+		return nil
+	}
+	stops, _ := fleet.KeptStops(ctx, d, c.Provider, settings)
+	return stops
 }
 
 // dotEnvFault says what is wrong with the file of settings, and nothing that is

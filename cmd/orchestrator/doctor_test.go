@@ -216,6 +216,35 @@ func TestDoctorOfABadFlag(t *testing.T) {
 	}
 }
 
+// What stopped renting is told beside the server that it stopped, after its end,
+// and no more once the settings were mended.
+func TestDoctorTellsWhatStopped(t *testing.T) {
+	need.Long(t) // each look at a marketplace waits for its turn
+	cleanEnv(t)
+	t.Chdir(t.TempDir())
+	_, url := market(t, "{}")
+	dir := t.TempDir()
+	settings := func(key string) []string {
+		return args(dir, "--provider=vast", "--vast-api-key="+key, "--vast-api-url="+url, "--vast-worker-image=localhost/worker:1", "--vast-image-check=false", "--shutdown=keep")
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	log := newLogLines()
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, settings("wrong-account-key"), io.Discard, log) }()
+	log.find(t, `(renting stops)`)
+	stopped := map[string]string{"workers": "warning Nothing is rented now: the provider does not accept the key of this server; "}
+	checks, _, _ := examined(t, settings("wrong-account-key"))
+	wantChecks(t, "beside the server", checks, stopped)
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	checks, _, _ = examined(t, settings("wrong-account-key"))
+	wantChecks(t, "after its end", checks, stopped)
+	checks, _, _ = examined(t, settings("account-key"))
+	wantChecks(t, "with another key", checks, map[string]string{"account": "ok", "workers": "skipped"})
+}
+
 // Who holds the database keeps the doctor from nothing else.
 func TestDoctorOfALockedDatabase(t *testing.T) {
 	need.Long(t) // it is waited for

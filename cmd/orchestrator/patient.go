@@ -39,7 +39,7 @@ type patient struct {
 	open     func(*queue.Queue) (*blob.Store, error)
 	fleet    string
 	secret   []byte
-	stops    []fleet.Stop // why a server that runs rents nothing now
+	stops    []fleet.Stop // why the server rents nothing now, or the last one did not
 	owned    bool         // the parts are ours to close
 }
 
@@ -85,7 +85,7 @@ func (p *patient) facts() doctor.Facts {
 		f.Warnings = append(f.Warnings, p.unproven)
 	}
 	for _, stop := range p.stops {
-		f.Stopped = append(f.Stopped, strings.TrimSuffix(stop.Reason, ".")+strings.TrimSuffix("; "+stop.Detail, "; "))
+		f.Stopped = append(f.Stopped, stop.Told())
 	}
 	if p.rental != nil && p.image == nil && len(p.faults) == 0 {
 		f.NoImage = "the registry is not asked for the image (VAST_IMAGE_CHECK), so that machines are rented with it by its name"

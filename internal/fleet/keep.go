@@ -81,6 +81,28 @@ func (f *Fleet) readStops(ctx context.Context, from reader) (map[string]stopped,
 	return all, rows.Err()
 }
 
+// KeptStops are what stops renting as the database has it, by code, for who is
+// no Fleet: as the process found it that leads, or was the last to. Those that
+// came under other settings (Config.Settings) are not among them: a server with
+// these forgets them. Nor are those that each round finds anew (budget, ledger).
+func KeptStops(ctx context.Context, d *db.DB, provider, settings string) (all []Stop, err error) {
+	rows, err := d.Read().QueryContext(ctx, `SELECT code, reason, detail, until FROM stops WHERE provider = $1 AND settings = $2 ORDER BY code`, provider, settings)
+	if err != nil {
+		return nil, fmt.Errorf("read stops: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var s Stop
+		var until int64
+		if err := rows.Scan(&s.Code, &s.Reason, &s.Detail, &until); err != nil {
+			return nil, fmt.Errorf("read stops: %w", err)
+		}
+		s.Until = at(until)
+		all = append(all, s)
+	}
+	return all, rows.Err()
+}
+
 // followStops shows, in a process that does not lead, what stops the one that
 // does.
 func (f *Fleet) followStops(ctx context.Context) error {

@@ -94,6 +94,13 @@ func TestStopsOutliveProcesses(t *testing.T) {
 		t.Errorf("who does not lead (%t) knows %+v", !other.Leading(), got)
 	}
 	other.forget(nil)
+	kept, err := KeptStops(t.Context(), r.db, r.config.Provider.Name(), r.config.Settings)
+	if got := other.Stops(); err != nil || !slices.Equal(kept, got) {
+		t.Errorf("who is no fleet is told %+v, %v, want %+v", kept, err, got)
+	}
+	if kept, err = KeptStops(t.Context(), r.db, r.config.Provider.Name(), "others"); err != nil || len(kept) != 0 {
+		t.Errorf("under other settings: %+v, %v", kept, err)
+	}
 
 	free := rental(t)
 	free.fake.ScriptCreate(providertest.CreateStep{Err: gpu.ErrFunds})
