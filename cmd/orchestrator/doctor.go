@@ -84,7 +84,7 @@ func (c *doctorCmd) patient(ctx context.Context, out program.Output) *patient {
 	}
 	ctx, cancel := context.WithTimeout(ctx, openFor)
 	defer cancel()
-	if p.db, p.dbErr = db.Look(ctx, c.DatabaseURL, db.Options{Log: log}); p.db != nil {
+	if p.db, p.dbErr = c.openDatabase(ctx, db.Look, db.Options{Log: log}); p.db != nil {
 		if identity, err := fleet.ReadIdentity(ctx, p.db, c.Fleet, c.GPUAPIKey); err == nil {
 			p.fleet, p.secret = identity.ID, identity.Secret
 			p.stops = c.keptStops(ctx, p.db, identity)

@@ -136,7 +136,7 @@ func (p *patient) database(ctx context.Context) (doctor.Database, error) {
 		return doctor.Database{}, p.dbErr
 	case p.db == nil:
 		file, _ := db.File(p.cfg.DatabaseURL)
-		return doctor.Database{Engine: string(db.SQLite), Missing: true}, canWrite(filepath.Dir(file))
+		return doctor.Database{Engine: string(db.SQLite), Missing: true}, p.cfg.databasePlace().unopened(canWrite(filepath.Dir(file)))
 	}
 	s, err := p.db.State(ctx)
 	return doctor.Database{Engine: string(s.Dialect), Schema: s.Schema, Known: s.Known}, err
@@ -145,7 +145,7 @@ func (p *patient) database(ctx context.Context) (doctor.Database, error) {
 func (p *patient) askStorage(ctx context.Context) (doctor.Storage, error) {
 	dir, _ := p.cfg.storageDir()
 	if err := canWrite(dir); err != nil {
-		return doctor.Storage{}, err
+		return doctor.Storage{}, p.cfg.storagePlace().unopened(err)
 	}
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		free, err := blob.Volume(existing(dir))

@@ -33,7 +33,7 @@ func (c *planCmd) Run(ctx context.Context, out program.Output) (err error) {
 	log := program.Log(out.Stderr, "warn", c.production())
 	o := &orchestrator{cfg: &c.Config, log: log, noRent: c.noRent()}
 	defer o.close()
-	if o.db, err = db.Open(ctx, c.DatabaseURL, db.Options{Log: log, AsIs: true}); err != nil {
+	if o.db, err = c.openDatabase(ctx, db.Open, db.Options{Log: log, AsIs: true}); err != nil {
 		return err
 	}
 	o.queue = queue.New(o.db, nil)

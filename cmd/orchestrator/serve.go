@@ -95,13 +95,13 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 			o.close()
 		}
 	}()
-	if o.db, err = db.Open(ctx, c.DatabaseURL, db.Options{Log: log}); err != nil {
+	if o.db, err = c.openDatabase(ctx, db.Open, db.Options{Log: log}); err != nil {
 		return nil, err
 	}
 	o.queue = queue.New(o.db, nil)
 	store, err := c.openStore(o.queue)
 	if err != nil {
-		return nil, err
+		return nil, c.storagePlace().unopened(err)
 	}
 	o.store = store
 	identity, err := fleet.LoadIdentity(ctx, o.db, c.Fleet, c.GPUAPIKey)
@@ -218,7 +218,7 @@ func (c *serveCmd) provider(log *slog.Logger) (gpu.Provider, *link.Credentials, 
 		return nil, nil, err
 	}
 	p, err := local.New(local.Config{Binary: binary, Dir: c.LocalDir, MaxInstances: c.MaxGPUs, Slots: c.WorkerJobs, Env: withoutSecrets(os.Environ()), Log: log})
-	return p, nil, err
+	return p, nil, place{"LOCAL_DIR", c.LocalDir, c.LocalDir, c.LocalDir}.unopened(err)
 }
 
 // workerBinary is the worker program of this machine.
