@@ -177,8 +177,10 @@ func judgeEnd(o Observed) Verdict {
 		return say(NotSeen, "no worker had a lease")
 	case o.Absent > 0 && o.Absent < over && !o.Destroyed:
 		return say(NotSeen, "it was gone before its lease had run out: somebody else ended it")
+	case o.Destroyed && o.Absent >= over:
+		return say(NotSeen, "it was listed no more after its lease, but that was not proven before its end was asked for")
 	case o.Destroyed && len(o.After) == 0:
-		return say(NotSeen, "its end was asked for before its lease had run out")
+		return say(NotSeen, "its end was asked for before anybody had seen whether it does")
 	}
 	return say(Fail, "it was still there after its lease; listed as %s", words(o.After))
 }

@@ -65,6 +65,7 @@ const (
 	cleanTimeout   = 15 * time.Minute
 	maxCreates     = 5
 	lookGap        = time.Second / 4
+	proofTime      = 2 * time.Minute // for the second listing that proves an absence
 	billGap        = 10 * time.Second
 	destroyTries   = 3
 )

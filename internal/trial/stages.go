@@ -135,9 +135,13 @@ func (r *runner) end(ctx context.Context) error {
 			return nil
 		case r.seen.Gone > 0:
 			return errors.New("the machine was gone before its lease had run out: somebody else ended it, so nothing is proven")
+		case r.seen.Absent == 0 && now.After(deadline) && len(r.seen.After) == 0:
+			return fmt.Errorf("nobody can say whether the machine ended itself: no listing came whole in %s after its lease", r.cfg.Overtime)
 		case r.seen.Absent == 0 && now.After(deadline):
 			r.say("It does not end itself.")
 			return fmt.Errorf("the machine did not end itself: %s after its lease it was still listed, as %s", r.cfg.Overtime, words(r.seen.After))
+		case now.After(deadline.Add(proofTime)):
+			return errors.New("the machine is listed no more, but that it ended itself is not proven: no second listing came whole")
 		}
 		if !pause.For(ctx, lookGap) {
 			return ctx.Err()
@@ -152,7 +156,7 @@ func (r *runner) cleanUp(ctx context.Context) error {
 	defer cancel()
 	r.say("Ending what was rented.")
 	if r.seen.Gone == 0 { // else it is about its twins
-		r.seen.Destroyed, r.seen.Absent = true, 0
+		r.seen.Destroyed = true
 		if id := r.trial.Row.ProviderID; id != "" {
 			r.destroy(ctx, id)
 		}
