@@ -29,10 +29,15 @@ func resume(kept map[string]stopped, now time.Time) map[string]stopped {
 	return kept
 }
 
+// keepTimeout bounds the writing of a stop.
+const keepTimeout = 10 * time.Second
+
 // keep writes what is known of a stop now, or that it is over. What cannot be
 // written holds in memory all the same.
 func (f *Fleet) keep(ctx context.Context, code string) {
-	err := f.fenced(context.WithoutCancel(ctx), func(tx *sql.Tx) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTimeout)
+	defer cancel()
+	err := f.fenced(ctx, func(tx *sql.Tx) error {
 		f.mu.Lock() // inside: the last to write has the last word
 		s, known := f.stops[code]
 		f.mu.Unlock()

@@ -119,6 +119,23 @@ func TestStopsOutliveProcesses(t *testing.T) {
 	}
 }
 
+// A stop that is met while the process is told to stop is kept all the same.
+func TestStopIsKeptThoughNobodyWaits(t *testing.T) {
+	t.Parallel()
+	r := rental(t)
+	r.tick()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r.stop(ctx, stopped{Stop: Stop{Code: stopImage, Reason: "no machine can pull it"}}, stopHold)
+	if kept, err := KeptStops(t.Context(), r.db, r.config.Provider.Name(), r.config.Settings); err != nil || len(kept) != 1 {
+		t.Errorf("%+v, %v", kept, err)
+	}
+	r.unstop(ctx, stopImage)
+	if kept, err := KeptStops(t.Context(), r.db, r.config.Provider.Name(), r.config.Settings); err != nil || len(kept) != 0 {
+		t.Errorf("after its end: %+v, %v", kept, err)
+	}
+}
+
 // A worker that refuses our address and was rented with other settings may be
 // right. It ends, and renting goes on.
 func TestEgressOfOtherSettings(t *testing.T) {
