@@ -319,6 +319,11 @@ func TestSecretsOfSettings(t *testing.T) {
 			t.Errorf("%s is not among them", secret)
 		}
 	}
+	for url, want := range map[string]bool{"postgres://host/db?user=me&password=pass-word": true, "postgres://me@host/db": false, "sqlite:pass-word": false} {
+		if got := slices.Contains((&Config{DatabaseURL: url}).secrets(), "pass-word"); got != want {
+			t.Errorf("of %s: %v", url, got)
+		}
+	}
 }
 
 // Beside a server that asks the same account, at the pace that the API demands,

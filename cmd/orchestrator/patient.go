@@ -251,10 +251,9 @@ func (c *Config) secrets() []string {
 			all = append(all, word)
 		}
 	}
-	if u, err := url.Parse(c.DatabaseURL); err == nil && u.User != nil {
-		if password, ok := u.User.Password(); ok {
-			all = append(all, password)
-		}
+	if u, err := url.Parse(c.DatabaseURL); err == nil {
+		password, _ := u.User.Password() // also of nobody
+		all = append(all, password, u.Query().Get("password"))
 	}
 	return all
 }
