@@ -30,7 +30,7 @@ func (k *gpusListCmd) Run(a *app) error {
 	case err != nil:
 		return err
 	case k.JSON:
-		return writeJSON(a.stdout, all)
+		return show.JSON(a.stdout, all)
 	}
 	if err := show.GPUs(a.stdout, all); err != nil {
 		return err
@@ -38,7 +38,7 @@ func (k *gpusListCmd) Run(a *app) error {
 	if all.Plan == nil {
 		return nil
 	}
-	printLines(a.stdout, "")
+	show.Lines(a.stdout, "")
 	return show.Plan(a.stdout, *all.Plan)
 }
 
@@ -87,7 +87,7 @@ func (k *gpusDestroyCmd) confirm(a *app) error {
 	if f, ok := a.stdin.(*os.File); ok && !term.IsTerminal(int(f.Fd())) || !ok && a.stdin == nil {
 		return usage("Nobody is there to confirm this.").withHint("Add --yes to end %s.", what)
 	}
-	fmt.Fprintf(a.stderr, "End %s? Jobs that run there are queued again. [y/N] ", clean(what))
+	fmt.Fprintf(a.stderr, "End %s? Jobs that run there are queued again. [y/N] ", show.Clean(what))
 	answer, err := bufio.NewReader(a.stdin).ReadString('\n')
 	if err != nil {
 		return usage("Nobody is there to confirm this.").withHint("Add --yes to end %s.", what)
@@ -100,11 +100,11 @@ func (k *gpusDestroyCmd) confirm(a *app) error {
 
 func (k *gpusDestroyCmd) tell(a *app, ended apigpu.GPUsEnded) error {
 	if k.JSON {
-		return writeJSON(a.stdout, ended)
+		return show.JSON(a.stdout, ended)
 	}
 	for _, m := range ended.Data {
-		printLines(a.stdout, fmt.Sprintf("%s is %s.", m.ID, m.State))
+		show.Lines(a.stdout, fmt.Sprintf("%s is %s.", m.ID, m.State))
 	}
-	printLines(a.stdout, ended.Message)
+	show.Lines(a.stdout, ended.Message)
 	return nil
 }

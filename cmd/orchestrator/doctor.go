@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -162,16 +161,10 @@ func (c *doctorCmd) unread(args []string, w io.Writer, fault error) error {
 
 // tellDiagnosis writes what was found. The error is how much of it failed.
 func tellDiagnosis(w io.Writer, d apigpu.Diagnosis, asJSON bool) error {
-	if asJSON {
-		text, err := json.MarshalIndent(d, "", "  ")
-		if err != nil {
-			return fmt.Errorf("write JSON: %w", err)
-		}
-		if _, err := fmt.Fprintf(w, "%s\n", text); err != nil {
-			return err
-		}
-	} else {
+	if !asJSON {
 		show.Checks(w, d.Checks)
+	} else if err := show.JSON(w, d); err != nil {
+		return err
 	}
 	switch n := d.Failed(); n {
 	case 0:

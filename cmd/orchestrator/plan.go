@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 
@@ -70,12 +68,7 @@ func (c *planCmd) Run(ctx context.Context, out program.Output) (err error) {
 func (c *planCmd) write(w io.Writer, p fleet.Preview) error {
 	g := server.ShowPlan(p)
 	if c.JSON {
-		text, err := json.MarshalIndent(g, "", "  ")
-		if err != nil {
-			return fmt.Errorf("write JSON: %w", err)
-		}
-		_, err = fmt.Fprintf(w, "%s\n", text)
-		return err
+		return show.JSON(w, g)
 	}
 	if err := show.GPUs(w, g); err != nil {
 		return err
