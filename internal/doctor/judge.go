@@ -24,14 +24,14 @@ const (
 	checkClock     = "clock"
 	checkPublicURL = "public_url"
 	checkWorkers   = "workers"
-	checkStrays    = "strays"
+	checkForeign   = "foreign"
 )
 
 // Names are the names of all checks, in their order.
 func Names() []string {
 	return []string{
 		checkSettings, checkAccount, checkCredit, checkOffers, checkImage, checkDatabase, checkState, checkStorage, checkDisk,
-		checkClock, checkPublicURL, checkWorkers, checkStrays,
+		checkClock, checkPublicURL, checkWorkers, checkForeign,
 	}
 }
 
@@ -53,7 +53,7 @@ func Unread(f Facts, fault string) apigpu.Diagnosis {
 // Judge says what was found, one check each, in their order.
 func Judge(s Seen) []apigpu.Check {
 	checks := []apigpu.Check{
-		settings(s), account(s), credit(s), offers(s), image(s), database(s), state(s), storage(s), disk(s), clock(s), public(s), workers(s), strays(s),
+		settings(s), account(s), credit(s), offers(s), image(s), database(s), state(s), storage(s), disk(s), clock(s), public(s), workers(s), foreign(s),
 	}
 	for n, name := range Names() {
 		checks[n].Name = name

@@ -218,7 +218,7 @@ func worker(s Seen, w Worker) apigpu.Check {
 	return ok("The worker %s encodes with %s.", w.Name, w.Info.Encoder)
 }
 
-func strays(s Seen) apigpu.Check {
+func foreign(s Seen) apigpu.Check {
 	list := s.Instances.Value
 	switch {
 	case !s.Instances.Asked:

@@ -62,7 +62,7 @@ func TestJudgeWell(t *testing.T) {
 		skipped []string
 	}{
 		"vast":   {well(), []string{"workers"}},
-		"static": {owned("static", fit), []string{"account", "credit", "offers", "image", "clock", "public_url", "strays"}},
+		"static": {owned("static", fit), []string{"account", "credit", "offers", "image", "clock", "public_url", "foreign"}},
 	} {
 		checks := Judge(c.seen)
 		var names []string
@@ -142,10 +142,10 @@ func TestJudge(t *testing.T) {
 		"no such name":          {func(s *Seen) { s.Public.Err = &net.DNSError{IsNotFound: true} }, "public_url", apigpu.CheckFailed, "video.example.com of PUBLIC_URL does not exist", "DNS"},
 		"a wrong certificate":   {func(s *Seen) { s.Public.Err = x509.UnknownAuthorityError{} }, "public_url", apigpu.CheckFailed, "certificate", "HTTPS"},
 		"silence":               {func(s *Seen) { s.Public.Err = errors.New("connection refused") }, "public_url", apigpu.CheckWarning, "connection refused.", "from elsewhere"},
-		"of another fleet":      {func(s *Seen) { s.Fleet = "them" }, "strays", apigpu.CheckWarning, "us (1)", "orchestrator sweep --fleet=us"},
-		"of an unknown fleet":   {func(s *Seen) { s.Fleet = "" }, "strays", apigpu.CheckWarning, "of an api-gpu", "orchestrator sweep --fleet=us"},
-		"half a listing":        {func(s *Seen) { s.Instances.Value.Complete = false }, "strays", apigpu.CheckWarning, "did not tell all", ""},
-		"no listing":            {func(s *Seen) { s.Instances.Err = gpu.ErrAuth }, "strays", apigpu.CheckSkipped, "did not tell", ""},
+		"of another fleet":      {func(s *Seen) { s.Fleet = "them" }, "foreign", apigpu.CheckWarning, "us (1)", "orchestrator sweep --fleet=us"},
+		"of an unknown fleet":   {func(s *Seen) { s.Fleet = "" }, "foreign", apigpu.CheckWarning, "of an api-gpu", "orchestrator sweep --fleet=us"},
+		"half a listing":        {func(s *Seen) { s.Instances.Value.Complete = false }, "foreign", apigpu.CheckWarning, "did not tell all", ""},
+		"no listing":            {func(s *Seen) { s.Instances.Err = gpu.ErrAuth }, "foreign", apigpu.CheckSkipped, "did not tell", ""},
 		"a server that stopped": {func(s *Seen) { s.Stopped = []string{"the account has no credit; add some"} }, "workers", apigpu.CheckWarning, "Nothing is rented now: the account has no credit; add some.", "api-gpu gpus"},
 		"workers unknown":       {func(s *Seen) { s.Provider = "" }, "workers", apigpu.CheckSkipped, "settings", ""},
 		"a worker":              {worker(func(*Worker) {}), "workers", apigpu.CheckOK, "encodes with libx264", ""},
