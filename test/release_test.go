@@ -167,9 +167,16 @@ func TestWorkflows(t *testing.T) {
 			t.Errorf("%s does not begin with the right to read only", name)
 		}
 		for _, m := range uses.FindAllStringSubmatch(text, -1) {
-			if !pinned.MatchString(m[1]) {
+			if own, ok := strings.CutPrefix(m[1], "./"); ok {
+				if _, err := os.Stat(filepath.Join(root, own)); err != nil {
+					t.Errorf("%s uses %s, which is not there", name, m[1])
+				}
+			} else if !pinned.MatchString(m[1]) {
 				t.Errorf("%s uses %s", name, m[1])
 			}
+		}
+		if strings.Contains(text, `tags: ["v*"]`) && !strings.Contains(text, "uses: ./.github/workflows/test.yml\n") {
+			t.Errorf("%s publishes a tag that nobody tested", name)
 		}
 		if strings.Contains(text, "pull_request_target") {
 			t.Errorf("%s gives strangers' code our rights", name)
