@@ -23,6 +23,7 @@ var floors = map[string]int{
 	"client":                   1,
 	"internal/blob":            1,
 	"internal/caption":         1,
+	"internal/container":       1,
 	"internal/db":              1,
 	"internal/fetch":           1,
 	"internal/ffmpeg":          1,

@@ -14,6 +14,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/blob"
+	"github.com/api-gpu/api-gpu/internal/container"
 	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/doctor"
 	"github.com/api-gpu/api-gpu/internal/fleet"
@@ -78,7 +79,7 @@ func (p *patient) facts() doctor.Facts {
 	f := doctor.Facts{
 		Version: apigpu.Version(), Time: time.Now(), Provider: c.Provider, Production: c.production(), Faults: p.faults, Fleet: p.fleet,
 		Image: c.VastWorkerImage, DayBudget: c.budget().Day, RequireGPU: c.requireGPU(),
-		Forgets: c.forgets(), InContainer: inContainer(), AllowEphemeral: c.AllowEphemeral,
+		Forgets: c.forgets(), InContainer: container.Inside(), AllowEphemeral: c.AllowEphemeral,
 		StorageMin: int64(c.DiskFreeMin), MaxUpload: int64(c.MaxUpload), PublicURL: c.PublicURL, Port: c.Port, Secrets: c.secrets(),
 	}
 	if p.unproven != "" {
