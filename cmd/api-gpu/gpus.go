@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -66,16 +67,18 @@ func (k *gpusDestroyCmd) Run(a *app) error {
 		}
 		return k.tell(a, ended)
 	}
-	for _, id := range k.IDs {
+	var failed error
+	for _, id := range k.IDs { // one that is not there keeps no other rented
 		ended, err := a.client.EndGPU(a.ctx, id)
-		if err != nil {
-			return err
+		if err == nil {
+			err = k.tell(a, ended)
+		} else if len(k.IDs) > 1 {
+			_, lines := explain(err)
+			show.Lines(a.stderr, id+": "+lines[0])
 		}
-		if err := k.tell(a, ended); err != nil {
-			return err
-		}
+		failed = cmp.Or(failed, err) // the first decides the exit code
 	}
-	return nil
+	return failed
 }
 
 // confirm asks on a terminal. Elsewhere nobody could answer.
