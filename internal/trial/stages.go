@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/fleet"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 	"github.com/api-gpu/api-gpu/internal/pause"
 )
@@ -172,7 +173,7 @@ func (r *runner) cleanUp(ctx context.Context) error {
 
 func (r *runner) destroy(ctx context.Context, id string) {
 	for range destroyTries {
-		call, cancel := context.WithTimeout(ctx, destroyTimeout)
+		call, cancel := context.WithTimeout(ctx, fleet.DestroyTimeout)
 		err := r.cfg.Market.Destroy(call, id)
 		cancel()
 		limited, often := errors.AsType[gpu.RateLimited](err)
