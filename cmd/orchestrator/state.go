@@ -52,29 +52,18 @@ func isRefused(err error) bool {
 
 // openDatabase opens DATABASE_URL by open, which is db.Open or db.Look. A file
 // that may not be written is refused here: SQLite would open it all the same, and
-// fail at the first write. Nobody in this process may have it open yet: see
-// createFile of package db.
+// fail at the first write.
 func (c *Config) openDatabase(ctx context.Context, open func(context.Context, string, db.Options) (*db.DB, error), opts db.Options) (*db.DB, error) {
 	p := c.databasePlace()
-	for _, name := range []string{p.path, p.path + "-wal", p.path + "-shm"} {
-		if err := canChange(name); err != nil {
-			return nil, p.unopened(err)
+	if p.path != "" {
+		for _, name := range []string{p.path, p.path + "-wal", p.path + "-shm"} {
+			if err := canChange(name); err != nil {
+				return nil, p.unopened(err)
+			}
 		}
 	}
 	d, err := open(ctx, c.DatabaseURL, opts)
 	return d, p.unopened(err)
-}
-
-// canChange reports why a file may not be written to; nil where there is none.
-func canChange(path string) error {
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-		return nil
-	}
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	return file.Close()
 }
 
 // databasePlace is where the database is; zero with a PostgreSQL.
