@@ -84,6 +84,7 @@ func (p *patient) facts() doctor.Facts {
 	if p.unproven != "" {
 		f.Warnings = append(f.Warnings, p.unproven)
 	}
+	f.Warnings = append(f.Warnings, c.weaknesses()...)
 	for _, stop := range p.stops {
 		f.Stopped = append(f.Stopped, strings.TrimSuffix(stop.Reason, ".")+strings.TrimSuffix("; "+stop.Detail, "; "))
 	}
