@@ -104,7 +104,7 @@ func (p *patient) questions() doctor.Questions {
 		q.Clock = p.rental.Clock
 	}
 	if p.image != nil {
-		q.Image = p.image.Lookup
+		q.Image = p.image.Fits
 	}
 	if u, err := url.Parse(c.PublicURL); err == nil && u.Host != "" {
 		q.Public = p.askPublic
@@ -134,7 +134,11 @@ func (p *patient) askDatabase(ctx context.Context) (doctor.Database, error) {
 func (p *patient) database(ctx context.Context) (doctor.Database, error) {
 	switch {
 	case p.dbErr != nil:
-		return doctor.Database{}, p.dbErr
+		engine := db.SQLite
+		if db.IsShared(p.cfg.DatabaseURL) {
+			engine = db.PostgreSQL
+		}
+		return doctor.Database{Engine: string(engine)}, p.dbErr
 	case p.db == nil:
 		path := strings.TrimPrefix(strings.TrimPrefix(p.cfg.DatabaseURL, "sqlite:"), "//")
 		return doctor.Database{Engine: string(db.SQLite), Missing: true}, canWrite(filepath.Dir(path))
