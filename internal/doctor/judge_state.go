@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -129,6 +130,8 @@ func noPublic(address string, err error, proxy string) apigpu.Check {
 	switch {
 	case errors.As(err, &name) && name.IsNotFound:
 		return hint(failed("The name %s of PUBLIC_URL does not exist.", host), "Make a DNS record that points it to this server, or correct PUBLIC_URL.")
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return hint(failed("PUBLIC_URL begins with https://, and plain HTTP is spoken there."), "Let the proxy before this server speak HTTPS, or correct PUBLIC_URL.")
 	case isTLS(err):
 		return hint(failed("The certificate at PUBLIC_URL is not good: %s", cause(err)), "Let the proxy before this server get one; its HTTPS must be on for %s.", host)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"syscall"
@@ -140,6 +141,7 @@ func TestJudge(t *testing.T) {
 		"not to be proven":      {func(s *Seen) { s.Public.Value.Proven, s.Public.Value.Provable = false, false }, "public_url", apigpu.CheckWarning, "cannot be told", "Start the server"},
 		"no such name":          {func(s *Seen) { s.Public.Err = &net.DNSError{IsNotFound: true} }, "public_url", apigpu.CheckFailed, "video.example.com of PUBLIC_URL does not exist", "DNS"},
 		"a wrong certificate":   {func(s *Seen) { s.Public.Err = x509.UnknownAuthorityError{} }, "public_url", apigpu.CheckFailed, "certificate", "HTTPS"},
+		"no TLS there":          {func(s *Seen) { s.Public.Err = fmt.Errorf("Get: %w", http.ErrSchemeMismatch) }, "public_url", apigpu.CheckFailed, "plain HTTP", "HTTPS"},
 		"silence":               {func(s *Seen) { s.Public.Err = errors.New("connection refused") }, "public_url", apigpu.CheckWarning, "connection refused.", "from elsewhere"},
 		"of another fleet":      {func(s *Seen) { s.Fleet = "them" }, "strays", apigpu.CheckWarning, "us (1)", "orchestrator sweep --fleet=us"},
 		"of an unknown fleet":   {func(s *Seen) { s.Fleet = "" }, "strays", apigpu.CheckWarning, "of an api-gpu", "orchestrator sweep --fleet=us"},
