@@ -274,6 +274,9 @@ func (o *orchestrator) listen(ctx context.Context, identity fleet.Identity, prov
 	if err != nil {
 		return fmt.Errorf("X_API_KEY: %w", err)
 	}
+	if keys.Open() && !program.Loopback(o.cfg.Host) { // check has refused it
+		return errors.New("X_API_KEY holds no key")
+	}
 	proxies, err := httpapi.ParseProxies(o.cfg.TrustedProxies)
 	if err != nil {
 		return fmt.Errorf("TRUSTED_PROXIES: %w", err)

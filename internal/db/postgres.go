@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -61,7 +62,10 @@ func misread(config *pgx.ConnConfig) bool {
 	for _, f := range config.Fallbacks {
 		hosts = append(hosts, f.Host)
 	}
-	odd := func(host string) bool { return strings.ContainsAny(host, "@#?:") && net.ParseIP(host) == nil }
+	odd := func(host string) bool {
+		_, err := netip.ParseAddr(host)
+		return err != nil && strings.ContainsAny(host, "@#?:")
+	}
 	return strings.Contains(config.Database, "@") || slices.ContainsFunc(hosts, odd)
 }
 
