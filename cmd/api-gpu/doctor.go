@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -84,6 +85,9 @@ func reached(server string, h client.Health, err error) finding {
 	if err != nil {
 		exit, lines := explain(err)
 		f := finding{what: lines[0], todo: "Start the server, or set --server or API_GPU_URL to its address.", exit: exit}
+		if e, ok := errors.AsType[*apigpu.Error](err); ok && e.Hint != "" { // such as that there is no TLS
+			f.todo = e.Hint
+		}
 		if u, err := url.Parse(server); err == nil {
 			if _, _, err := net.SplitHostPort(u.Host); err != nil && u.Scheme == "http" {
 				f.todo += " The port is missing: an orchestrator listens on 3000."

@@ -85,6 +85,7 @@ func (p *patient) facts() doctor.Facts {
 	if p.unproven != "" {
 		f.Warnings = append(f.Warnings, p.unproven)
 	}
+	f.Warnings = append(f.Warnings, c.weaknesses()...)
 	for _, stop := range p.stops {
 		f.Stopped = append(f.Stopped, stop.Told())
 	}
@@ -104,7 +105,7 @@ func (p *patient) questions() doctor.Questions {
 		q.Clock = p.rental.Clock
 	}
 	if p.image != nil {
-		q.Image = p.image.Lookup
+		q.Image = p.image.Fits
 	}
 	if u, err := url.Parse(c.PublicURL); err == nil && u.Host != "" {
 		q.Public = p.askPublic
@@ -134,7 +135,11 @@ func (p *patient) askDatabase(ctx context.Context) (doctor.Database, error) {
 func (p *patient) database(ctx context.Context) (doctor.Database, error) {
 	switch {
 	case p.dbErr != nil:
-		return doctor.Database{}, p.dbErr
+		engine := db.SQLite
+		if db.IsShared(p.cfg.DatabaseURL) {
+			engine = db.PostgreSQL
+		}
+		return doctor.Database{Engine: string(engine)}, p.dbErr
 	case p.db == nil:
 		file, _ := db.File(p.cfg.DatabaseURL)
 		return doctor.Database{Engine: string(db.SQLite), Missing: true}, p.cfg.databasePlace().unopened(canWrite(filepath.Dir(file)))

@@ -278,7 +278,7 @@ func (o *orchestrator) listen(ctx context.Context, identity fleet.Identity, prov
 	if err != nil {
 		return fmt.Errorf("X_API_KEY: %w", err)
 	}
-	if keys.Open() && !program.Loopback(o.cfg.Host) { // set, and without a key in it
+	if keys.Open() && !program.Loopback(o.cfg.Host) { // check has refused it
 		return errors.New("X_API_KEY holds no key")
 	}
 	proxies, err := httpapi.ParseProxies(o.cfg.TrustedProxies)
@@ -374,7 +374,7 @@ func (o *orchestrator) close() {
 
 // serve runs everything until ctx ends or a part fails.
 func (o *orchestrator) serve(ctx context.Context) error {
-	for _, w := range o.warnings() {
+	for _, w := range append(o.warnings(), o.cfg.weaknesses()...) {
 		o.log.WarnContext(ctx, w)
 	}
 	if o.image != nil {

@@ -273,6 +273,10 @@ func (s *sweeper) sweep(ctx context.Context, began time.Time) error {
 				if err := s.unseen(); err != nil {
 					return err
 				}
+				if age := s.cmd.OlderThan; age > 0 {
+					s.say("Nothing older than %s is left.", age)
+					return nil
+				}
 				s.say("Nothing is left. If the server of a fleet still runs, it rents again when a job comes.")
 				return nil
 			}

@@ -77,7 +77,8 @@ type Questions struct {
 	Credit    func(context.Context) (gpu.USD, error)
 	Offers    func(context.Context) ([]gpu.Offer, error)
 	Clock     func() (ahead time.Duration, known bool)
-	// Image asks the registry for the digest of the workers' image.
+	// Image asks the registry for the digest of the workers' image, and whether
+	// rented machines can run it.
 	Image    func(context.Context) (digest string, err error)
 	Database func(context.Context) (Database, error)
 	Storage  func(context.Context) (Storage, error)

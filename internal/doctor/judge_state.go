@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/fleet"
@@ -21,8 +23,12 @@ func database(s Seen) apigpu.Check {
 		return skipped("The settings do not say where it is.")
 	case errors.Is(err, ErrLate):
 		return hint(failed("The database does not answer in time: another program may hold it."), "See who else has it open, and whether its disk is well (DATABASE_URL).")
+	case errors.Is(err, syscall.ENOSPC):
+		return hint(failed("The database has no room on its disk."), "Make room on the volume of DATABASE_URL.")
+	case err != nil && d.Engine == "postgres":
+		return hint(failed("The database cannot be used: %s", cause(err)), "Compare DATABASE_URL with the server, the user and the database that are there; sslmode in it says how it speaks TLS.")
 	case err != nil:
-		return hint(failed("The database cannot be used: %s", cause(err)), "Look at DATABASE_URL, and at the rights of its folder.")
+		return hint(failed("The database cannot be used: %s", cause(err)), "Look at DATABASE_URL, and at the rights of its folder. Where the file is damaged, put back a copy.")
 	case d.Missing:
 		return ok("There is no database yet; the first start makes it.")
 	case d.Schema > d.Known:
@@ -52,6 +58,8 @@ func storage(s Seen) apigpu.Check {
 	switch {
 	case !s.Storage.Asked:
 		return skipped("The settings do not say where it is.")
+	case errors.Is(err, syscall.ENOSPC):
+		return hint(failed("The folder of results has no room on its disk."), "Make room on the volume of STORAGE_URL, or give it more.")
 	case err != nil:
 		return hint(failed("The folder of results cannot be used: %s", cause(err)), "Look at STORAGE_URL, and at who may write there.")
 	case st.Missing:
@@ -152,6 +160,8 @@ func noPublic(address string, err error, proxy string) apigpu.Check {
 	switch {
 	case errors.As(err, &name) && name.IsNotFound:
 		return hint(failed("The name %s of PUBLIC_URL does not exist.", host), "Make a DNS record that points it to this server, or correct PUBLIC_URL.")
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return hint(failed("PUBLIC_URL begins with https://, and plain HTTP is spoken there."), "Let the proxy before this server speak HTTPS, or correct PUBLIC_URL.")
 	case isTLS(err):
 		return hint(failed("The certificate at PUBLIC_URL is not good: %s", cause(err)), "Let the proxy before this server get one; its HTTPS must be on for %s.", host)
 	}

@@ -74,13 +74,21 @@ func identityOf(storedID, storedSecret, id, secret string) (Identity, error) {
 	if id != "" {
 		storedID = id
 	}
-	if !fleetID.MatchString(storedID) {
-		return Identity{}, errors.New("FLEET: must be 1 to 40 letters, digits, _ or -: it is part of every label")
+	if err := CheckID(storedID); err != nil {
+		return Identity{}, err
 	}
 	if secret != "" {
 		root = []byte(secret)
 	}
 	return Identity{ID: storedID, Secret: root}, nil
+}
+
+// CheckID reports what is wrong with the name of a fleet.
+func CheckID(id string) error {
+	if !fleetID.MatchString(id) {
+		return errors.New("FLEET: must be 1 to 40 letters, digits, _ or -: it is part of every label")
+	}
+	return nil
 }
 
 func randomBytes(n int) []byte {
