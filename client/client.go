@@ -162,7 +162,7 @@ func noAnswer(host string, err error) *apigpu.Error {
 		return e
 	}
 	e := apigpu.E(apigpu.Unavailable, err, "The server at %s does not answer.", host)
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
 		return e.WithHint("It does not speak TLS there: try http:// in its address.")
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/pause"
 )
 
 // patience decides whether and when to try again.
@@ -25,18 +26,14 @@ func (p *patience) rest(ctx context.Context, err error, news bool) error {
 	if p.failed > p.pace.tries {
 		return err
 	}
-	pause := p.pace.backoff
+	backoff := p.pace.backoff
 	for range p.failed {
-		pause = min(2*pause, p.pace.maxBackoff)
+		backoff = min(2*backoff, p.pace.maxBackoff)
 	}
-	t := time.NewTimer(jittered(max(pause, retryAfter(err))))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
+	if !pause.For(ctx, jittered(max(backoff, retryAfter(err)))) {
 		return ctx.Err()
 	}
+	return nil
 }
 
 // jittered is between half of d and d, so that clients which lost a server

@@ -12,16 +12,18 @@ for program in "$@"; do
 	echo "$program" >>"$to.files"
 	# "libx.so.1 => /path/libx.so.1 (0x…)", and the linker itself: "/lib64/ld-… (0x…)".
 	if ldd "$program" >"$to.ldd" 2>/dev/null; then
-		! grep 'not found' "$to.ldd"
+		if grep 'not found' "$to.ldd" >&2; then exit 1; fi # "!" before it would end nothing
 		grep -o '/[^ ]*' "$to.ldd" >>"$to.files"
 	fi # else it is static
 done
 sort -u -o "$to.files" "$to.files"
+: >"$to.owners"
 while read -r file; do
 	# Under the name by which it is loaded: Debian's alternatives are links.
 	cp -L --parents "$file" "$to"
-	dpkg -S "$file" "$(realpath "$file")" 2>/dev/null || true
-done <"$to.files" | sed 's/: .*//' | sort -u >"$to.packages"
+	dpkg -S "$file" "$(realpath "$file")" >>"$to.owners" 2>/dev/null || true
+done <"$to.files"
+sed 's/: .*//' "$to.owners" | sort -u >"$to.packages"
 while read -r package; do
 	doc=/usr/share/doc/${package%%:*}/copyright
 	[ ! -e "$doc" ] || cp -L --parents "$doc" "$to"

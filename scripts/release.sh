@@ -50,6 +50,7 @@ archive() {
 		fi
 	done
 	cp LICENSE README.md CHANGELOG.md "$dir"
+	[[ "$system" != linux ]] || cp .env.example "$dir" # of the orchestrator
 	GOOS=$system GOARCH=$arch scripts/notices.sh go "${packages[@]}" >"$dir/NOTICES-go.txt"
 	# The same commit makes the same bytes, whoever builds it.
 	tar -C "$work" --sort=name --mtime="@$made" --owner=0 --group=0 --numeric-owner --mode=u+w,go-w -c "$name" | gzip -9n >"$dist/$name.tar.gz"

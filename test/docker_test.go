@@ -2,8 +2,10 @@ package test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -90,6 +92,54 @@ func TestDockerfiles(t *testing.T) {
 	if env := strings.Join(of(dockerfile(t, "docker/worker.Dockerfile"), "ENV"), " "); !strings.Contains(env, "NVIDIA_VISIBLE_DEVICES=all") ||
 		!strings.Contains(env, "NVIDIA_DRIVER_CAPABILITIES=compute,video,utility") {
 		t.Errorf("without these the encoder of video is not in the container: %s", env)
+	}
+}
+
+// What a program needs and the system lacks ends the build: an image without it
+// would fail later, and elsewhere.
+func TestClosure(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("copies as on Debian")
+	}
+	for name, c := range map[string]struct {
+		ldd string // what it prints
+		ok  bool
+	}{
+		"all is there":     {"libz.so.1 => LIB (0x1)", true},
+		"a library lacks":  {"libz.so.1 => LIB (0x1)\nlibx.so => not found", false},
+		"a file that went": {"libz.so.1 => LIB.gone (0x1)", false},
+	} {
+		dir := t.TempDir()
+		file := func(name, text string) string {
+			path := filepath.Join(dir, name)
+			if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}
+		program, lib := file("program", "a program"), file("libz.so.1", "a library")
+		file("ldd", "#!/bin/sh\nprintf '"+strings.ReplaceAll(c.ldd, "LIB", lib)+"\\n'\n")
+		file("dpkg", "#!/bin/sh\necho zlib1g: $2\n")
+		to := filepath.Join(dir, "to")
+		script := exec.CommandContext(t.Context(), "sh", "docker/closure.sh", to, program)
+		script.Dir = root
+		script.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+		out, err := script.CombinedOutput()
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
+		if !c.ok {
+			continue
+		}
+		for _, want := range []string{program, lib} {
+			if _, err := os.Stat(filepath.Join(to, want)); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if packages, err := os.ReadFile(to + ".packages"); err != nil || string(packages) != "zlib1g\n" {
+			t.Errorf("%s: packages %q, %v", name, packages, err)
+		}
 	}
 }
 

@@ -80,8 +80,8 @@ var translated = map[string]string{
 }
 
 // TestBothLanguagesSayTheSame compares what can be compared: the headings by
-// their number and level, the rows of tables by their number, and the blocks
-// letter by letter, but for their comments.
+// their number and level, paragraphs, items of lists and the rows of tables by
+// their number, and the blocks letter by letter, but for their comments.
 func TestBothLanguagesSayTheSame(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{}
@@ -121,16 +121,17 @@ func TestBothLanguagesSayTheSame(t *testing.T) {
 
 // outline is what a document has in any language. What only the English one has
 // is marked there: the table of settings, which the program prints, and what is
-// said to be english only.
+// said to be english only; so is what only the Portuguese one has.
 func outline(text string) (lines []string) {
-	text = regexp.MustCompile(`(?s)<!-- (settings|english only) -->.*?<!-- /(settings|english only) -->`).ReplaceAllString(text, "")
+	text = regexp.MustCompile(`(?s)<!-- (settings|english only|portuguese only) -->.*?<!-- /(settings|english only|portuguese only) -->`).ReplaceAllString(text, "")
 	comment := regexp.MustCompile(`(?m)(^|\s+)#.*$`)
 	heading := regexp.MustCompile(`^#+ `)
-	fence, rows := false, 0
+	item := regexp.MustCompile(`^\s*(?:[-*]|\d+\.) `)
+	fence, rows, inside := false, 0, false
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, " \n")
 		if strings.HasPrefix(strings.TrimSpace(line), "```") {
-			fence = !fence
+			fence, inside = !fence, false
 			lines = append(lines, strings.TrimSpace(line))
 			continue
 		}
@@ -147,7 +148,13 @@ func outline(text string) (lines []string) {
 				lines = append(lines, strings.Join(strings.Fields(line), " "))
 			}
 		case heading.MatchString(line):
-			lines = append(lines, heading.FindString(line))
+			lines, inside = append(lines, heading.FindString(line)), false
+		case line == "" || isRow || strings.HasPrefix(line, "<!--"):
+			inside = false
+		case item.MatchString(line):
+			lines, inside = append(lines, "an item"), true
+		case !inside:
+			lines, inside = append(lines, "a paragraph"), true
 		}
 	}
 	return lines

@@ -17,11 +17,13 @@ var floors = map[string]int{
 	"internal/caption":    0, // words of captions, and their times
 	"internal/crash":      0, // moments at which tests kill
 	"internal/gpu":        0, // words of the rental
+	"internal/pause":      0, // wait, but no longer than is wanted
 	"internal/transcript": 0, // what was said to an API, for others to see
 
 	// One outside thing each.
 	"client":                   1,
 	"internal/blob":            1,
+	"internal/container":       1,
 	"internal/db":              1,
 	"internal/fetch":           1,
 	"internal/ffmpeg":          1,
@@ -171,7 +173,7 @@ func imports(t *testing.T) map[string][]string {
 var workerLinks = struct{ packages, modules []string }{
 	packages: []string{
 		".", "cmd/worker", "internal/caption", "internal/crash", "internal/fetch", "internal/ffmpeg", "internal/font", "internal/httpapi",
-		"internal/link", "internal/program", "internal/selfdestroy", "internal/subtitle", "internal/typeset", "internal/worker",
+		"internal/link", "internal/pause", "internal/program", "internal/selfdestroy", "internal/subtitle", "internal/typeset", "internal/worker",
 	},
 	modules: []string{
 		"code.dny.dev/ssrf", "github.com/alecthomas/kong", "github.com/danielgtaylor/huma/v2", "github.com/go-text/typesetting",

@@ -92,6 +92,9 @@ func TestRelease(t *testing.T) {
 			t.Errorf("SHA256SUMS lacks %s", line)
 		}
 		want := []string{"CHANGELOG.md", "LICENSE", "NOTICES-go.txt", "README.md", program}
+		if system == "linux" { // where servers run
+			want = append([]string{".env.example"}, want...)
+		}
 		if got := members(t, archive, name); !slices.Equal(got, want) {
 			t.Errorf("%s holds %q, want %q", name, got, want)
 		}
@@ -167,9 +170,16 @@ func TestWorkflows(t *testing.T) {
 			t.Errorf("%s does not begin with the right to read only", name)
 		}
 		for _, m := range uses.FindAllStringSubmatch(text, -1) {
-			if !pinned.MatchString(m[1]) {
+			if own, ok := strings.CutPrefix(m[1], "./"); ok {
+				if _, err := os.Stat(filepath.Join(root, own)); err != nil {
+					t.Errorf("%s uses %s, which is not there", name, m[1])
+				}
+			} else if !pinned.MatchString(m[1]) {
 				t.Errorf("%s uses %s", name, m[1])
 			}
+		}
+		if strings.Contains(text, `tags: ["v*"]`) && !strings.Contains(text, "uses: ./.github/workflows/test.yml\n") {
+			t.Errorf("%s publishes a tag that nobody tested", name)
 		}
 		if strings.Contains(text, "pull_request_target") {
 			t.Errorf("%s gives strangers' code our rights", name)

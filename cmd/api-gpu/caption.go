@@ -12,6 +12,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/show"
 )
 
 // captionCmd is the main thing: one video, one subtitle file, one result.
@@ -164,9 +165,9 @@ func (a *app) submit(r client.Request) (apigpu.Job, error) {
 // left tells of a job that goes on without us.
 func (k *captionCmd) left(a *app, job apigpu.Job) error {
 	if k.JSON {
-		return writeJSON(a.stdout, job)
+		return show.JSON(a.stdout, job)
 	}
-	printLines(a.stdout,
+	show.Lines(a.stdout,
 		"Job   "+job.ID,
 		fmt.Sprintf("Link  %s (opens when the job is done, until %s at the latest)", job.VideoURL, dateWords(job.ExpiresAt)),
 		"Next  api-gpu job "+job.ID+" --wait")
@@ -182,15 +183,15 @@ func (k *captionCmd) finish(a *app, job apigpu.Job, out *output, m *meter) error
 	switch {
 	case k.JSON:
 		if err == nil {
-			printLines(a.stderr, "Saved "+out.path)
+			show.Lines(a.stderr, "Saved "+out.path)
 		}
-		return errors.Join(err, writeJSON(a.stdout, job))
+		return errors.Join(err, show.JSON(a.stdout, job))
 	case err != nil:
 		return err
 	case out.path == "-":
-		printLines(a.stderr, summary(job, "")...)
+		show.Lines(a.stderr, summary(job, "")...)
 	default:
-		printLines(a.stdout, summary(job, out.path)...)
+		show.Lines(a.stdout, summary(job, out.path)...)
 	}
 	return nil
 }
@@ -231,7 +232,7 @@ func (a *app) cancelInterrupted(job apigpu.Job, asJSON bool) error {
 		e.message, e.hint = fmt.Sprintf("Interrupted, and %s could not be canceled: it goes on.", job.ID), "Try: api-gpu cancel "+job.ID
 	}
 	if asJSON {
-		return errors.Join(e, writeJSON(a.stdout, job))
+		return errors.Join(e, show.JSON(a.stdout, job))
 	}
 	return e
 }

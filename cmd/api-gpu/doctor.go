@@ -1,14 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/program"
 	"github.com/api-gpu/api-gpu/internal/show"
 )
 
@@ -53,9 +54,9 @@ func (doctorCmd) Run(a *app) error {
 				exit = f.exit
 			}
 		}
-		printLines(a.stdout, mark+" "+f.what)
+		show.Lines(a.stdout, mark+" "+f.what)
 		if f.todo != "" {
-			printLines(a.stdout, "  "+f.todo)
+			show.Lines(a.stdout, "  "+f.todo)
 		}
 	}
 	show.Checks(a.stdout, itself)
@@ -72,16 +73,11 @@ func transport(server string, withKey bool) finding {
 		return finding{ok: true, what: "The server has an address"}
 	}
 	what := "The address of the server is " + u.Redacted()
-	if u.Scheme == "https" || !withKey || onLoopback(u.Hostname()) {
+	if u.Scheme == "https" || !withKey || program.Loopback(u.Hostname()) {
 		return finding{ok: true, what: what}
 	}
 	return finding{ok: true, what: what + ", without TLS",
 		todo: "Whoever sees the traffic sees the key. Use https:// outside of a network that you trust."}
-}
-
-func onLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // reached tells whether a server of ours answers.
@@ -89,6 +85,9 @@ func reached(server string, h client.Health, err error) finding {
 	if err != nil {
 		exit, lines := explain(err)
 		f := finding{what: lines[0], todo: "Start the server, or set --server or API_GPU_URL to its address.", exit: exit}
+		if e, ok := errors.AsType[*apigpu.Error](err); ok && e.Hint != "" { // such as that there is no TLS
+			f.todo = e.Hint
+		}
 		if u, err := url.Parse(server); err == nil {
 			if _, _, err := net.SplitHostPort(u.Host); err != nil && u.Scheme == "http" {
 				f.todo += " The port is missing: an orchestrator listens on 3000."

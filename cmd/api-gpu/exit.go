@@ -85,9 +85,9 @@ func report(stderr io.Writer, err error) int {
 		return exitOK
 	}
 	code, lines := explain(err)
-	fmt.Fprintf(stderr, "api-gpu: %s\n", clean(lines[0]))
+	fmt.Fprintf(stderr, "api-gpu: %s\n", show.Clean(lines[0]))
 	for _, line := range lines[1:] {
-		fmt.Fprintf(stderr, "  %s\n", clean(line))
+		fmt.Fprintf(stderr, "  %s\n", show.Clean(line))
 	}
 	return code
 }
@@ -145,6 +145,3 @@ func exitFor(code apigpu.Code) int {
 	}
 	return exitFailed
 }
-
-// clean removes what a terminal would act on.
-func clean(s string) string { return show.Clean(s) }

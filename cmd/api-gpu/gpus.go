@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -30,7 +31,7 @@ func (k *gpusListCmd) Run(a *app) error {
 	case err != nil:
 		return err
 	case k.JSON:
-		return writeJSON(a.stdout, all)
+		return show.JSON(a.stdout, all)
 	}
 	if err := show.GPUs(a.stdout, all); err != nil {
 		return err
@@ -38,7 +39,7 @@ func (k *gpusListCmd) Run(a *app) error {
 	if all.Plan == nil {
 		return nil
 	}
-	printLines(a.stdout, "")
+	show.Lines(a.stdout, "")
 	return show.Plan(a.stdout, *all.Plan)
 }
 
@@ -66,16 +67,18 @@ func (k *gpusDestroyCmd) Run(a *app) error {
 		}
 		return k.tell(a, ended)
 	}
-	for _, id := range k.IDs {
+	var failed error
+	for _, id := range k.IDs { // one that is not there keeps no other rented
 		ended, err := a.client.EndGPU(a.ctx, id)
-		if err != nil {
-			return err
+		if err == nil {
+			err = k.tell(a, ended)
+		} else if len(k.IDs) > 1 {
+			_, lines := explain(err)
+			show.Lines(a.stderr, id+": "+lines[0])
 		}
-		if err := k.tell(a, ended); err != nil {
-			return err
-		}
+		failed = cmp.Or(failed, err) // the first decides the exit code
 	}
-	return nil
+	return failed
 }
 
 // confirm asks on a terminal. Elsewhere nobody could answer.
@@ -87,7 +90,7 @@ func (k *gpusDestroyCmd) confirm(a *app) error {
 	if f, ok := a.stdin.(*os.File); ok && !term.IsTerminal(int(f.Fd())) || !ok && a.stdin == nil {
 		return usage("Nobody is there to confirm this.").withHint("Add --yes to end %s.", what)
 	}
-	fmt.Fprintf(a.stderr, "End %s? Jobs that run there are queued again. [y/N] ", clean(what))
+	fmt.Fprintf(a.stderr, "End %s? Jobs that run there are queued again. [y/N] ", show.Clean(what))
 	answer, err := bufio.NewReader(a.stdin).ReadString('\n')
 	if err != nil {
 		return usage("Nobody is there to confirm this.").withHint("Add --yes to end %s.", what)
@@ -100,11 +103,11 @@ func (k *gpusDestroyCmd) confirm(a *app) error {
 
 func (k *gpusDestroyCmd) tell(a *app, ended apigpu.GPUsEnded) error {
 	if k.JSON {
-		return writeJSON(a.stdout, ended)
+		return show.JSON(a.stdout, ended)
 	}
 	for _, m := range ended.Data {
-		printLines(a.stdout, fmt.Sprintf("%s is %s.", m.ID, m.State))
+		show.Lines(a.stdout, fmt.Sprintf("%s is %s.", m.ID, m.State))
 	}
-	printLines(a.stdout, ended.Message)
+	show.Lines(a.stdout, ended.Message)
 	return nil
 }

@@ -76,7 +76,9 @@ func TestGPUsDestroy(t *testing.T) {
 		"nobody there": {"ag1.us.a", "", result{code: exitUsage, stderr: asks + "api-gpu: Nobody is there to confirm this.\n  Add --yes to end ag1.us.a.\n"}, nil},
 		"neither":      {"--yes", "", result{code: exitUsage, stderr: "api-gpu: Name the machines to end, or --all.\n  See: api-gpu gpus\n"}, nil},
 		"both":         {"--all a", "", result{code: exitUsage, stderr: "api-gpu: Name the machines to end, or --all.\n  See: api-gpu gpus\n"}, nil},
-		"gone":         {"gone -y", "", result{code: exitFailed, stderr: "api-gpu: There is no such machine, or it is gone. (gpu_not_found)\n"}, []string{"/gpus/gone"}},
+		"one is gone": {"-y gone b", "", result{code: exitFailed, stdout: done, stderr: "gone: There is no such machine, or it is gone. (gpu_not_found)\n" +
+			"api-gpu: There is no such machine, or it is gone. (gpu_not_found)\n"}, []string{"/gpus/gone", "/gpus/b"}},
+		"gone": {"gone -y", "", result{code: exitFailed, stderr: "api-gpu: There is no such machine, or it is gone. (gpu_not_found)\n"}, []string{"/gpus/gone"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

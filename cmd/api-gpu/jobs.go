@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/show"
 )
 
 // jobsCmd lists jobs; one page is enough for people, and programs have the
@@ -26,21 +26,20 @@ func (k *jobsCmd) Run(a *app) error {
 	case err != nil:
 		return err
 	case k.JSON:
-		return writeJSON(a.stdout, page)
+		return show.JSON(a.stdout, page)
 	case len(page.Data) == 0:
-		printLines(a.stdout, "No jobs.")
+		show.Lines(a.stdout, "No jobs.")
 		return nil
 	}
-	table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tSTATUS\tDONE\tCREATED\tFILE")
+	rows := [][]string{{"ID", "STATUS", "DONE", "CREATED", "FILE"}}
 	for _, j := range page.Data {
-		fmt.Fprintf(table, "%s\t%s\t%d%%\t%s\t%s\n", clean(j.ID), clean(string(j.Status)), int(j.Progress), dateWords(j.CreatedAt), clean(j.Filename))
+		rows = append(rows, []string{j.ID, string(j.Status), fmt.Sprintf("%d%%", int(j.Progress)), dateWords(j.CreatedAt), j.Filename})
 	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("write table: %w", err)
+	if err := show.Table(a.stdout, rows); err != nil {
+		return err
 	}
 	if page.NextCursor != "" {
-		printLines(a.stderr, "There are more: see --limit.")
+		show.Lines(a.stderr, "There are more: see --limit.")
 	}
 	return nil
 }
@@ -60,9 +59,9 @@ func (k *jobCmd) Run(a *app) error {
 		return err
 	}
 	if k.JSON {
-		err = writeJSON(a.stdout, job)
+		err = show.JSON(a.stdout, job)
 	} else {
-		printLines(a.stdout, describe(job)...)
+		show.Lines(a.stdout, describe(job)...)
 	}
 	if err == nil && k.Wait {
 		return ended(job)
@@ -119,11 +118,11 @@ func (k *cancelCmd) Run(a *app) error {
 	case err != nil:
 		return err
 	case k.JSON:
-		return writeJSON(a.stdout, job)
+		return show.JSON(a.stdout, job)
 	case job.Status.Final():
-		printLines(a.stdout, job.ID+" is canceled.")
+		show.Lines(a.stdout, job.ID+" is canceled.")
 	default:
-		printLines(a.stdout, job.ID+" will end in a moment.")
+		show.Lines(a.stdout, job.ID+" will end in a moment.")
 	}
 	return nil
 }

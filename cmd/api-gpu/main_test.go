@@ -382,6 +382,8 @@ func TestDoctor(t *testing.T) {
 	t.Parallel()
 	down := httptest.NewServer(nil)
 	down.Close()
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
 	for _, tt := range []struct {
 		name, health string
 		args         []string
@@ -394,6 +396,7 @@ func TestDoctor(t *testing.T) {
 		{"ill", `{"status":"degraded","provider":"static"}`, nil, exitUnreachable, []string{"✗ Machines: 0 ready", "  No worker answers", "✗ Its state is degraded"}},
 		{"asleep", `{"status":"standby","provider":"vast"}`, nil, exitOK, []string{"One is started when a job comes", "Another process leads"}},
 		{"away", "", []string{"--server", down.URL}, exitUnreachable, []string{"✗ The server at ", "  Start the server"}},
+		{"no TLS there", "", []string{"--server", "https" + strings.TrimPrefix(plain.URL, "http")}, exitUnreachable, []string{"✗ The server at ", "  It does not speak TLS there"}},
 		{"something else", "<html>", nil, exitFailed, []string{"✗ HOST answers, and not in the words of api-gpu."}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/show"
 )
 
 // step is how far something has come.
@@ -54,7 +55,7 @@ func newMeter(out io.Writer) *meter {
 
 // show tells of a step, where there is something new to tell.
 func (m *meter) show(s step) {
-	s.label, s.note = clean(s.label), clean(s.note)
+	s.label, s.note = show.Clean(s.label), show.Clean(s.note)
 	switch {
 	case m.width != nil && (!m.begun || s != m.last):
 		// \r and "erase to the end of the line" (ECMA-48, EL) are all that a

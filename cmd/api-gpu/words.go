@@ -1,25 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
 	"github.com/api-gpu/api-gpu"
-	"github.com/api-gpu/api-gpu/internal/show"
 )
-
-// writeJSON writes v for programs, indented for people who look.
-func writeJSON(w io.Writer, v any) error {
-	raw, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write JSON: %w", err)
-	}
-	_, err = fmt.Fprintf(w, "%s\n", raw)
-	return err
-}
 
 // sizeWords is a length in decimal units, as file managers show it.
 func sizeWords(n int64) string {
@@ -161,6 +148,3 @@ func warningLines(job apigpu.Job) []string {
 	}
 	return lines
 }
-
-// printLines writes lines to people, without what a terminal would act on.
-func printLines(w io.Writer, lines ...string) { show.Lines(w, lines...) }

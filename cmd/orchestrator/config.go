@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -74,6 +73,7 @@ type Config struct {
 
 // defaults fills what depends on other settings.
 func (c *Config) defaults() {
+	c.PublicURL = strings.TrimSpace(c.PublicURL)
 	if c.Host == "" && c.APIKey == "" {
 		c.Host = "127.0.0.1"
 	}
@@ -103,16 +103,14 @@ func (c *Config) production() bool { return c.AppEnv == "production" }
 func (c *Config) check() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if c.APIKey == "" && !program.Loopback(c.Host) {
-		fault("X_API_KEY is not set, and HOST=%s is reached from outside: set a key", c.Host)
-	}
+	faults = append(faults, c.clientFaults()...)
 	faults = append(faults, c.providerFaults()...)
-	if c.PublicURL != "" {
-		if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			fault("PUBLIC_URL=%s is not an address such as https://video.example.com", c.PublicURL)
+	if c.Fleet != "" {
+		if err := fleet.CheckID(c.Fleet); err != nil {
+			faults = append(faults, err)
 		}
 	}
-	if !strings.HasPrefix(c.StorageURL, "file:") || c.StorageURL == "file:" {
+	if _, ok := c.storageDir(); !ok {
 		fault("STORAGE_URL must be file:FOLDER")
 	}
 	if db.IsShared(c.DatabaseURL) && !c.SharedFiles {
@@ -182,7 +180,7 @@ func (c *Config) providerFaults() []error {
 // ofOneMachine names the settings whose state is on this machine's disk.
 func (c *Config) ofOneMachine() string {
 	var what []string
-	if strings.HasPrefix(c.StorageURL, "file:") {
+	if _, ok := c.storageDir(); ok {
 		what = append(what, "STORAGE_URL="+c.StorageURL)
 	}
 	if c.Provider == "local" {

@@ -172,6 +172,23 @@ func TestCheck(t *testing.T) {
 		{"--provider=moon", "PROVIDER=moon"},
 		{"--public-url=video.example.com", "PUBLIC_URL"},
 		{"--public-url=https://video.example.com/api", ""},
+		{"--public-url=https://video.example.com:8443/", ""},
+		{"--public-url=https://", "PUBLIC_URL"},
+		{"--public-url=https://$(PRIMARY_DOMAIN)", "PUBLIC_URL"},
+		{"--public-url=https://video.example.com/?a=b", "PUBLIC_URL"},
+		{"--public-url=https://video.example.com#a", "PUBLIC_URL"},
+		{"--public-url=https://video.example.com:99999", "PUBLIC_URL"},
+		{"--public-url=https://me:secret@video.example.com", "PUBLIC_URL=https://video.example.com is not"},
+		{"--x-api-key=a:,b:c", "X_API_KEY: the key named \"a\" is empty"},
+		{"--x-api-key=, --host=127.0.0.1", ""}, // nobody but this machine reaches it
+		{"--x-api-key=, --host=0.0.0.0", "X_API_KEY holds no key"},
+		{"--trusted-proxies=traefik", "TRUSTED_PROXIES"},
+		{"--webhook-secret=abc", "WEBHOOK_SECRET"},
+		{"--metrics-addr=9090", "METRICS_ADDR"},
+		{"--metrics-addr=:99999", "METRICS_ADDR"},
+		{"--metrics-addr=:9090", ""},
+		{"--port=70000", "PORT=70000"},
+		{"--fleet=a.b", "FLEET: must be"},
 		{"--storage-url=s3://bucket", "STORAGE_URL"},
 		{"--storage-url=file:", "STORAGE_URL"},
 		{"--database-url=postgres://u:p@h/d", "SHARED_FILES is not set, and several orchestrators may share PostgreSQL, but not STORAGE_URL=file:data/files and PROVIDER=local: set SHARED_FILES=1"},
@@ -202,6 +219,36 @@ func TestCheck(t *testing.T) {
 	err := parse(t, "--lease=1s", "--max-gpus=0", "--provider=moon").check()
 	if n := strings.Count(err.Error(), "\n"); n != 2 {
 		t.Errorf("%d lines: %v", n+1, err)
+	}
+}
+
+// What a panel or a hand leaves around an address is no part of it.
+func TestPublicURLIsTrimmed(t *testing.T) {
+	cleanEnv(t)
+	if c := parse(t, "--public-url= https://video.example.com\n"); c.PublicURL != "https://video.example.com" || c.check() != nil {
+		t.Errorf("%q: %v", c.PublicURL, c.check())
+	}
+}
+
+// Settings that invite strangers are told to the operator, and no secret with
+// them.
+func TestWeaknesses(t *testing.T) {
+	cleanEnv(t)
+	const long = "0123456789abcdef"
+	for args, want := range map[string]string{
+		"--x-api-key=secret-key": "",
+		"--app-env=production --x-api-key=" + long + " --public-url=https://video.example.com": "",
+		"--app-env=production --x-api-key=" + long + " --public-url=http://10.0.0.7:3000":      "",
+		"--app-env=production --x-api-key=" + long + " --public-url=http://orchestrator:3000":  "",
+		"--app-env=production --x-api-key=" + long + " --public-url=http://video.example.com":  "PUBLIC_URL begins with http://",
+		"--app-env=production --x-api-key=secret-key":                                          `X_API_KEY: the key named "admin" is shorter`,
+		"--app-env=production --x-api-key=shop:" + long + ",n8n:x" + long:                      "no key is named admin",
+		"--app-env=production --x-api-key=" + long + " --gpu-api-key=secret-key":               "GPU_API_KEY is short",
+	} {
+		got := strings.Join(parse(t, strings.Fields(args)...).weaknesses(), "; ")
+		if want == "" && got != "" || !strings.Contains(got, want) || strings.Contains(got, "secret-key") {
+			t.Errorf("%s: %q, want %q", args, got, want)
+		}
 	}
 }
 

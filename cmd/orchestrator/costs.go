@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +30,12 @@ const monthDays = 30
 
 // Run prints the tables.
 func (c *costsCmd) Run(_ context.Context, out program.Output) error {
+	if slices.ContainsFunc(c.Video, func(d time.Duration) bool { return d <= 0 }) {
+		return errors.New("--video must be above 0, such as 90s or 12m")
+	}
+	if slices.ContainsFunc(c.Daily, func(n int) bool { return n < 0 }) {
+		return errors.New("--daily must not be negative")
+	}
 	_, err := io.WriteString(out.Stdout, c.jobs()+"\n"+c.months())
 	return err
 }

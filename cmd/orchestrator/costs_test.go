@@ -29,6 +29,11 @@ func TestCostsCommand(t *testing.T) {
 	if !strings.Contains(tables[1], "\n| 50 | $") || strings.Count(tables[1], "\n") != 3 {
 		t.Errorf("by the month:\n%s", tables[1])
 	}
+	for _, wrong := range []string{"--video=0s", "--video=5m,-1m", "--daily=-1"} {
+		if err := run(t.Context(), []string{"costs", wrong}, &out, &out); err == nil || !strings.Contains(err.Error(), strings.SplitN(wrong, "=", 2)[0]) {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
 	for d, want := range map[time.Duration]string{10 * time.Second: "10s", time.Minute: "1m", 10 * time.Hour: "10h", 90 * time.Minute: "1h30m", 61 * time.Second: "1m1s"} {
 		if got := short(d); got != want {
 			t.Errorf("%s is %q, want %q", d, got, want)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -84,9 +83,10 @@ func (c *doctorCmd) patient(ctx context.Context, out program.Output) *patient {
 	}
 	ctx, cancel := context.WithTimeout(ctx, openFor)
 	defer cancel()
-	if p.db, p.dbErr = db.Look(ctx, c.DatabaseURL, db.Options{Log: log}); p.db != nil {
+	if p.db, p.dbErr = c.openDatabase(ctx, db.Look, db.Options{Log: log}); p.db != nil {
 		if identity, err := fleet.ReadIdentity(ctx, p.db, c.Fleet, c.GPUAPIKey); err == nil {
 			p.fleet, p.secret = identity.ID, identity.Secret
+			p.stops = c.keptStops(ctx, p.db, identity)
 		}
 		p.unproven = c.unproven(ctx, p.db)
 	}
@@ -109,6 +109,18 @@ func (c *Config) unproven(ctx context.Context, d *db.DB) string {
 		return ""
 	}
 	return fleet.Unproven(idle)
+}
+
+// keptStops are why a server with these settings rents nothing now, or the last
+// one did not. Where that cannot be read, as in a database of an older version, the
+// check of the database tells what ails it.
+func (c *Config) keptStops(ctx context.Context, d *db.DB, identity fleet.Identity) []fleet.Stop {
+	settings, err := c.rentalSettings(identity)
+	if err != nil {
+		return nil
+	}
+	stops, _ := fleet.KeptStops(ctx, d, c.Provider, settings)
+	return stops
 }
 
 // dotEnvFault says what is wrong with the file of settings, and nothing that is
@@ -149,16 +161,10 @@ func (c *doctorCmd) unread(args []string, w io.Writer, fault error) error {
 
 // tellDiagnosis writes what was found. The error is how much of it failed.
 func tellDiagnosis(w io.Writer, d apigpu.Diagnosis, asJSON bool) error {
-	if asJSON {
-		text, err := json.MarshalIndent(d, "", "  ")
-		if err != nil {
-			return fmt.Errorf("write JSON: %w", err)
-		}
-		if _, err := fmt.Fprintf(w, "%s\n", text); err != nil {
-			return err
-		}
-	} else {
+	if !asJSON {
 		show.Checks(w, d.Checks)
+	} else if err := show.JSON(w, d); err != nil {
+		return err
 	}
 	switch n := d.Failed(); n {
 	case 0:

@@ -79,7 +79,7 @@ func TestDoctor(t *testing.T) {
 	wantChecks(t, "before it ran", checks, map[string]string{
 		"account": "ok accepts the key", "credit": "ok The account has $", "offers": "ok Offers that fit", "image": "ok sha256:aaaa", "database": "ok no database yet",
 		"storage": "ok no folder", "disk": "ok free", "clock": "ok agrees", "public_url": "skipped", "workers": "skipped doctor --live",
-		"strays": "warning orchestrator sweep --fleet=them",
+		"foreign": "warning orchestrator sweep --fleet=them",
 	})
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
 		t.Errorf("it left %v, %v", entries, err)
@@ -97,7 +97,7 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("%v in %s", err, text)
 	}
 	beside := map[string]string{
-		"settings": "warning IDLE_TIMEOUT=10m0s", "account": "ok", "credit": "ok", "offers": "ok", "image": "ok", "database": "ok schema", "storage": "ok of", "strays": "warning them (1)",
+		"settings": "warning IDLE_TIMEOUT=10m0s", "account": "ok", "credit": "ok", "offers": "ok", "image": "ok", "database": "ok schema", "storage": "ok of", "foreign": "warning them (1)",
 	}
 	wantChecks(t, "beside a server", checks, beside)
 	wantChecks(t, "beside a server", checks, map[string]string{"public_url": "ok leads to this server"})
@@ -154,11 +154,11 @@ func TestDoctorFinds(t *testing.T) {
 		want     map[string]string
 	}{
 		"no credit, no image": {rented("--public-url=" + elsewhere.URL), map[string]string{
-			"settings": "ok", "credit": "failed no credit", "image": "failed not there", "public_url": "failed answers 404", "strays": "ok"}},
-		"a wrong key":    {rented("--vast-api-key=wrong-account-key"), map[string]string{"account": "failed does not accept", "credit": "warning", "offers": "failed", "strays": "skipped", "clock": "ok"}},
+			"settings": "ok", "credit": "failed no credit", "image": "failed not there", "public_url": "failed answers 404", "foreign": "ok"}},
+		"a wrong key":    {rented("--vast-api-key=wrong-account-key"), map[string]string{"account": "failed does not accept", "credit": "warning", "offers": "failed", "foreign": "skipped", "clock": "ok"}},
 		"an odd setting": {rented("--vast-max-price=0"), map[string]string{"settings": "failed VAST_MAX_PRICE", "account": "skipped", "database": "ok", "storage": "ok"}},
 		"offline": {rented("--vast-api-url="+gone.URL, "--public-url="+gone.URL), map[string]string{
-			"account": "failed refused", "credit": "failed", "offers": "failed", "clock": "skipped", "strays": "skipped", "public_url": "warning refused", "database": "ok"}},
+			"account": "failed refused", "credit": "failed", "offers": "failed", "clock": "skipped", "foreign": "skipped", "public_url": "warning refused", "database": "ok"}},
 		"unreadable": {func(dir string) []string { return args(dir, "--port=many") }, map[string]string{"settings": "failed port", "database": "skipped cannot be read"}},
 		"a folder that is a file": {func(dir string) []string {
 			if err := os.WriteFile(filepath.Join(dir, "files"), nil, 0o600); err != nil {
@@ -214,6 +214,35 @@ func TestDoctorOfABadFlag(t *testing.T) {
 	if err := run(t.Context(), []string{"doctor", "--bogus"}, &out, io.Discard); err == nil || !strings.Contains(err.Error(), "unknown flag") || out.Len() != 0 {
 		t.Errorf("%v, %s", err, &out)
 	}
+}
+
+// What stopped renting is told beside the server that it stopped, after its end,
+// and no more once the settings were mended.
+func TestDoctorTellsWhatStopped(t *testing.T) {
+	need.Long(t) // each look at a marketplace waits for its turn
+	cleanEnv(t)
+	t.Chdir(t.TempDir())
+	_, url := market(t, "{}")
+	dir := t.TempDir()
+	settings := func(key string) []string {
+		return args(dir, "--provider=vast", "--vast-api-key="+key, "--vast-api-url="+url, "--vast-worker-image=localhost/worker:1", "--vast-image-check=false", "--shutdown=keep")
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	log := newLogLines()
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, settings("wrong-account-key"), io.Discard, log) }()
+	log.find(t, `(renting stops)`)
+	stopped := map[string]string{"workers": "warning Nothing is rented now: the provider does not accept the key of this server; "}
+	checks, _, _ := examined(t, settings("wrong-account-key"))
+	wantChecks(t, "beside the server", checks, stopped)
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	checks, _, _ = examined(t, settings("wrong-account-key"))
+	wantChecks(t, "after its end", checks, stopped)
+	checks, _, _ = examined(t, settings("account-key"))
+	wantChecks(t, "with another key", checks, map[string]string{"account": "ok", "workers": "skipped"})
 }
 
 // Who holds the database keeps the doctor from nothing else.
@@ -290,6 +319,11 @@ func TestSecretsOfSettings(t *testing.T) {
 			t.Errorf("%s is not among them", secret)
 		}
 	}
+	for url, want := range map[string]bool{"postgres://host/db?user=me&password=pass-word": true, "postgres://me@host/db": false, "sqlite:pass-word": false} {
+		if got := slices.Contains((&Config{DatabaseURL: url}).secrets(), "pass-word"); got != want {
+			t.Errorf("of %s: %v", url, got)
+		}
+	}
 }
 
 // Beside a server that asks the same account, at the pace that the API demands,
@@ -311,7 +345,7 @@ func TestDoctorBesideAServer(t *testing.T) {
 		if err != nil {
 			t.Errorf("%v in %s", err, text)
 		}
-		wantChecks(t, "beside a server", checks, map[string]string{"account": "ok", "credit": "ok", "offers": "ok", "clock": "ok", "strays": "ok"})
+		wantChecks(t, "beside a server", checks, map[string]string{"account": "ok", "credit": "ok", "offers": "ok", "clock": "ok", "foreign": "ok"})
 	}
 	stop()
 	if err := <-done; err != nil {

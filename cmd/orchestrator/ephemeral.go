@@ -1,17 +1,9 @@
 package main
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"maps"
-	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
+
+	"github.com/api-gpu/api-gpu/internal/container"
 )
 
 // noRent says why nothing is rented whatever waits, or nothing. State that is
@@ -31,22 +23,9 @@ func (c *Config) noRent() string {
 // forgets is the first setting whose path is inside a container that forgets
 // it; empty where there is none, or no container that we know.
 func (c *Config) forgets() string {
-	if !inContainer() {
-		return ""
-	}
-	mounts, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return ""
-	}
-	defer mounts.Close()
-	volumes, err := readMounts(mounts)
-	if err != nil {
-		return ""
-	}
-	paths := c.statePaths()
-	for _, setting := range slices.Sorted(maps.Keys(paths)) {
-		if !kept(volumes, paths[setting]) {
-			return setting
+	for _, p := range c.places() {
+		if container.Forgets(p.path) {
+			return p.String()
 		}
 	}
 	return ""
@@ -58,92 +37,4 @@ func forClients(noRent string) string {
 		return ""
 	}
 	return "this server rents nothing: its operator finds the reason at /health and in the log"
-}
-
-// statePaths are the files and folders that hold state, by their settings.
-func (c *Config) statePaths() map[string]string {
-	paths := map[string]string{}
-	if path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
-		paths["DATABASE_URL="+c.DatabaseURL] = strings.TrimPrefix(path, "//")
-	}
-	if path, ok := strings.CutPrefix(c.StorageURL, "file:"); ok {
-		paths["STORAGE_URL="+c.StorageURL] = strings.TrimPrefix(path, "//")
-	}
-	return paths
-}
-
-// inContainer recognizes the containers of Docker, Podman and Kubernetes.
-func inContainer() bool {
-	for _, file := range []string{"/.dockerenv", "/run/.containerenv"} {
-		if _, err := os.Stat(file); err == nil {
-			return true
-		}
-	}
-	return os.Getenv("KUBERNETES_SERVICE_HOST") != "" || os.Getenv("container") != ""
-}
-
-// mount is a file system in the tree of files.
-type mount struct{ point, kind string }
-
-// readMounts reads /proc/self/mountinfo, as proc(5) has it.
-func readMounts(r io.Reader) (mounts []mount, err error) {
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		dash := slices.Index(fields, "-")
-		if dash < 6 || dash+1 >= len(fields) {
-			return nil, fmt.Errorf("unknown form of mountinfo: %d fields", len(fields))
-		}
-		mounts = append(mounts, mount{unescape(fields[4]), fields[dash+1]})
-	}
-	return mounts, lines.Err()
-}
-
-// unescape reads a path with \040 for a space.
-func unescape(path string) string {
-	var b strings.Builder
-	for n := 0; n < len(path); n++ {
-		if path[n] == '\\' && n+3 < len(path) {
-			if c, err := strconv.ParseUint(path[n+1:n+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				n += 3
-				continue
-			}
-		}
-		b.WriteByte(path[n])
-	}
-	return b.String()
-}
-
-// kept tells whether what is at path outlives the container: whether it is on
-// a file system that was mounted there, and not one in memory.
-func kept(mounts []mount, path string) bool {
-	path = real(path)
-	best := mount{}
-	for _, m := range mounts { // of two at one point the later covers the earlier
-		inside := m.point == "/" || path == m.point || strings.HasPrefix(path, m.point+"/")
-		if inside && len(m.point) >= len(best.point) {
-			best = m
-		}
-	}
-	return best.point != "/" && best.point != "" && best.kind != "tmpfs" && best.kind != "ramfs"
-}
-
-// real is the absolute path without symbolic links, as far as it exists.
-func real(path string) string {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return path
-	}
-	rest := ""
-	for dir := path; ; dir = filepath.Dir(dir) {
-		found, err := filepath.EvalSymlinks(dir)
-		if err == nil {
-			return filepath.Join(found, rest)
-		}
-		if !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
-			return path
-		}
-		rest = filepath.Join(filepath.Base(dir), rest)
-	}
 }

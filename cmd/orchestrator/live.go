@@ -69,7 +69,7 @@ func (l *live) run(ctx context.Context, c *Config, out program.Output) (err erro
 	ctx, out, release := steadfast(ctx, out)
 	defer release()
 	// Before anything is rented: what was shown is to be kept.
-	d, err := db.Open(ctx, c.DatabaseURL, db.Options{Log: program.Log(out.Stderr, "warn", c.production())})
+	d, err := c.openDatabase(ctx, db.Open, db.Options{Log: program.Log(out.Stderr, "warn", c.production())})
 	if err != nil {
 		return fmt.Errorf("the proof could not be kept: %w", err)
 	}

@@ -300,9 +300,7 @@ func TestLiveBootNeverComes(t *testing.T) {
 				// As long as a run under load may stand still: the settling time of
 				// the rules comes first.
 				r.live.times.boot = 2 * time.Second
-				if testing.Short() || os.Getenv("STRICT") != "1" {
-					t.Skip("takes long: run make test")
-				}
+				need.Long(t)
 			}
 			r.refused(r.run(t.Context()), "did not become ready", c.why)
 			r.nothingLeft()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/blob"
+	"github.com/api-gpu/api-gpu/internal/container"
 	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/doctor"
 	"github.com/api-gpu/api-gpu/internal/fleet"
@@ -39,7 +40,7 @@ type patient struct {
 	open     func(*queue.Queue) (*blob.Store, error)
 	fleet    string
 	secret   []byte
-	stops    []fleet.Stop // why a server that runs rents nothing now
+	stops    []fleet.Stop // why the server rents nothing now, or the last one did not
 	owned    bool         // the parts are ours to close
 }
 
@@ -78,14 +79,15 @@ func (p *patient) facts() doctor.Facts {
 	f := doctor.Facts{
 		Version: apigpu.Version(), Time: time.Now(), Provider: c.Provider, Production: c.production(), Faults: p.faults, Fleet: p.fleet,
 		Image: c.VastWorkerImage, DayBudget: c.budget().Day, RequireGPU: c.requireGPU(),
-		Forgets: c.forgets(), InContainer: inContainer(), AllowEphemeral: c.AllowEphemeral,
+		Forgets: c.forgets(), InContainer: container.Inside(), AllowEphemeral: c.AllowEphemeral,
 		StorageMin: int64(c.DiskFreeMin), MaxUpload: int64(c.MaxUpload), PublicURL: c.PublicURL, Port: c.Port, Secrets: c.secrets(),
 	}
 	if p.unproven != "" {
 		f.Warnings = append(f.Warnings, p.unproven)
 	}
+	f.Warnings = append(f.Warnings, c.weaknesses()...)
 	for _, stop := range p.stops {
-		f.Stopped = append(f.Stopped, strings.TrimSuffix(stop.Reason, ".")+strings.TrimSuffix("; "+stop.Detail, "; "))
+		f.Stopped = append(f.Stopped, stop.Told())
 	}
 	if p.rental != nil && p.image == nil && len(p.faults) == 0 {
 		f.NoImage = "the registry is not asked for the image (VAST_IMAGE_CHECK), so that machines are rented with it by its name"
@@ -95,7 +97,7 @@ func (p *patient) facts() doctor.Facts {
 
 func (p *patient) questions() doctor.Questions {
 	c := p.cfg
-	q := doctor.Questions{Database: p.askDatabase, Storage: p.askStorage}
+	q := doctor.Questions{Database: p.askDatabase, Storage: p.askStorage, Volumes: p.askVolumes}
 	if p.rental != nil {
 		q.Instances = func(ctx context.Context) (gpu.Snapshot, error) { return fleet.Patiently(ctx, p.rental.Instances) }
 		q.Credit = func(ctx context.Context) (gpu.USD, error) { return fleet.Patiently(ctx, p.rental.Credit) }
@@ -103,7 +105,7 @@ func (p *patient) questions() doctor.Questions {
 		q.Clock = p.rental.Clock
 	}
 	if p.image != nil {
-		q.Image = p.image.Lookup
+		q.Image = p.image.Fits
 	}
 	if u, err := url.Parse(c.PublicURL); err == nil && u.Host != "" {
 		q.Public = p.askPublic
@@ -133,19 +135,23 @@ func (p *patient) askDatabase(ctx context.Context) (doctor.Database, error) {
 func (p *patient) database(ctx context.Context) (doctor.Database, error) {
 	switch {
 	case p.dbErr != nil:
-		return doctor.Database{}, p.dbErr
+		engine := db.SQLite
+		if db.IsShared(p.cfg.DatabaseURL) {
+			engine = db.PostgreSQL
+		}
+		return doctor.Database{Engine: string(engine)}, p.dbErr
 	case p.db == nil:
-		path := strings.TrimPrefix(strings.TrimPrefix(p.cfg.DatabaseURL, "sqlite:"), "//")
-		return doctor.Database{Engine: string(db.SQLite), Missing: true}, canWrite(filepath.Dir(path))
+		file, _ := db.File(p.cfg.DatabaseURL)
+		return doctor.Database{Engine: string(db.SQLite), Missing: true}, p.cfg.databasePlace().unopened(canWrite(filepath.Dir(file)))
 	}
 	s, err := p.db.State(ctx)
 	return doctor.Database{Engine: string(s.Dialect), Schema: s.Schema, Known: s.Known}, err
 }
 
 func (p *patient) askStorage(ctx context.Context) (doctor.Storage, error) {
-	dir := strings.TrimPrefix(p.cfg.StorageURL, "file:")
+	dir, _ := p.cfg.storageDir()
 	if err := canWrite(dir); err != nil {
-		return doctor.Storage{}, err
+		return doctor.Storage{}, p.cfg.storagePlace().unopened(err)
 	}
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		free, err := blob.Volume(existing(dir))
@@ -163,6 +169,36 @@ func (p *patient) askStorage(ctx context.Context) (doctor.Storage, error) {
 	}
 	free, err := blob.Volume(dir) // the database cannot tell what is promised
 	return doctor.Storage{Free: free}, err
+}
+
+// askVolumes measures the volumes that are written to beside that of the results
+// and uploads: of the database, and of what workers on this machine work on.
+func (p *patient) askVolumes(context.Context) (all []doctor.Volume, err error) {
+	results, _ := p.cfg.storageDir()
+	add := func(use doctor.Use, dir string, size int64) {
+		if dir = existing(dir); blob.SameVolume(dir, existing(results)) {
+			return
+		}
+		free, freeErr := blob.Volume(dir)
+		if freeErr != nil {
+			err = errors.Join(err, freeErr)
+			return
+		}
+		all = append(all, doctor.Volume{Use: use, Free: free, Size: size})
+	}
+	if file, ok := db.File(p.cfg.DatabaseURL); ok {
+		var size int64
+		for _, name := range []string{file, file + "-wal"} {
+			if info, err := os.Stat(name); err == nil {
+				size += info.Size()
+			}
+		}
+		add(doctor.ForDatabase, filepath.Dir(file), size)
+	}
+	if p.cfg.Provider == "local" {
+		add(doctor.ForWorkers, p.cfg.LocalDir, 0)
+	}
+	return all, err
 }
 
 // canWrite reports why nothing can be written in a folder, or in the nearest
@@ -221,10 +257,9 @@ func (c *Config) secrets() []string {
 			all = append(all, word)
 		}
 	}
-	if u, err := url.Parse(c.DatabaseURL); err == nil && u.User != nil {
-		if password, ok := u.User.Password(); ok {
-			all = append(all, password)
-		}
+	if u, err := url.Parse(c.DatabaseURL); err == nil {
+		password, _ := u.User.Password() // also of nobody
+		all = append(all, password, u.Query().Get("password"))
 	}
 	return all
 }

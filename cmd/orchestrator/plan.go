@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/fleet"
@@ -34,7 +31,7 @@ func (c *planCmd) Run(ctx context.Context, out program.Output) (err error) {
 	log := program.Log(out.Stderr, "warn", c.production())
 	o := &orchestrator{cfg: &c.Config, log: log, noRent: c.noRent()}
 	defer o.close()
-	if o.db, err = db.Open(ctx, c.DatabaseURL, db.Options{Log: log, AsIs: true}); err != nil {
+	if o.db, err = c.openDatabase(ctx, db.Open, db.Options{Log: log, AsIs: true}); err != nil {
 		return err
 	}
 	o.queue = queue.New(o.db, nil)
@@ -50,7 +47,8 @@ func (c *planCmd) Run(ctx context.Context, out program.Output) (err error) {
 		o.rental.Rest() // a server may run beside us, and ask with the same key
 	}
 	var roomy func() bool
-	if _, err := os.Stat(strings.TrimPrefix(c.StorageURL, "file:")); err == nil { // else nothing was ever stored
+	dir, _ := c.storageDir()
+	if _, err := os.Stat(dir); err == nil { // else nothing was ever stored
 		store, err := c.openStore(o.queue)
 		if err != nil {
 			return err
@@ -70,12 +68,7 @@ func (c *planCmd) Run(ctx context.Context, out program.Output) (err error) {
 func (c *planCmd) write(w io.Writer, p fleet.Preview) error {
 	g := server.ShowPlan(p)
 	if c.JSON {
-		text, err := json.MarshalIndent(g, "", "  ")
-		if err != nil {
-			return fmt.Errorf("write JSON: %w", err)
-		}
-		_, err = fmt.Fprintf(w, "%s\n", text)
-		return err
+		return show.JSON(w, g)
 	}
 	if err := show.GPUs(w, g); err != nil {
 		return err

@@ -95,13 +95,13 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 			o.close()
 		}
 	}()
-	if o.db, err = db.Open(ctx, c.DatabaseURL, db.Options{Log: log}); err != nil {
+	if o.db, err = c.openDatabase(ctx, db.Open, db.Options{Log: log}); err != nil {
 		return nil, err
 	}
 	o.queue = queue.New(o.db, nil)
 	store, err := c.openStore(o.queue)
 	if err != nil {
-		return nil, err
+		return nil, c.storagePlace().unopened(err)
 	}
 	o.store = store
 	identity, err := fleet.LoadIdentity(ctx, o.db, c.Fleet, c.GPUAPIKey)
@@ -153,6 +153,10 @@ func (o *orchestrator) newFleet(identity fleet.Identity, provider gpu.Provider, 
 		return nil, err
 	}
 	image, check := o.askImage()
+	var rest func()
+	if o.rental != nil {
+		rest = o.rental.Rest
+	}
 	return fleet.New(fleet.Config{
 		DB: o.db, Queue: o.queue, Provider: provider, Identity: identity, Credentials: credentials,
 		Policy: fleet.Policy{
@@ -160,7 +164,7 @@ func (o *orchestrator) newFleet(identity fleet.Identity, provider gpu.Provider, 
 			ProofOf: c.proofOf(), MaxPrice: c.maxPrice(), RequireGPU: c.requireGPU(), Lease: c.Lease, Silence: silence, NoRent: forClients(o.noRent),
 			Budget: c.budget(), MaxUpload: int64(c.MaxUpload), Traits: provider.Traits(),
 		},
-		Env: env, Settings: settings, Image: image, CheckImage: check, HasRoom: hasRoom, DestroyAtEnd: c.Shutdown != "keep", LeaveLease: c.leaveLease(), Log: o.log,
+		Env: env, Settings: settings, Image: image, CheckImage: check, HasRoom: hasRoom, Rest: rest, DestroyAtEnd: c.Shutdown != "keep", LeaveLease: c.leaveLease(), Log: o.log,
 	}), nil
 }
 
@@ -183,7 +187,7 @@ func hasRoom(ctx context.Context, store *blob.Store) bool {
 // openStore opens the folder of results. What jobs were promised of it stands
 // in their rows.
 func (c *serveCmd) openStore(q *queue.Queue) (*blob.Store, error) {
-	dir := strings.TrimPrefix(c.StorageURL, "file:")
+	dir, _ := c.storageDir()
 	limit := int64(c.StorageMax)
 	if limit == 0 {
 		probe, err := blob.Open(dir, blob.Options{})
@@ -215,7 +219,7 @@ func (c *serveCmd) provider(log *slog.Logger) (gpu.Provider, *link.Credentials, 
 		return nil, nil, err
 	}
 	p, err := local.New(local.Config{Binary: binary, Dir: c.LocalDir, MaxInstances: c.MaxGPUs, Slots: c.WorkerJobs, Env: withoutSecrets(os.Environ()), Log: log})
-	return p, nil, err
+	return p, nil, place{"LOCAL_DIR", c.LocalDir, c.LocalDir, c.LocalDir}.unopened(err)
 }
 
 // workerBinary is the worker program of this machine.
@@ -275,7 +279,7 @@ func (o *orchestrator) listen(ctx context.Context, identity fleet.Identity, prov
 	if err != nil {
 		return fmt.Errorf("X_API_KEY: %w", err)
 	}
-	if keys.Open() && !program.Loopback(o.cfg.Host) { // set, and without a key in it
+	if keys.Open() && !program.Loopback(o.cfg.Host) { // check has refused it
 		return errors.New("X_API_KEY holds no key")
 	}
 	proxies, err := httpapi.ParseProxies(o.cfg.TrustedProxies)
@@ -371,7 +375,7 @@ func (o *orchestrator) close() {
 
 // serve runs everything until ctx ends or a part fails.
 func (o *orchestrator) serve(ctx context.Context) error {
-	for _, w := range o.warnings() {
+	for _, w := range append(o.warnings(), o.cfg.weaknesses()...) {
 		o.log.WarnContext(ctx, w)
 	}
 	if o.image != nil {

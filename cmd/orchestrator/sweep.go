@@ -16,6 +16,7 @@ import (
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/fleet"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/pause"
 	"github.com/api-gpu/api-gpu/internal/program"
 	"github.com/api-gpu/api-gpu/internal/provider/vast"
 	"github.com/api-gpu/api-gpu/internal/show"
@@ -152,7 +153,7 @@ const lookTries = 5
 func (s *sweeper) look(ctx context.Context) (snapshot gpu.Snapshot, err error) {
 	for tries := 1; ; tries++ {
 		snapshot, err = s.list(ctx)
-		if err == nil && snapshot.Complete || errors.Is(err, gpu.ErrAuth) || tries == lookTries || !sleep(ctx, s.round) {
+		if err == nil && snapshot.Complete || errors.Is(err, gpu.ErrAuth) || tries == lookTries || !pause.For(ctx, s.round) {
 			break
 		}
 	}
@@ -172,7 +173,7 @@ func (s *sweeper) list(ctx context.Context) (gpu.Snapshot, error) {
 		if often && tries == 1 {
 			s.say("Somebody else, such as a running server, asks with the same key: waiting for a turn.")
 		}
-		if !often || !sleep(ctx, limited.After+rand.N(limited.After+1)) {
+		if !often || !pause.For(ctx, limited.After+rand.N(limited.After+1)) {
 			for _, in := range snapshot.Instances {
 				if of, _, ok := fleet.SplitLabel(in.Label); ok {
 					s.seen[of] = true
@@ -272,6 +273,10 @@ func (s *sweeper) sweep(ctx context.Context, began time.Time) error {
 				if err := s.unseen(); err != nil {
 					return err
 				}
+				if age := s.cmd.OlderThan; age > 0 {
+					s.say("Nothing older than %s is left.", age)
+					return nil
+				}
 				s.say("Nothing is left. If the server of a fleet still runs, it rents again when a job comes.")
 				return nil
 			}
@@ -280,7 +285,7 @@ func (s *sweeper) sweep(ctx context.Context, began time.Time) error {
 		if !absent.IsZero() {
 			wait = s.gap
 		}
-		if !sleep(ctx, wait) {
+		if !pause.For(ctx, wait) {
 			if last == nil {
 				last = left(0, false)
 			}
@@ -320,17 +325,5 @@ func (s *sweeper) end(ctx context.Context, targets []gpu.Instance) {
 		}
 		s.asked[in.ID] = s.now()
 		s.say("Ending %s (%s, %s).", in.ID, in.Label, hourly(in.HourlyUSD))
-	}
-}
-
-// sleep waits, and reports false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
 	}
 }

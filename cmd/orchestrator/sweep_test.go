@@ -113,6 +113,7 @@ func TestSweepEndsOneFleet(t *testing.T) {
 	if err != nil || strings.Count(out, "Ending ") != 1 || len(sim.Truth().Alive(ours[1])) != 0 {
 		t.Errorf("older: %v\n%s", err, out)
 	}
+	wantLines(t, out, "Nothing older than 2h0m0s is left.")
 	out, err = swept(t.Context(), t, url, sweepCmd{Fleet: []string{"us"}})
 	if err != nil || strings.Count(out, "Ending ") != 2 {
 		t.Errorf("all of it: %v\n%s", err, out)

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"strings"
 
 	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/fleet"
@@ -58,18 +55,17 @@ func (c *webhookSecretCmd) Run(ctx context.Context, out program.Output) (err err
 	return nil
 }
 
-// identity reads the root secret. A database that is not there yet is not
-// made: in a wrong folder that would print a secret which signs nothing.
+// identity reads the root secret, and changes nothing: a database that is not
+// there is not made, for in a wrong folder that would print a secret which signs
+// nothing, and one of another version is left so.
 func (c *webhookSecretCmd) identity(ctx context.Context) (_ fleet.Identity, err error) {
-	if path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
-		if _, err := os.Stat(strings.TrimPrefix(path, "//")); errors.Is(err, fs.ErrNotExist) {
-			return fleet.Identity{}, errors.New("there is no database yet: start the orchestrator first, and run this where it runs")
-		}
-	}
-	d, err := db.Open(ctx, c.DatabaseURL, db.Options{})
+	d, err := db.Look(ctx, c.DatabaseURL, db.Options{})
 	if err != nil {
 		return fleet.Identity{}, err
 	}
+	if d == nil {
+		return fleet.Identity{}, errors.New("there is no database yet: start the orchestrator first, and run this where it runs")
+	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	return fleet.LoadIdentity(ctx, d, "", c.GPUAPIKey)
+	return fleet.ReadIdentity(ctx, d, "", c.GPUAPIKey)
 }

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -147,6 +150,11 @@ func TestWebhookSecret(t *testing.T) {
 	}
 	if other := secretOf(t, database, "--gpu-api-key=another root"); other == first {
 		t.Error("the root secret makes no difference")
+	}
+	elsewhere := filepath.Join(t.TempDir(), "db")
+	err := run(t.Context(), []string{"webhook-secret", "--database-url=sqlite:" + elsewhere}, io.Discard, io.Discard)
+	if _, statErr := os.Stat(elsewhere); err == nil || !strings.Contains(err.Error(), "there is no database yet") || !errors.Is(statErr, fs.ErrNotExist) {
+		t.Errorf("in another folder: %v, and the database: %v", err, statErr)
 	}
 }
 

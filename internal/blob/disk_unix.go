@@ -20,6 +20,11 @@ func volume(path string) (free, total int64, err error) {
 	return int64(stat.Bavail) * block, int64(stat.Blocks) * block, nil
 }
 
+func sameVolume(a, b string) bool {
+	var one, other unix.Stat_t
+	return unix.Stat(a, &one) == nil && unix.Stat(b, &other) == nil && one.Dev == other.Dev
+}
+
 // syncDir makes the names in a folder durable. Some network file systems
 // cannot sync a folder and say EINVAL; there is nothing better to be had.
 func syncDir(path string) error {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"math"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/windows"
 )
@@ -42,6 +44,17 @@ func volume(path string) (free, total int64, err error) {
 		return 0, 0, &os.PathError{Op: "GetDiskFreeSpaceEx", Path: path, Err: err}
 	}
 	return int64(min(available, math.MaxInt64)), int64(min(size, math.MaxInt64)), nil
+}
+
+// sameVolume goes by the letters of drives: a volume that is mounted in a folder
+// is taken for that of the folder.
+func sameVolume(a, b string) bool {
+	one, err := filepath.Abs(a)
+	if err != nil {
+		return false
+	}
+	other, err := filepath.Abs(b)
+	return err == nil && strings.EqualFold(filepath.VolumeName(one), filepath.VolumeName(other))
 }
 
 // syncDir does nothing: Windows cannot sync a folder, and renameNew waits for

@@ -78,6 +78,10 @@ func Volume(path string) (free int64, err error) {
 	return free, err
 }
 
+// SameVolume reports whether two paths that exist are on one volume. Where that
+// cannot be told they are not.
+func SameVolume(a, b string) bool { return sameVolume(a, b) }
+
 // Capacity returns the size of the volume in bytes, full or not.
 func (s *Store) Capacity() (int64, error) {
 	_, total, err := volume(s.root)

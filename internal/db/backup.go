@@ -52,8 +52,16 @@ func (d *DB) backup(ctx context.Context, version, next int64, log *slog.Logger) 
 	return tidyBackups(d.path)
 }
 
-// backupMark begins what the name of a copy adds to that of the database.
+// backupMark begins what the name of a copy adds to that of the database; the
+// number of a schema follows.
 const backupMark = ".before-"
+
+// isBackup reports whether a file has the name of one of our copies of the
+// database base. Others that are like it are the operator's.
+func isBackup(base, name string) bool {
+	number, ok := strings.CutPrefix(name, base+backupMark)
+	return ok && len(number) == 4 && strings.Trim(number, "0123456789") == ""
+}
 
 // roomForBackup fails where a copy, which is at most as large as the file and
 // its log, would fill the disk.
@@ -127,7 +135,7 @@ func tidyBackups(path string) error {
 		name := filepath.Join(filepath.Dir(path), e.Name())
 		switch info, err := e.Info(); {
 		case err != nil:
-		case strings.HasPrefix(e.Name(), filepath.Base(path)+backupMark):
+		case isBackup(filepath.Base(path), e.Name()):
 			copies = append(copies, name)
 		case strings.HasPrefix(e.Name(), filepath.Base(path)+".copying-") && time.Since(info.ModTime()) > backupStale:
 			if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -98,7 +98,8 @@ func TestBackup(t *testing.T) {
 	path := filepath.Join(folder, "api-gpu.db")
 	oldDatabase(t, path, "00006")
 	stale := filepath.Join(folder, "api-gpu.db.copying-1")
-	for _, name := range []string{stale, path + ".before-0002", path + ".before-0005"} {
+	theirs := []string{path + ".before-christmas", path + ".before-0003.gz", path + ".before-00"}
+	for _, name := range append([]string{stale, path + ".before-0002", path + ".before-0005"}, theirs...) {
 		if err := os.WriteFile(name, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +119,7 @@ func TestBackup(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := []string{"api-gpu.db", "api-gpu.db.before-0005", "api-gpu.db.before-0007"}
+	want := []string{"api-gpu.db", "api-gpu.db.before-00", "api-gpu.db.before-0003.gz", "api-gpu.db.before-0005", "api-gpu.db.before-0007", "api-gpu.db.before-christmas"}
 	found := names(t, folder)
 	if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, want) {
 		t.Errorf("there are %v, want %v", got, want)

@@ -176,6 +176,16 @@ func sqlitePath(url string) (string, error) {
 	return path, nil
 }
 
+// File is the file of the SQLite database that url names, as it is written
+// there; ok is false where it names none.
+func File(url string) (path string, ok bool) {
+	if IsShared(url) {
+		return "", false
+	}
+	path, err := sqlitePath(url)
+	return path, err == nil
+}
+
 // txTries bounds how often a transaction is begun again. On SQLite each try
 // has waited busyTimeout already.
 const txTries = 3

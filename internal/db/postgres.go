@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +36,7 @@ const pgConnect = 10 * time.Second
 // keeps from writing.
 func openPostgres(ctx context.Context, url string, opts Options) (*DB, error) {
 	config, err := pgx.ParseConfig(url)
-	if err != nil {
+	if err != nil || misread(config) {
 		// Not err: it quotes the url, and what it takes for the password in it
 		// need not be the password.
 		return nil, errors.New("DATABASE_URL: not an address such as postgres://user:password@host:5432/name (letters such as @ / # % in the password are written %40 %2F %23 %25)")
@@ -51,6 +53,20 @@ func openPostgres(ctx context.Context, url string, opts Options) (*DB, error) {
 	d.stop = stop
 	d.running.Go(func() { server.run(run, opts.log()) })
 	return d, nil
+}
+
+// misread reports whether a password that is not written as an address wants it
+// was taken for the host or the name of the database: errors would tell it.
+func misread(config *pgx.ConnConfig) bool {
+	hosts := []string{config.Host}
+	for _, f := range config.Fallbacks {
+		hosts = append(hosts, f.Host)
+	}
+	odd := func(host string) bool {
+		_, err := netip.ParseAddr(host)
+		return err != nil && strings.ContainsAny(host, "@#?:")
+	}
+	return strings.Contains(config.Database, "@") || slices.ContainsFunc(hosts, odd)
 }
 
 // reachable says whose error it is, in one line. pgx names user, host and

@@ -47,6 +47,18 @@ func counted(t testing.TB, d *db.DB) (n int64) {
 	return n
 }
 
+// A password that is not written as an address wants it is in no error, whatever
+// it was taken for.
+func TestPostgresTellsNoPassword(t *testing.T) {
+	t.Parallel()
+	for _, password := range []string{"s3@cr#3t", "s3#cr3t", "s3/cr3t", "1/cr3t", "s3?cr3t", "s3%cr3t", "s3:cr3t", "s3cr3t"} {
+		_, err := db.Open(t.Context(), "postgres://u:"+password+"@127.0.0.1:1/x", db.Options{})
+		if err == nil || strings.Contains(err.Error(), "s3") || strings.Contains(err.Error(), "cr") {
+			t.Errorf("%s: %v", password, err)
+		}
+	}
+}
+
 // Writers that lock the row of their decision lose nothing, and those that
 // change their mind leave nothing.
 func TestPostgresTx(t *testing.T) {

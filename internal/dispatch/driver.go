@@ -11,6 +11,7 @@ import (
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
 	"github.com/api-gpu/api-gpu/internal/crash"
+	"github.com/api-gpu/api-gpu/internal/pause"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
@@ -257,7 +258,7 @@ func (d *driver) watchRow(ctx context.Context, stop context.CancelCauseFunc) {
 		case err == nil && j.CancelRequested:
 			stop(errCancel)
 			return
-		case err != nil && !pause(ctx, retryMax):
+		case err != nil && !pause.For(ctx, retryMax):
 			return
 		}
 		revision = j.Revision
@@ -282,7 +283,7 @@ func (d *driver) retryFor(ctx context.Context, bound time.Duration, call func(co
 			return err
 		}
 		d.log.DebugContext(ctx, "worker did not answer", "error", err)
-		if !pause(ctx, wait) {
+		if !pause.For(ctx, wait) {
 			return context.Cause(ctx)
 		}
 		wait = min(2*wait, retryMax)
@@ -296,17 +297,6 @@ func (d *driver) once(ctx context.Context, bound time.Duration, call func(contex
 		defer cancel()
 	}
 	return call(ctx)
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // lost is why an attempt ends on a machine that does not have it.

@@ -14,6 +14,7 @@ import (
 	"github.com/api-gpu/api-gpu/internal/blob"
 	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/fetch"
+	"github.com/api-gpu/api-gpu/internal/pause"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
@@ -38,7 +39,7 @@ func (d *driver) pushVideo(ctx context.Context, worker *client.Client) error {
 			return nil // follow learns how
 		}
 		d.log.DebugContext(ctx, "push cut", "error", err)
-		if !pause(ctx, min(retryMin<<try, retryMax)) {
+		if !pause.For(ctx, min(retryMin<<try, retryMax)) {
 			return context.Cause(ctx)
 		}
 	}
@@ -230,7 +231,7 @@ func (d *driver) store(ctx context.Context, worker *client.Client, m apigpu.Mani
 			return apigpu.E(apigpu.ResultLost, err, "The result could not be stored.")
 		}
 		d.log.WarnContext(ctx, "result not stored yet", "error", err)
-		if !pause(ctx, wait) {
+		if !pause.For(ctx, wait) {
 			return context.Cause(ctx)
 		}
 		wait = min(2*wait, retryMax)

@@ -77,10 +77,13 @@ type Questions struct {
 	Credit    func(context.Context) (gpu.USD, error)
 	Offers    func(context.Context) ([]gpu.Offer, error)
 	Clock     func() (ahead time.Duration, known bool)
-	// Image asks the registry for the digest of the workers' image.
+	// Image asks the registry for the digest of the workers' image, and whether
+	// rented machines can run it.
 	Image    func(context.Context) (digest string, err error)
 	Database func(context.Context) (Database, error)
 	Storage  func(context.Context) (Storage, error)
+	// Volumes are those that are written to beside that of the results.
+	Volumes func(context.Context) ([]Volume, error)
 	// Public asks the server at PUBLIC_URL who it is.
 	Public  func(context.Context) (Public, error)
 	Workers func(context.Context) ([]Worker, error)
@@ -102,6 +105,23 @@ type Storage struct {
 	Free, Used, Limit int64
 	Full              bool
 }
+
+// Volume is how one was found that is not that of the results.
+type Volume struct {
+	Use  Use
+	Free int64 // bytes
+	// Size is how many bytes of it the database has, where that is its use.
+	Size int64
+}
+
+// Use is what a volume is written to for.
+type Use string
+
+// The uses.
+const (
+	ForDatabase Use = "the database"  // DATABASE_URL
+	ForWorkers  Use = "local workers" // LOCAL_DIR: a video and its result, while it is at work
+)
 
 // Public is what answered at PUBLIC_URL.
 type Public struct {
@@ -131,6 +151,7 @@ type Seen struct {
 	Digest    Asked[string]
 	Database  Asked[Database]
 	Storage   Asked[Storage]
+	Volumes   Asked[[]Volume]
 	Public    Asked[Public]
 	Workers   Asked[[]Worker]
 }
@@ -142,10 +163,11 @@ func Examine(ctx context.Context, f Facts, q Questions) apigpu.Diagnosis {
 	defer cancel()
 	instances, credit, offers := ask(ctx, q.Instances), ask(ctx, q.Credit), ask(ctx, q.Offers)
 	image, database, storage := ask(ctx, q.Image), ask(ctx, q.Database), ask(ctx, q.Storage)
-	public, workers := ask(ctx, q.Public), ask(ctx, q.Workers)
+	volumes, public, workers := ask(ctx, q.Volumes), ask(ctx, q.Public), ask(ctx, q.Workers)
 	s := Seen{
 		Facts: f, Instances: answer(ctx, instances), Credit: answer(ctx, credit), Offers: answer(ctx, offers), Digest: answer(ctx, image),
-		Database: answer(ctx, database), Storage: answer(ctx, storage), Public: answer(ctx, public), Workers: answer(ctx, workers),
+		Database: answer(ctx, database), Storage: answer(ctx, storage), Volumes: answer(ctx, volumes),
+		Public: answer(ctx, public), Workers: answer(ctx, workers),
 	}
 	if q.Clock != nil { // after the others, whose answers told it
 		s.Ahead.Value, s.Ahead.Asked = q.Clock()

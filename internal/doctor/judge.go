@@ -8,6 +8,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/registry"
 )
 
 // The names of the checks, in their order.
@@ -24,14 +25,14 @@ const (
 	checkClock     = "clock"
 	checkPublicURL = "public_url"
 	checkWorkers   = "workers"
-	checkStrays    = "strays"
+	checkForeign   = "foreign"
 )
 
 // Names are the names of all checks, in their order.
 func Names() []string {
 	return []string{
 		checkSettings, checkAccount, checkCredit, checkOffers, checkImage, checkDatabase, checkState, checkStorage, checkDisk,
-		checkClock, checkPublicURL, checkWorkers, checkStrays,
+		checkClock, checkPublicURL, checkWorkers, checkForeign,
 	}
 }
 
@@ -53,7 +54,7 @@ func Unread(f Facts, fault string) apigpu.Diagnosis {
 // Judge says what was found, one check each, in their order.
 func Judge(s Seen) []apigpu.Check {
 	checks := []apigpu.Check{
-		settings(s), account(s), credit(s), offers(s), image(s), database(s), state(s), storage(s), disk(s), clock(s), public(s), workers(s), strays(s),
+		settings(s), account(s), credit(s), offers(s), image(s), database(s), state(s), storage(s), disk(s), clock(s), public(s), workers(s), foreign(s),
 	}
 	for n, name := range Names() {
 		checks[n].Name = name
@@ -188,6 +189,9 @@ func image(s Seen) apigpu.Check {
 	case errors.Is(err, gpu.ErrNoImage):
 		return hint(failed("The registry says of the image %s that it is not there, or that its login may not pull it.", s.Image),
 			"Push it (make docker-push-worker IMAGE=%s), make it public, or set VAST_IMAGE_LOGIN; compare VAST_WORKER_IMAGE.", s.Image)
+	case errors.Is(err, registry.ErrPlatform):
+		return hint(failed("The image %s is there, and not for linux/amd64, which rented machines are: none could run it.", s.Image),
+			"Build it for them, on any computer: make docker-build-worker docker-push-worker IMAGE=%s", s.Image)
 	case err != nil:
 		return hint(warning("The registry of the image %s does not answer: whether it is there is not known: %s", s.Image, cause(err)),
 			"Look at the network of this machine. Machines are rented all the same, with the image by its name.")
@@ -204,6 +208,8 @@ func clock(s Seen) apigpu.Check {
 	switch {
 	case !s.Ahead.Asked && s.Instances.Asked:
 		return skipped("Vast.ai gave no answer whose time could be compared.")
+	case !s.Ahead.Asked && s.Provider == "vast":
+		return needsMarket(s)
 	case !s.Ahead.Asked:
 		return skipped("There is no clock to compare with: PROVIDER=%s.", s.Provider)
 	case ahead.Abs() > clockOff && ahead > 0:

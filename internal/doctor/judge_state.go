@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/fleet"
@@ -21,8 +23,12 @@ func database(s Seen) apigpu.Check {
 		return skipped("The settings do not say where it is.")
 	case errors.Is(err, ErrLate):
 		return hint(failed("The database does not answer in time: another program may hold it."), "See who else has it open, and whether its disk is well (DATABASE_URL).")
+	case errors.Is(err, syscall.ENOSPC):
+		return hint(failed("The database has no room on its disk."), "Make room on the volume of DATABASE_URL.")
+	case err != nil && d.Engine == "postgres":
+		return hint(failed("The database cannot be used: %s", cause(err)), "Compare DATABASE_URL with the server, the user and the database that are there; sslmode in it says how it speaks TLS.")
 	case err != nil:
-		return hint(failed("The database cannot be used: %s", cause(err)), "Look at DATABASE_URL, and at the rights of its folder.")
+		return hint(failed("The database cannot be used: %s", cause(err)), "Look at DATABASE_URL, and at the rights of its folder. Where the file is damaged, put back a copy.")
 	case d.Missing:
 		return ok("There is no database yet; the first start makes it.")
 	case d.Schema > d.Known:
@@ -52,6 +58,8 @@ func storage(s Seen) apigpu.Check {
 	switch {
 	case !s.Storage.Asked:
 		return skipped("The settings do not say where it is.")
+	case errors.Is(err, syscall.ENOSPC):
+		return hint(failed("The folder of results has no room on its disk."), "Make room on the volume of STORAGE_URL, or give it more.")
 	case err != nil:
 		return hint(failed("The folder of results cannot be used: %s", cause(err)), "Look at STORAGE_URL, and at who may write there.")
 	case st.Missing:
@@ -64,7 +72,37 @@ func storage(s Seen) apigpu.Check {
 	return ok("Results can be written.")
 }
 
+// disk is how much room there is: for results, and on each other volume that is
+// written to.
 func disk(s Seen) apigpu.Check {
+	checks := []apigpu.Check{resultsRoom(s)}
+	for _, v := range s.Volumes.Value {
+		checks = append(checks, volumeRoom(s, v))
+	}
+	if s.Volumes.Err != nil {
+		checks = append(checks, skipped("Of other volumes it is not known."))
+	}
+	return worst(checks)
+}
+
+// leastRoom is what a database needs at least, in bytes: its log alone has 8 MiB,
+// and a copy before an update leaves 16 MiB.
+const leastRoom = 64 << 20
+
+func volumeRoom(s Seen, v Volume) apigpu.Check {
+	switch {
+	case v.Use == ForDatabase && v.Free < leastRoom:
+		return hint(failed("The volume of %s has %s free: what is rented could soon not be recorded any more.", v.Use, size(v.Free)), "Make room there (DATABASE_URL).")
+	case v.Use == ForDatabase && v.Free < max(s.StorageMin, v.Size):
+		return hint(warning("The volume of %s has %s free; it grows, and is copied before an update.", v.Use, size(v.Free)), "Make room there (DATABASE_URL).")
+	case v.Use == ForWorkers && v.Free < 2*s.MaxUpload:
+		return hint(warning("The volume of %s has %s free; a video of MAX_UPLOAD (%s) and its result may not fit.", v.Use, size(v.Free), size(s.MaxUpload)),
+			"Make room there (LOCAL_DIR), or lower MAX_UPLOAD.")
+	}
+	return ok("The volume of %s has %s free.", v.Use, size(v.Free))
+}
+
+func resultsRoom(s Seen) apigpu.Check {
 	st := s.Storage.Value
 	switch {
 	case !s.Storage.Asked || s.Storage.Err != nil:
@@ -122,6 +160,8 @@ func noPublic(address string, err error, proxy string) apigpu.Check {
 	switch {
 	case errors.As(err, &name) && name.IsNotFound:
 		return hint(failed("The name %s of PUBLIC_URL does not exist.", host), "Make a DNS record that points it to this server, or correct PUBLIC_URL.")
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return hint(failed("PUBLIC_URL begins with https://, and plain HTTP is spoken there."), "Let the proxy before this server speak HTTPS, or correct PUBLIC_URL.")
 	case isTLS(err):
 		return hint(failed("The certificate at PUBLIC_URL is not good: %s", cause(err)), "Let the proxy before this server get one; its HTTPS must be on for %s.", host)
 	}
@@ -141,17 +181,26 @@ func workers(s Seen) apigpu.Check {
 	case err != nil:
 		return hint(failed("The workers cannot be asked: %s", cause(err)), "Look at WORKER_URL, WORKER_BIN and PROVIDER.")
 	}
-	worst := ok("")
-	var said []string
+	var checks []apigpu.Check
 	for _, w := range list {
-		c := worker(s, w)
+		checks = append(checks, worker(s, w))
+	}
+	return worst(checks)
+}
+
+// worst is several checks in one: it says what all say, and counts as the worst
+// of them, with the hint of that.
+func worst(checks []apigpu.Check) (all apigpu.Check) {
+	all.Status = apigpu.CheckSkipped
+	var said []string
+	for _, c := range checks {
 		said = append(said, c.Message)
-		if rank(c.Status) > rank(worst.Status) {
-			worst = c
+		if rank(c.Status) > rank(all.Status) {
+			all = c
 		}
 	}
-	worst.Message = strings.Join(said, " ")
-	return worst
+	all.Message = strings.Join(said, " ")
+	return all
 }
 
 // rank orders how bad a check is.
@@ -179,7 +228,7 @@ func worker(s Seen, w Worker) apigpu.Check {
 	return ok("The worker %s encodes with %s.", w.Name, w.Info.Encoder)
 }
 
-func strays(s Seen) apigpu.Check {
+func foreign(s Seen) apigpu.Check {
 	list := s.Instances.Value
 	switch {
 	case !s.Instances.Asked:

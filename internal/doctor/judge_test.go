@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/registry"
 )
 
 // well is a server on which all is well: it rents, in a container with a volume.
@@ -62,7 +65,7 @@ func TestJudgeWell(t *testing.T) {
 		skipped []string
 	}{
 		"vast":   {well(), []string{"workers"}},
-		"static": {owned("static", fit), []string{"account", "credit", "offers", "image", "clock", "public_url", "strays"}},
+		"static": {owned("static", fit), []string{"account", "credit", "offers", "image", "clock", "public_url", "foreign"}},
 	} {
 		checks := Judge(c.seen)
 		var names []string
@@ -90,6 +93,7 @@ func TestJudge(t *testing.T) {
 	worker := func(change func(*Worker)) func(*Seen) {
 		return func(s *Seen) { w := fit; change(&w); *s = owned("static", w) }
 	}
+	other := func(v ...Volume) func(*Seen) { return func(s *Seen) { s.Volumes.Value = v } }
 	for name, c := range map[string]struct {
 		change        func(*Seen)
 		check         string
@@ -110,11 +114,15 @@ func TestJudge(t *testing.T) {
 		"little on offer":       {func(s *Seen) { s.Offers.Value = s.Offers.Value[:1] }, "offers", apigpu.CheckWarning, "$0.50 an hour", "Widen"},
 		"the cheapest":          {func(*Seen) {}, "offers", apigpu.CheckOK, "Offers that fit: 3, the cheapest at $0.10 an hour (RTX 3060).", ""},
 		"no image":              {func(s *Seen) { s.Digest.Err = gpu.ErrNoImage }, "image", apigpu.CheckFailed, "ghcr.io/you/worker:1", "docker-push-worker"},
+		"an image of a Mac":     {func(s *Seen) { s.Digest.Err = fmt.Errorf("x: %w", registry.ErrPlatform) }, "image", apigpu.CheckFailed, "not for linux/amd64", "docker-build-worker"},
 		"registry away":         {func(s *Seen) { s.Digest.Err = errors.New("timeout") }, "image", apigpu.CheckWarning, "does not answer", "all the same"},
 		"image not asked for":   {func(s *Seen) { s.Digest, s.NoImage = Asked[string]{}, "not asked" }, "image", apigpu.CheckSkipped, "Not asked.", ""},
 		"no database":           {func(s *Seen) { s.Database.Value = Database{Missing: true} }, "database", apigpu.CheckOK, "no database yet", ""},
 		"database held":         {func(s *Seen) { s.Database.Err = ErrLate }, "database", apigpu.CheckFailed, "another program may hold it", "DATABASE_URL"},
 		"database broken":       {func(s *Seen) { s.Database.Err = errors.New("file is not a database") }, "database", apigpu.CheckFailed, "not a database", "DATABASE_URL"},
+		"PostgreSQL away":       {func(s *Seen) { s.Database.Value.Engine, s.Database.Err = "postgres", errors.New("connection refused") }, "database", apigpu.CheckFailed, "connection refused.", "sslmode"},
+		"database without room": {func(s *Seen) { s.Database.Err = fmt.Errorf("write x: %w", syscall.ENOSPC) }, "database", apigpu.CheckFailed, "no room", "Make room"},
+		"results without room":  {func(s *Seen) { s.Storage.Err = fmt.Errorf("write x: %w", syscall.ENOSPC) }, "storage", apigpu.CheckFailed, "no room", "Make room"},
 		"older database":        {func(s *Seen) { s.Database.Value.Schema = 6 }, "database", apigpu.CheckOK, "brings it to 8", ""},
 		"newer database":        {func(s *Seen) { s.Database.Value.Schema = 9 }, "database", apigpu.CheckFailed, "newer api-gpu", "*.before-0009"},
 		"no volume":             {func(s *Seen) { s.Forgets = "DATABASE_URL=sqlite:data/x.db" }, "state", apigpu.CheckFailed, "nothing is rented", "ALLOW_EPHEMERAL"},
@@ -124,6 +132,12 @@ func TestJudge(t *testing.T) {
 		"full":                  {func(s *Seen) { s.Storage.Value.Full = true }, "storage", apigpu.CheckFailed, "full", "STORAGE_MAX"},
 		"no disk":               {func(s *Seen) { s.Storage.Value.Free = 100 << 20 }, "disk", apigpu.CheckFailed, "100 MiB free", "DISK_FREE_MIN"},
 		"little disk":           {func(s *Seen) { s.Storage.Value.Free = 4 << 30 }, "disk", apigpu.CheckWarning, "4.0 GiB", "MAX_UPLOAD"},
+		"database's own disk":   {other(Volume{ForDatabase, 50 << 20, 1 << 20}), "disk", apigpu.CheckFailed, "results has 50 GiB free. The volume of the database has 50 MiB free", "DATABASE_URL"},
+		"database may outgrow":  {other(Volume{ForDatabase, 3 << 30, 4 << 30}), "disk", apigpu.CheckWarning, "the database has 3.0 GiB free", "DATABASE_URL"},
+		"database has room":     {other(Volume{ForDatabase, 3 << 30, 1 << 20}), "disk", apigpu.CheckOK, "the database has 3.0 GiB free.", ""},
+		"workers have none":     {other(Volume{ForWorkers, 3 << 30, 0}), "disk", apigpu.CheckWarning, "local workers has 3.0 GiB free", "LOCAL_DIR"},
+		"the worst of disks":    {other(Volume{ForWorkers, 3 << 30, 0}, Volume{ForDatabase, 0, 0}), "disk", apigpu.CheckFailed, "local workers", "DATABASE_URL"},
+		"no word of disks":      {func(s *Seen) { s.Volumes.Err = errors.New("away") }, "disk", apigpu.CheckOK, "Of other volumes it is not known.", ""},
 		"a clock behind":        {func(s *Seen) { s.Ahead.Value = 31 * time.Second }, "clock", apigpu.CheckWarning, "31s behind", "timedatectl"},
 		"a clock ahead":         {func(s *Seen) { s.Ahead.Value = -time.Hour }, "clock", apigpu.CheckWarning, "1h0m0s ahead", "timedatectl"},
 		"a clock a little off":  {func(s *Seen) { s.Ahead.Value = 30 * time.Second }, "clock", apigpu.CheckOK, "agrees", ""},
@@ -134,11 +148,12 @@ func TestJudge(t *testing.T) {
 		"not to be proven":      {func(s *Seen) { s.Public.Value.Proven, s.Public.Value.Provable = false, false }, "public_url", apigpu.CheckWarning, "cannot be told", "Start the server"},
 		"no such name":          {func(s *Seen) { s.Public.Err = &net.DNSError{IsNotFound: true} }, "public_url", apigpu.CheckFailed, "video.example.com of PUBLIC_URL does not exist", "DNS"},
 		"a wrong certificate":   {func(s *Seen) { s.Public.Err = x509.UnknownAuthorityError{} }, "public_url", apigpu.CheckFailed, "certificate", "HTTPS"},
+		"no TLS there":          {func(s *Seen) { s.Public.Err = fmt.Errorf("Get: %w", http.ErrSchemeMismatch) }, "public_url", apigpu.CheckFailed, "plain HTTP", "HTTPS"},
 		"silence":               {func(s *Seen) { s.Public.Err = errors.New("connection refused") }, "public_url", apigpu.CheckWarning, "connection refused.", "from elsewhere"},
-		"of another fleet":      {func(s *Seen) { s.Fleet = "them" }, "strays", apigpu.CheckWarning, "us (1)", "orchestrator sweep --fleet=us"},
-		"of an unknown fleet":   {func(s *Seen) { s.Fleet = "" }, "strays", apigpu.CheckWarning, "of an api-gpu", "orchestrator sweep --fleet=us"},
-		"half a listing":        {func(s *Seen) { s.Instances.Value.Complete = false }, "strays", apigpu.CheckWarning, "did not tell all", ""},
-		"no listing":            {func(s *Seen) { s.Instances.Err = gpu.ErrAuth }, "strays", apigpu.CheckSkipped, "did not tell", ""},
+		"of another fleet":      {func(s *Seen) { s.Fleet = "them" }, "foreign", apigpu.CheckWarning, "us (1)", "orchestrator sweep --fleet=us"},
+		"of an unknown fleet":   {func(s *Seen) { s.Fleet = "" }, "foreign", apigpu.CheckWarning, "of an api-gpu", "orchestrator sweep --fleet=us"},
+		"half a listing":        {func(s *Seen) { s.Instances.Value.Complete = false }, "foreign", apigpu.CheckWarning, "did not tell all", ""},
+		"no listing":            {func(s *Seen) { s.Instances.Err = gpu.ErrAuth }, "foreign", apigpu.CheckSkipped, "did not tell", ""},
 		"a server that stopped": {func(s *Seen) { s.Stopped = []string{"the account has no credit; add some"} }, "workers", apigpu.CheckWarning, "Nothing is rented now: the account has no credit; add some.", "api-gpu gpus"},
 		"workers unknown":       {func(s *Seen) { s.Provider = "" }, "workers", apigpu.CheckSkipped, "settings", ""},
 		"a worker":              {worker(func(*Worker) {}), "workers", apigpu.CheckOK, "encodes with libx264", ""},

@@ -79,7 +79,7 @@ func (c *Client) pauseAfter(ctx context.Context, n int, err error) error {
 	if status, ok := errors.AsType[*statusError](err); ok {
 		wish = *status
 	}
-	return pause(ctx, c.backoff, n, wish.retryAfter)
+	return rest(ctx, c.backoff, n, wish.retryAfter)
 }
 
 func tooLarge(host string, limit int64) error {

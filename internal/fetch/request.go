@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/pause"
 )
 
 // target is a parsed address with the headers that the user wants sent. Both
@@ -196,18 +197,14 @@ func decimal(s string, n *int64) bool {
 	return err == nil
 }
 
-// pause waits before try n+1 (n counts failures from 1): base, doubled with
+// rest waits before try n+1 (n counts failures from 1): base, doubled with
 // each failure, or what the server asked for, at most half a minute.
-func pause(ctx context.Context, base time.Duration, n int, retryAfter time.Duration) error {
+func rest(ctx context.Context, base time.Duration, n int, retryAfter time.Duration) error {
 	d := min(max(base<<min(n-1, 10), retryAfter), 30*time.Second)
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
+	if !pause.For(ctx, d) {
 		return context.Cause(ctx)
-	case <-t.C:
-		return nil
 	}
+	return nil
 }
 
 // watch is a body that gives up when its source does. See Options.Idle and

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/pause"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
@@ -57,7 +58,7 @@ type billed struct {
 
 // tendBills asks for bills until ctx ends.
 func (f *Fleet) tendBills(ctx context.Context) {
-	for pause(ctx, billTick) {
+	for pause.For(ctx, billTick) {
 		if err := f.Bill(ctx); err != nil && ctx.Err() == nil {
 			f.cfg.Log.WarnContext(ctx, "charges not known yet", "error", err)
 		}

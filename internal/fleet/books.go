@@ -8,6 +8,7 @@ import (
 
 	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/pause"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
@@ -177,7 +178,7 @@ func (f *Fleet) pricesNow(ctx context.Context) ([]gpu.Offer, error) {
 	ctx, cancel := context.WithTimeout(ctx, pricesWait)
 	defer cancel()
 	for !f.MayDrive() { // a standby asks nobody: it might ask beside the one that leads
-		if !pause(ctx, tickMin) {
+		if !pause.For(ctx, tickMin) {
 			return nil, nil
 		}
 	}

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
@@ -98,7 +97,7 @@ func (a account) in(p period) gpu.USD {
 		return 0
 	}
 	part := gpu.Portion(a.spread, int64(to.Sub(from)), int64(a.until.Sub(a.from)))
-	return a.traffic + min(part, math.MaxInt64/4) // sums of them must fit
+	return a.traffic + min(part, mostUSD)
 }
 
 // Books are the accounts of all instances that a budget may still be asked

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"cmp"
+	"math"
 	"math/big"
 	"slices"
 	"time"
@@ -216,7 +217,10 @@ func (l life) clamp(t time.Time) time.Time {
 	return latest(t, l.made)
 }
 
-// perHour is what a time costs at a price an hour.
+// perHour is what a time costs at a price an hour: exactly, for it is split among
+// jobs, and the whole is rounded once. What is reserved is reckoned by the same
+// functions, and so is never below the cost by the rounding of a part. An offer,
+// which is only compared with others, rounds each part: see gpu.Portion.
 func perHour(hourly gpu.USD, d time.Duration) *big.Rat {
 	r := new(big.Rat).SetFrac64(int64(max(0, d)), int64(time.Hour))
 	return r.Mul(r, new(big.Rat).SetInt64(int64(hourly)))
@@ -236,13 +240,19 @@ func traffic(t Terms, down, up int64) *big.Rat {
 	return sum
 }
 
-// ceil rounds up to a nanodollar.
+// mostUSD is more than anything costs: some of them can be summed.
+const mostUSD gpu.USD = math.MaxInt64 / 4
+
+// ceil rounds up to a nanodollar, to mostUSD at most: no overflow looks cheap.
 func ceil(r *big.Rat) gpu.USD {
 	quo, rem := new(big.Int).QuoRem(r.Num(), r.Denom(), new(big.Int))
 	if rem.Sign() > 0 {
 		quo.Add(quo, big.NewInt(1))
 	}
-	return gpu.USD(quo.Int64())
+	if !quo.IsInt64() {
+		return mostUSD
+	}
+	return min(gpu.USD(quo.Int64()), mostUSD)
 }
 
 // apportion splits a total in proportion to weights, none of them negative, by

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -156,6 +157,20 @@ func TestReserveStandsUntilTheBill(t *testing.T) {
 	}{{row, noon, 100 + 14}, {final, noon, 60}, {row, in(billDue), 60}} {
 		if a := c.row.account(c.now); a.spread+a.traffic != c.want {
 			t.Errorf("%s at %s takes %d, want %d", c.row.CostState, c.now, a.spread+a.traffic, c.want)
+		}
+	}
+}
+
+// What does not fit does not wrap around to something cheap, nor does a sum of it.
+func TestCostsTooHighToCount(t *testing.T) {
+	t.Parallel()
+	const years = 200 * 365 * 24 * time.Hour
+	for name, got := range map[string]gpu.USD{
+		"time":    ceil(perHour(math.MaxInt64, years)) + ceil(perHour(1e6*gpu.Dollar, years)),
+		"traffic": ceil(traffic(Terms{DownUSD: math.MaxInt64, UpUSD: math.MaxInt64}, math.MaxInt64, math.MaxInt64)),
+	} {
+		if got < mostUSD {
+			t.Errorf("%s: %s", name, got)
 		}
 	}
 }

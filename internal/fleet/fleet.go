@@ -55,6 +55,11 @@ type Config struct {
 	// HasRoom reports whether another result could be kept: while it cannot,
 	// nothing is rented for the jobs that wait. Optional.
 	HasRoom func() bool
+	// Rest makes the provider's next calls wait as if some had just been made. It
+	// is called when another process has just given the fleet lease back, which
+	// may have made some. Optional: for an API that demands a least time between
+	// two calls.
+	Rest func()
 	// DestroyAtEnd ends every instance of ours when Run ends.
 	DestroyAtEnd bool
 	// LeaveLease is the lease that each worker which is paid for and has a job is

@@ -29,10 +29,15 @@ func resume(kept map[string]stopped, now time.Time) map[string]stopped {
 	return kept
 }
 
+// keepTimeout bounds the writing of a stop.
+const keepTimeout = 10 * time.Second
+
 // keep writes what is known of a stop now, or that it is over. What cannot be
 // written holds in memory all the same.
 func (f *Fleet) keep(ctx context.Context, code string) {
-	err := f.fenced(context.WithoutCancel(ctx), func(tx *sql.Tx) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTimeout)
+	defer cancel()
+	err := f.fenced(ctx, func(tx *sql.Tx) error {
 		f.mu.Lock() // inside: the last to write has the last word
 		s, known := f.stops[code]
 		f.mu.Unlock()
@@ -77,6 +82,28 @@ func (f *Fleet) readStops(ctx context.Context, from reader) (map[string]stopped,
 		}
 		s.since, s.Until, s.listing, s.steady = at(since), at(until), listing != 0, steady != 0
 		all[s.Code] = s
+	}
+	return all, rows.Err()
+}
+
+// KeptStops are what stops renting as the database has it, by code, for who is
+// no Fleet: as the process found it that leads, or was the last to. Those that
+// came under other settings (Config.Settings) are not among them: a server with
+// these forgets them. Nor are those that each round finds anew (budget, ledger).
+func KeptStops(ctx context.Context, d *db.DB, provider, settings string) (all []Stop, err error) {
+	rows, err := d.Read().QueryContext(ctx, `SELECT code, reason, detail, until FROM stops WHERE provider = $1 AND settings = $2 ORDER BY code`, provider, settings)
+	if err != nil {
+		return nil, fmt.Errorf("read stops: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var s Stop
+		var until int64
+		if err := rows.Scan(&s.Code, &s.Reason, &s.Detail, &until); err != nil {
+			return nil, fmt.Errorf("read stops: %w", err)
+		}
+		s.Until = at(until)
+		all = append(all, s)
 	}
 	return all, rows.Err()
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/db"
-	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
 // leaseFor is how long the holder of the fleet lease may be silent. It is
@@ -75,13 +74,21 @@ func identityOf(storedID, storedSecret, id, secret string) (Identity, error) {
 	if id != "" {
 		storedID = id
 	}
-	if !fleetID.MatchString(storedID) {
-		return Identity{}, errors.New("FLEET: must be 1 to 40 letters, digits, _ or -: it is part of every label")
+	if err := CheckID(storedID); err != nil {
+		return Identity{}, err
 	}
 	if secret != "" {
 		root = []byte(secret)
 	}
 	return Identity{ID: storedID, Secret: root}, nil
+}
+
+// CheckID reports what is wrong with the name of a fleet.
+func CheckID(id string) error {
+	if !fleetID.MatchString(id) {
+		return errors.New("FLEET: must be 1 to 40 letters, digits, _ or -: it is part of every label")
+	}
+	return nil
 }
 
 func randomBytes(n int) []byte {
@@ -146,10 +153,10 @@ func (f *Fleet) hold(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("hold fleet lease: %w", err)
 	}
-	if provider, ok := f.cfg.Provider.(gpu.Rester); ok && handed && epoch != 0 {
+	if f.cfg.Rest != nil && handed && epoch != 0 {
 		// Its holder may have called the provider a moment ago. One that died kept
 		// the lease for longer than any such time.
-		provider.Rest()
+		f.cfg.Rest()
 	}
 	if f.held(epoch, now, kept) {
 		f.announce(ctx, epoch)

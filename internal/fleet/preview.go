@@ -12,6 +12,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/pause"
 )
 
 // Preview is what the next round would do, and why.
@@ -132,7 +133,7 @@ func Patiently[T any](ctx context.Context, ask func(context.Context) (T, error))
 	for {
 		got, err := ask(ctx)
 		limited, ok := errors.AsType[gpu.RateLimited](err)
-		if !ok || !pause(ctx, limited.After+rand.N(limited.After+1)) {
+		if !ok || !pause.For(ctx, limited.After+rand.N(limited.After+1)) {
 			return got, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/db"
@@ -13,7 +14,7 @@ import (
 // proofKind is the kind of a proof that a rented machine ends itself when its
 // lease is not renewed. It is one of a marketplace, by the base of its API: what
 // a simulated one showed says nothing of the real one.
-func proofKind(market string) string { return "ends itself at " + market }
+func proofKind(market string) string { return "ends itself at " + strings.TrimRight(market, "/") }
 
 // Proof is when it was last shown that a machine which is rented from a
 // marketplace ends itself when nobody renews its lease; ok is false where it

@@ -30,6 +30,9 @@ func TestProof(t *testing.T) {
 					t.Errorf("got %v %v %v, want %v", got, ok, err, at)
 				}
 			}
+			if _, ok, err := Proof(t.Context(), d, market+"/"); !ok || err != nil {
+				t.Errorf("of the same, with a slash: %v %v", ok, err)
+			}
 			if _, ok, err := Proof(t.Context(), d, "http://127.0.0.1:3399"); ok || err != nil {
 				t.Errorf("of another market: %v %v", ok, err)
 			}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/pause"
 )
 
 // How often the loop looks when nothing pokes it.
@@ -52,7 +53,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 // which may wait for a listing: a worker must not seem silent because nobody spoke to
 // it, nor stay because its end was not decided.
 func (f *Fleet) tend(ctx context.Context) {
-	for pause(ctx, tickLive) {
+	for pause.For(ctx, tickLive) {
 		if leading, err := f.hold(ctx); err != nil || !leading {
 			continue // the loop meets the same, and tells
 		}
@@ -77,7 +78,7 @@ func (f *Fleet) destroyAll(ctx context.Context) error {
 		if err != nil {
 			gap = tickFail
 		}
-		if !pause(ctx, gap) {
+		if !pause.For(ctx, gap) {
 			return errors.Join(fmt.Errorf("%d instances may still exist: %w", left, ctx.Err()), err)
 		}
 	}
@@ -120,7 +121,7 @@ func (f *Fleet) reconcile(ctx context.Context) {
 			f.cfg.Log.ErrorContext(ctx, "reconcile", "error", err)
 			gap = tickFail
 		}
-		pause(ctx, gap) // pokes that come meanwhile wait in their channels
+		pause.For(ctx, gap) // pokes that come meanwhile wait in their channels
 		timer := time.NewTimer(wake.Sub(f.cfg.Now()))
 		select {
 		case <-timer.C:
@@ -129,18 +130,6 @@ func (f *Fleet) reconcile(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		timer.Stop()
-	}
-}
-
-// pause waits, and reports false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
 	}
 }
 

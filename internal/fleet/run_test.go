@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/pause"
 	"github.com/api-gpu/api-gpu/internal/provider/providertest"
 	"github.com/api-gpu/api-gpu/test/need"
 )
@@ -17,7 +18,7 @@ func quiet(t *testing.T, what string, done func() bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for !done() {
-		if !pause(ctx, 5*time.Millisecond) {
+		if !pause.For(ctx, 5*time.Millisecond) {
 			t.Fatalf("never: %s", what)
 		}
 	}

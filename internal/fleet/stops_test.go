@@ -94,6 +94,13 @@ func TestStopsOutliveProcesses(t *testing.T) {
 		t.Errorf("who does not lead (%t) knows %+v", !other.Leading(), got)
 	}
 	other.forget(nil)
+	kept, err := KeptStops(t.Context(), r.db, r.config.Provider.Name(), r.config.Settings)
+	if got := other.Stops(); err != nil || !slices.Equal(kept, got) {
+		t.Errorf("who is no fleet is told %+v, %v, want %+v", kept, err, got)
+	}
+	if kept, err = KeptStops(t.Context(), r.db, r.config.Provider.Name(), "others"); err != nil || len(kept) != 0 {
+		t.Errorf("under other settings: %+v, %v", kept, err)
+	}
 
 	free := rental(t)
 	free.fake.ScriptCreate(providertest.CreateStep{Err: gpu.ErrFunds})
@@ -109,6 +116,23 @@ func TestStopsOutliveProcesses(t *testing.T) {
 	free.wantStops()
 	if kept, err := free.readStops(t.Context(), free.db.Read()); err != nil || len(kept) != 0 {
 		t.Errorf("kept: %+v, %v", kept, err)
+	}
+}
+
+// A stop that is met while the process is told to stop is kept all the same.
+func TestStopIsKeptThoughNobodyWaits(t *testing.T) {
+	t.Parallel()
+	r := rental(t)
+	r.tick()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r.stop(ctx, stopped{Stop: Stop{Code: stopImage, Reason: "no machine can pull it"}}, stopHold)
+	if kept, err := KeptStops(t.Context(), r.db, r.config.Provider.Name(), r.config.Settings); err != nil || len(kept) != 1 {
+		t.Errorf("%+v, %v", kept, err)
+	}
+	r.unstop(ctx, stopImage)
+	if kept, err := KeptStops(t.Context(), r.db, r.config.Provider.Name(), r.config.Settings); err != nil || len(kept) != 0 {
+		t.Errorf("after its end: %+v, %v", kept, err)
 	}
 }
 

@@ -51,8 +51,17 @@ func (p Policy) Bargains(offers []gpu.Offer, ask queue.Ask, now time.Time) ([]Ba
 	return all, why
 }
 
-// Overtime is how long after its lease a machine may take to end itself.
-const Overtime = overtime
+// What a Fleet goes by that a trial goes by too.
+const (
+	// Overtime is how long after its lease a machine may take to end itself.
+	Overtime = overtime
+	// CreateTimeout, ListTimeout and DestroyTimeout bound one call to the provider.
+	CreateTimeout  = createTimeout
+	ListTimeout    = listTimeout
+	DestroyTimeout = destroyTimeout
+	// MaxCreates is how many offers are tried, one after another.
+	MaxCreates = maxCreates
+)
 
 // NewTrial is the intent of one machine of an offer, under a label of its own.
 func NewTrial(p Policy, id Identity, o gpu.Offer, now time.Time) *Trial {

@@ -175,11 +175,3 @@ type Provider interface {
 	// Instances tells that it is really gone. Asking twice is no error.
 	Destroy(ctx context.Context, id string) error
 }
-
-// Rester is what a Provider also is where its API demands a least time between
-// two calls of a kind.
-type Rester interface {
-	// Rest makes the next call of each kind wait as if one had just been made:
-	// for who follows another process that made some.
-	Rest()
-}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/pause"
 )
 
 // Events are sent at most every eventGap per client, and a comment every
@@ -55,7 +56,7 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) {
 		if err := writeEvent(w, a.decorate(ctx, job)); err != nil || stream.Flush() != nil || job.Status.Final() {
 			return
 		}
-		if !pause(ctx, eventGap) {
+		if !pause.For(ctx, eventGap) {
 			return
 		}
 		next, ok := a.nextChange(ctx, w, stream, job)
@@ -93,16 +94,4 @@ func writeEvent(w http.ResponseWriter, job apigpu.Job) error {
 	}
 	_, err = fmt.Fprintf(w, "event: job\nid: %d\ndata: %s\n\n", job.Revision, data)
 	return err
-}
-
-// pause waits for d, or reports false when ctx ends first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/pause"
 )
 
 // How wrong keys are slowed, per address (per /64 in IPv6).
@@ -90,7 +91,7 @@ func (g *Gate) caller(r *http.Request) (Caller, error) {
 			WithHint("Wait, and compare the key with X_API_KEY in the server's configuration.")
 		e.RetryAfter = int(math.Ceil(refused.Seconds()))
 		return Caller{}, e
-	case wait > 0 && !pause(r.Context(), wait):
+	case wait > 0 && !pause.For(r.Context(), wait):
 		return Caller{}, r.Context().Err()
 	}
 	if err == nil {

@@ -26,7 +26,12 @@ type Keys struct {
 type key struct {
 	caller Caller
 	digest [sha256.Size]byte
+	short  bool
 }
+
+// shortKey is the length below which a key can be guessed in time, by words and
+// dates at least: openssl rand -hex 24 gives 48.
+const shortKey = 16
 
 var keyName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
@@ -36,7 +41,7 @@ var keyName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 func ParseKeys(s string) (Keys, error) {
 	var ks Keys
 	seen := map[string]bool{}
-	for part := range strings.SplitSeq(s, ",") {
+	for n, part := range strings.Split(s, ",") {
 		part = strings.TrimSpace(part)
 		if part == "" {
 			continue
@@ -49,16 +54,19 @@ func ParseKeys(s string) (Keys, error) {
 		digest := sha256.Sum256([]byte(secret))
 		switch {
 		case !keyName.MatchString(name):
-			return Keys{}, fmt.Errorf("key name %q: use letters, digits, - and _", name)
+			// Not the name: it may be half of a key that was to have none.
+			return Keys{}, fmt.Errorf("key %d of the list: what stands before the colon is its name, of letters, digits, - and _", n+1)
 		case secret == "":
 			return Keys{}, fmt.Errorf("the key named %q is empty", name)
+		case strings.ContainsFunc(secret, func(r rune) bool { return r < ' ' || r > '~' }):
+			return Keys{}, fmt.Errorf("the key named %q holds a line break, an accent or another character that a header cannot carry: use openssl rand -hex 24", name)
 		case seen[name]:
 			return Keys{}, fmt.Errorf("two keys are named %q (a key without a name is named admin)", name)
 		case slices.ContainsFunc(ks.keys, func(k key) bool { return k.digest == digest }):
 			return Keys{}, fmt.Errorf("the key named %q is the same as another: nobody could tell whose it is", name)
 		}
 		seen[name] = true
-		ks.keys = append(ks.keys, key{Caller{Name: name, Admin: name == adminName}, digest})
+		ks.keys = append(ks.keys, key{Caller{Name: name, Admin: name == adminName}, digest, len(secret) < shortKey})
 	}
 	if len(ks.keys) == 1 {
 		ks.keys[0].caller.Admin = true
@@ -68,6 +76,21 @@ func ParseKeys(s string) (Keys, error) {
 
 // Open reports whether no key is asked for.
 func (ks Keys) Open() bool { return len(ks.keys) == 0 }
+
+// Weak are what is wrong with keys that work, in words for the operator.
+func (ks Keys) Weak() (all []string) {
+	steered := ks.Open()
+	for _, k := range ks.keys {
+		steered = steered || k.caller.Admin
+		if k.short {
+			all = append(all, fmt.Sprintf("the key named %q is shorter than %d characters and can be guessed: make one with openssl rand -hex 24", k.caller.Name, shortKey))
+		}
+	}
+	if !steered {
+		all = append(all, "no key is named admin, so that nobody reaches /gpus, /doctor and /metrics")
+	}
+	return all
+}
 
 // Caller returns whose key the request carries, in X-API-Key or as a bearer
 // token. The comparison takes the same time for every key and every guess:

@@ -30,9 +30,11 @@ func TestParseKeys(t *testing.T) {
 		{"one key under two names", "admin:a,bob: a", "", "the same as another"},
 		{"an empty key", "bob:", "", "is empty"},
 		{"a key of spaces", "bob: ", "", "is empty"},
-		{"an empty name", ":a", "", "key name"},
-		{"a name with a space", "b ob:a", "", "key name"},
-		{"a name too long", strings.Repeat("n", 65) + ":a", "", "key name"},
+		{"an empty name", ":a", "", "its name"},
+		{"a name with a space", "b ob:a", "", "its name"},
+		{"a key with a line break", "bob:b\nb", "", "line break"},
+		{"a key with an accent", "chave-é", "", "accent"},
+		{"a name too long", strings.Repeat("n", 65) + ":a", "", "its name"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -58,6 +60,36 @@ func TestParseKeys(t *testing.T) {
 				t.Errorf("callers %q, want %q; open %v", s, c.callers, keys.Open())
 			}
 		})
+	}
+}
+
+// Half of a key that holds a colon is not told: it would stand in the log.
+func TestParseKeysTellsNoKey(t *testing.T) {
+	t.Parallel()
+	if _, err := ParseKeys("shop:a,s3cr$t:rest"); err == nil || strings.Contains(err.Error(), "s3cr") || !strings.Contains(err.Error(), "key 2 of the list") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestWeakKeys(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("k", shortKey)
+	for in, want := range map[string]string{
+		"":                               "",
+		long:                             "",
+		long[1:]:                         `"admin" is shorter`,
+		"shop:" + long:                   "",
+		"shop:" + long + ",n8n:n" + long: "no key is named admin",
+		"admin:" + long + ",n8n:short":   `"n8n" is shorter`,
+	} {
+		keys, err := ParseKeys(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(keys.Weak(), "; ")
+		if want == "" && got != "" || !strings.Contains(got, want) || strings.Contains(got, long) {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
 	}
 }
 

@@ -149,7 +149,7 @@ func (i *Image) Lookup(ctx context.Context) (digest string, err error) {
 	}
 	answer, answered := errors.AsType[*errcode.ErrorResponse](err)
 	refused := answered && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden || answer.StatusCode == http.StatusNotFound)
-	if refused || errors.Is(err, errdef.ErrNotFound) {
+	if refused || errors.Is(err, errdef.ErrNotFound) || errors.Is(err, auth.ErrBasicCredentialNotFound) {
 		return "", fmt.Errorf("%s: %w", i.cfg.Image, gpu.ErrNoImage)
 	}
 	return "", fmt.Errorf("ask the registry for %s: %w", i.cfg.Image, err)

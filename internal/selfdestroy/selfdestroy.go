@@ -19,6 +19,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/api-gpu/api-gpu/internal/pause"
 )
 
 // Pauses between two tries. The marketplace takes one DELETE in 3 s; a GPU
@@ -119,32 +121,21 @@ func (s *Self) End(ctx context.Context) error {
 		if max(failures, vain) >= stopAfter {
 			s.stop(ctx)
 		}
-		if !wait(ctx, pause(try)) {
+		if !pause.For(ctx, backoff(try)) {
 			return ctx.Err()
 		}
 	}
 }
 
-// pause is how long to wait after so many tries: doubled each time, up to a
+// backoff is how long to wait after so many tries: doubled each time, up to a
 // bound, and up to a half more by chance, for many workers may lose their
 // orchestrator at once.
-func pause(try int) time.Duration {
+func backoff(try int) time.Duration {
 	d := maxPause
 	if try < 10 {
 		d = min(minPause<<try, maxPause)
 	}
 	return d + rand.N(d/2)
-}
-
-func wait(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // outcome is what came of asking.

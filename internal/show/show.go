@@ -2,6 +2,7 @@
 package show
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -45,6 +46,16 @@ func Table(w io.Writer, rows [][]string) error {
 		return fmt.Errorf("write table: %w", err)
 	}
 	return nil
+}
+
+// JSON writes v for programs, indented for people who look.
+func JSON(w io.Writer, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write JSON: %w", err)
+	}
+	_, err = fmt.Fprintf(w, "%s\n", text)
+	return err
 }
 
 // Dollars is an amount, to a ten thousandth of a cent.

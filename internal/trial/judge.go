@@ -132,6 +132,8 @@ func judgePort(o Observed) Verdict {
 	switch {
 	case o.Heard > 0:
 		return say(Pass, "the address was told %s after the container ran", short(max(o.Address-o.Running, 0)))
+	case o.Address > 0 && o.GivenUp == "":
+		return say(NotSeen, "a port was told, and it was broken off before anybody answered there")
 	case o.Address > 0:
 		return say(Fail, "a port was told, and no worker of ours answers there")
 	case o.Running > 0 && o.GivenUp != "":
@@ -149,8 +151,10 @@ func judgeEncoder(o Observed) Verdict {
 		return say(NotSeen, "proven was %s, and REQUIRE_GPU is off", o.Encoder)
 	case o.Heard > 0 && o.Encoder != "":
 		return say(Fail, "proven was %s only", o.Encoder)
+	case o.Heard > 0 && o.Unfit+o.GivenUp == "":
+		return say(NotSeen, "it was broken off before one was proven")
 	case o.Heard > 0:
-		return say(Fail, "no encoder was proven: %s", o.Unfit)
+		return say(Fail, "no encoder was proven: %s", orElse(o.Unfit, o.GivenUp))
 	}
 	return say(NotSeen, "no worker answered")
 }
@@ -162,6 +166,8 @@ func judgeJob(o Observed) Verdict {
 		return say(Pass, "%s after the encoder was proven", short(o.Done-o.Ready))
 	case o.JobFault != "":
 		return say(Fail, "%s", o.JobFault)
+	case o.Ready > 0:
+		return say(NotSeen, "it was broken off before the job was done")
 	}
 	return say(NotSeen, "no worker was ready")
 }
@@ -177,8 +183,10 @@ func judgeEnd(o Observed) Verdict {
 		return say(NotSeen, "no worker had a lease")
 	case o.Absent > 0 && o.Absent < over && !o.Destroyed:
 		return say(NotSeen, "it was gone before its lease had run out: somebody else ended it")
+	case o.Destroyed && o.Absent >= over:
+		return say(NotSeen, "it was listed no more after its lease, but that was not proven before its end was asked for")
 	case o.Destroyed && len(o.After) == 0:
-		return say(NotSeen, "its end was asked for before its lease had run out")
+		return say(NotSeen, "its end was asked for before anybody had seen whether it does")
 	}
 	return say(Fail, "it was still there after its lease; listed as %s", words(o.After))
 }
@@ -210,7 +218,7 @@ func judgeDestroy(o Observed) Verdict {
 // judgeCharges holds the bill against our measure: half as much again is more
 // than listings can be late by.
 func judgeCharges(o Observed) Verdict {
-	say := about("the bill is what was measured")
+	say := about("the bill is no more than was measured")
 	if o.Charge == nil {
 		return say(NotSeen, "%s", orElse(o.ChargeFault, "it was not there in time"))
 	}

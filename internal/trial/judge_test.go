@@ -33,7 +33,7 @@ const (
 	bEnd     = "a machine ends itself (DELETE with CONTAINER_ID and CONTAINER_API_KEY)"
 	bWords   = "what listings call a machine that ends itself"
 	bDestroy = "DELETE with the account's key ends a machine"
-	bBill    = "the bill is what was measured"
+	bBill    = "the bill is no more than was measured"
 	bPull    = "whether the download of the image is charged"
 	bUnits   = "unit of inet_up and inet_down"
 )
@@ -69,12 +69,22 @@ func TestJudge(t *testing.T) {
 			bEncoder: Fail, bJob: NotSeen,
 		}},
 		"the job failed": {func(o *Observed) { o.Done, o.JobFault = 0, "the result is short" }, map[string]Result{bJob: Fail}},
+		// Ctrl-C is nobody's fault.
+		"broken off before an answer": {func(o *Observed) {
+			o.Heard, o.Ready, o.Done, o.Renewed, o.Encoder, o.Destroyed, o.After = 0, 0, 0, 0, "", true, nil
+		}, map[string]Result{bEnv: NotSeen, bPort: NotSeen, bEncoder: NotSeen, bJob: NotSeen, bEnd: NotSeen, bWords: NotSeen, bDestroy: Pass}},
+		"broken off before an encoder": {func(o *Observed) {
+			o.Ready, o.Done, o.Encoder, o.Destroyed, o.After = 0, 0, "", true, nil
+		}, map[string]Result{bEncoder: NotSeen, bJob: NotSeen, bEnd: NotSeen, bWords: NotSeen, bDestroy: Pass}},
+		"broken off in the job": {func(o *Observed) { o.Done, o.Destroyed, o.After = 0, true, nil },
+			map[string]Result{bJob: NotSeen, bEnd: NotSeen, bWords: NotSeen, bDestroy: Pass}},
 		"no port": {func(o *Observed) {
 			o.Address, o.Heard, o.Ready, o.Done, o.Renewed, o.Encoder = 0, 0, 0, 0, 0, ""
 			o.GivenUp, o.Destroyed, o.After = "it runs and has no address after 2m0s", true, nil
 		}, map[string]Result{bEnv: NotSeen, bPort: Fail, bEncoder: NotSeen, bJob: NotSeen, bEnd: NotSeen, bWords: NotSeen, bDestroy: Pass}},
 		"a port that leads nowhere": {func(o *Observed) {
 			o.Heard, o.Ready, o.Done, o.Renewed, o.Encoder, o.Destroyed, o.After = 0, 0, 0, 0, "", true, nil
+			o.GivenUp = "it has not answered for 3m0s"
 		}, map[string]Result{bEnv: NotSeen, bPort: Fail, bEncoder: NotSeen, bJob: NotSeen, bEnd: NotSeen, bWords: NotSeen, bDestroy: Pass}},
 		"it did not end itself": {func(o *Observed) { o.Destroyed, o.Absent, o.After = true, 0, []string{"running", "exited"} }, map[string]Result{
 			bEnd: Fail, bWords: NotSeen, bDestroy: Pass,

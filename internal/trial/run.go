@@ -10,6 +10,7 @@ import (
 	"github.com/api-gpu/api-gpu/client"
 	"github.com/api-gpu/api-gpu/internal/fleet"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/pause"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
@@ -55,17 +56,14 @@ type Report struct {
 	At time.Time
 }
 
-// Bounds of calls, and waits between them. The market's own intervals keep its
-// calls further apart.
+// Bounds beside those of the fleet, and waits between calls. The market's own
+// intervals keep its calls further apart.
 const (
-	createTimeout  = 2 * time.Minute
-	listTimeout    = 30 * time.Second
-	destroyTimeout = 30 * time.Second
-	cleanTimeout   = 15 * time.Minute
-	maxCreates     = 5
-	lookGap        = time.Second / 4
-	billGap        = 10 * time.Second
-	destroyTries   = 3
+	cleanTimeout = 15 * time.Minute
+	lookGap      = time.Second / 4
+	proofTime    = 2 * time.Minute // for the second listing that proves an absence
+	billGap      = 10 * time.Second
+	destroyTries = 3
 )
 
 // Run rents one machine, watches it to its end, and leaves nothing behind:
@@ -142,7 +140,7 @@ func (r *runner) run(ctx context.Context) error {
 // returns how long its job may run.
 func (r *runner) create(ctx context.Context) (run time.Duration, err error) {
 	err = errors.New("there is no offer")
-	for _, b := range r.cfg.Bargains[:min(len(r.cfg.Bargains), maxCreates)] {
+	for _, b := range r.cfg.Bargains[:min(len(r.cfg.Bargains), fleet.MaxCreates)] {
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
@@ -152,7 +150,7 @@ func (r *runner) create(ctx context.Context) (run time.Duration, err error) {
 			return b.Run, err
 		}
 		r.say("Not had: %v.", err)
-		if often && !wait(ctx, limited.After) {
+		if often && !pause.For(ctx, limited.After) {
 			return 0, ctx.Err()
 		}
 	}
@@ -170,9 +168,11 @@ func (r *runner) createOne(ctx context.Context, b fleet.Bargain) error {
 	r.trial, r.began = t, r.cfg.Now()
 	r.say("Renting %s in %s for %s an hour, at most %s in all, as %s.", cmp.Or(b.GPU, "a machine"), cmp.Or(b.Country, "?"), b.HourlyUSD, b.Most, req.Label)
 	r.say("If this program dies from here on: %s", fleet.SweepCommand(r.cfg.Market.Name(), r.cfg.Identity.ID))
-	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), fleet.CreateTimeout)
 	defer cancel()
-	told := context.AfterFunc(ctx, func() { r.say("Told to stop: first the create call must be answered, in %s at most.", createTimeout) })
+	told := context.AfterFunc(ctx, func() {
+		r.say("Told to stop: first the create call must be answered, in %s at most.", fleet.CreateTimeout)
+	})
 	id, err := r.cfg.Market.Create(call, req)
 	told()
 	t.Created(id, err, r.cfg.Now())
@@ -195,7 +195,7 @@ func (r *runner) createOne(ctx context.Context, b fleet.Bargain) error {
 // look lists, and notes what is seen. A listing that fails says nothing; one
 // that is refused for the key ends the trial.
 func (r *runner) look(ctx context.Context) error {
-	call, cancel := context.WithTimeout(ctx, listTimeout)
+	call, cancel := context.WithTimeout(ctx, fleet.ListTimeout)
 	defer cancel()
 	s, err := r.cfg.Market.Instances(call)
 	switch {
@@ -278,16 +278,4 @@ func colon(s string) string {
 		return ""
 	}
 	return ": " + s
-}
-
-// wait waits, and reports false when ctx ended first.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/fleet"
 	"github.com/api-gpu/api-gpu/internal/gpu"
+	"github.com/api-gpu/api-gpu/internal/pause"
 )
 
 // boot watches until the worker has proven an encoder, or the fleet's own
@@ -31,7 +33,7 @@ func (r *runner) boot(ctx context.Context) error {
 			r.say("Given up: %s.", r.seen.GivenUp)
 			return fmt.Errorf("the machine did not become ready: %s", r.seen.GivenUp)
 		}
-		if !wait(ctx, lookGap) {
+		if !pause.For(ctx, lookGap) {
 			return ctx.Err()
 		}
 	}
@@ -134,11 +136,15 @@ func (r *runner) end(ctx context.Context) error {
 			return nil
 		case r.seen.Gone > 0:
 			return errors.New("the machine was gone before its lease had run out: somebody else ended it, so nothing is proven")
+		case r.seen.Absent == 0 && now.After(deadline) && len(r.seen.After) == 0:
+			return fmt.Errorf("nobody can say whether the machine ended itself: no listing came whole in %s after its lease", r.cfg.Overtime)
 		case r.seen.Absent == 0 && now.After(deadline):
 			r.say("It does not end itself.")
 			return fmt.Errorf("the machine did not end itself: %s after its lease it was still listed, as %s", r.cfg.Overtime, words(r.seen.After))
+		case now.After(deadline.Add(proofTime)):
+			return errors.New("the machine is listed no more, but that it ended itself is not proven: no second listing came whole")
 		}
-		if !wait(ctx, lookGap) {
+		if !pause.For(ctx, lookGap) {
 			return ctx.Err()
 		}
 	}
@@ -151,7 +157,7 @@ func (r *runner) cleanUp(ctx context.Context) error {
 	defer cancel()
 	r.say("Ending what was rented.")
 	if r.seen.Gone == 0 { // else it is about its twins
-		r.seen.Destroyed, r.seen.Absent = true, 0
+		r.seen.Destroyed = true
 		if id := r.trial.Row.ProviderID; id != "" {
 			r.destroy(ctx, id)
 		}
@@ -167,7 +173,7 @@ func (r *runner) cleanUp(ctx context.Context) error {
 
 func (r *runner) destroy(ctx context.Context, id string) {
 	for range destroyTries {
-		call, cancel := context.WithTimeout(ctx, destroyTimeout)
+		call, cancel := context.WithTimeout(ctx, fleet.DestroyTimeout)
 		err := r.cfg.Market.Destroy(call, id)
 		cancel()
 		limited, often := errors.AsType[gpu.RateLimited](err)
@@ -182,7 +188,7 @@ func (r *runner) destroy(ctx context.Context, id string) {
 		}
 		r.seen.Refused = err.Error()
 		r.say("The end of %s was not accepted: %v.", id, err)
-		if !wait(ctx, limited.After) {
+		if !pause.For(ctx, limited.After) {
 			return
 		}
 	}
@@ -215,7 +221,7 @@ func (r *runner) bill(ctx context.Context) {
 		if c := r.seen.Charge; c != nil && !end.IsZero() && !c.Until.Before(end.Add(-time.Minute)) {
 			return
 		}
-		if r.cfg.Now().Add(billGap).After(until) || !wait(ctx, billGap) {
+		if r.cfg.Now().Add(billGap).After(until) || !pause.For(ctx, billGap) {
 			return
 		}
 	}

@@ -146,9 +146,10 @@ func (r *rental) uploads(base string) apigpu.Job {
 // video lasts, and notes when its first line of progress came.
 func pacer(t testing.TB) (dir string) {
 	t.Helper()
+	need.FFmpeg(t)
 	real, err := exec.LookPath("ffmpeg")
 	if err != nil {
-		t.Skip("needs ffmpeg")
+		t.Fatal(err)
 	}
 	dir = t.TempDir()
 	script := `#!/bin/bash

@@ -83,10 +83,7 @@ type Provider struct {
 	ahead      atomic.Pointer[time.Duration] // of the API's clock: see Clock
 }
 
-var (
-	_ gpu.Provider = (*Provider)(nil)
-	_ gpu.Rester   = (*Provider)(nil)
-)
+var _ gpu.Provider = (*Provider)(nil)
 
 // New checks the configuration and calls nobody. Its errors repeat no secret.
 // Close the Provider when done.
@@ -197,7 +194,8 @@ func (p *Provider) Beside() {
 // Close lets go of what is left of the connections.
 func (p *Provider) Close() { p.client.CloseIdleConnections() }
 
-// Rest implements gpu.Rester.
+// Rest makes the next call of each kind wait as if one had just been made: for
+// who follows another process, which may have made some.
 func (p *Provider) Rest() {
 	for _, l := range p.lanes.all() {
 		l.ended()
