@@ -185,6 +185,9 @@ func image(s Seen) apigpu.Check {
 		return skipped("%s", sentence(s.NoImage))
 	case !s.Digest.Asked:
 		return needsMarket(s)
+	case errors.Is(err, gpu.ErrPlatform):
+		return hint(failed("The image %s is there, but not for linux/amd64, which is what is rented.", s.Image),
+			"Build it for that and push it: make docker-build-worker docker-push-worker IMAGE=%s PLATFORM=linux/amd64.", s.Image)
 	case errors.Is(err, gpu.ErrNoImage):
 		return hint(failed("The registry says of the image %s that it is not there, or that its login may not pull it.", s.Image),
 			"Push it (make docker-push-worker IMAGE=%s), make it public, or set VAST_IMAGE_LOGIN; compare VAST_WORKER_IMAGE.", s.Image)

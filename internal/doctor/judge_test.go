@@ -110,6 +110,7 @@ func TestJudge(t *testing.T) {
 		"little on offer":       {func(s *Seen) { s.Offers.Value = s.Offers.Value[:1] }, "offers", apigpu.CheckWarning, "$0.50 an hour", "Widen"},
 		"the cheapest":          {func(*Seen) {}, "offers", apigpu.CheckOK, "Offers that fit: 3, the cheapest at $0.10 an hour (RTX 3060).", ""},
 		"no image":              {func(s *Seen) { s.Digest.Err = gpu.ErrNoImage }, "image", apigpu.CheckFailed, "ghcr.io/you/worker:1", "docker-push-worker"},
+		"image of an ARM":       {func(s *Seen) { s.Digest.Err = gpu.ErrPlatform }, "image", apigpu.CheckFailed, "not for linux/amd64", "PLATFORM=linux/amd64"},
 		"registry away":         {func(s *Seen) { s.Digest.Err = errors.New("timeout") }, "image", apigpu.CheckWarning, "does not answer", "all the same"},
 		"image not asked for":   {func(s *Seen) { s.Digest, s.NoImage = Asked[string]{}, "not asked" }, "image", apigpu.CheckSkipped, "Not asked.", ""},
 		"no database":           {func(s *Seen) { s.Database.Value = Database{Missing: true} }, "database", apigpu.CheckOK, "no database yet", ""},
