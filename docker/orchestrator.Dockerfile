@@ -124,8 +124,11 @@ COPY --from=debian-ffmpeg /ffmpeg /
 COPY --from=debian-ffmpeg /fonts /
 COPY --from=debian-fonts /more /
 # What the fonts hold: without this Fontconfig reads all of them for each video,
-# for user 10001 has no place to keep it.
-RUN mkdir -p /var/cache/fontconfig && fc-cache -f
+# for user 10001 has no place to keep it. It is good while the times of the
+# folders are what they were, and a registry keeps whole seconds of them.
+RUN mkdir -p /var/cache/fontconfig \
+ && find /usr/share/fonts -type d -exec touch -d @0 {} + \
+ && fc-cache -f
 COPY --from=files /files /
 # A volume that is new takes its owner from here.
 COPY --from=files --chown=10001:10001 /data /app/data
