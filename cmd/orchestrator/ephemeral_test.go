@@ -56,7 +56,7 @@ func TestKeptFollowsLinks(t *testing.T) {
 }
 
 func TestStatePaths(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	if got := parse(t).statePaths(); len(got) != 2 || got["DATABASE_URL=sqlite:data/api-gpu.db"] != "data/api-gpu.db" || got["STORAGE_URL=file:data/files"] != "data/files" {
 		t.Errorf("%v", got)
 	}
@@ -67,7 +67,7 @@ func TestStatePaths(t *testing.T) {
 
 // Only what costs money is refused, and only in production.
 func TestNoRent(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	for _, args := range [][]string{
 		{"--app-env=production", "--provider=local"},
 		{"--provider=vast"},

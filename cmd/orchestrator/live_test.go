@@ -463,7 +463,7 @@ func TestLiveUnheard(t *testing.T) {
 // The command takes the settings of the server, and is refused what that would
 // be.
 func TestLiveIsDoctors(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	for want, more := range map[string][]string{
 		"it needs PROVIDER=vast": {"--provider=local"},
 		"VAST_API_KEY is empty":  {"--provider=vast", "--vast-worker-image=you/worker:1"},
