@@ -57,7 +57,7 @@ func TestCrashPoints(t *testing.T) {
 	case raced:
 		each = 61
 	case os.Getenv("STRICT") != "1":
-		each = 47
+		each = 97
 	}
 	s := newStage(t, false)
 	for name, events := range crashScenarios {
