@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -36,12 +35,7 @@ var workerProgram = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	workerDir = dir
-	binary := filepath.Join(dir, "worker")
-	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../worker").CombinedOutput()
-	if err != nil {
-		return "", errors.New(string(out))
-	}
-	return binary, nil
+	return filepath.Join(dir, "worker"), need.Programs(context.Background(), dir, "", "worker")
 })
 
 // removeWorkerProgram removes it, if it was built, and ends the tests.

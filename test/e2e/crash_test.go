@@ -2,9 +2,9 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -22,11 +22,7 @@ const lanes = 3
 // crashBin builds the programs that can be killed at each of their points.
 var crashBin = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(bin, "crash")
-	build := exec.Command("go", "build", "-tags", "crashpoints", "-o", dir+"/", "../../cmd/orchestrator", "../../cmd/worker")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w\n%s", err, out)
-	}
-	return dir, nil
+	return dir, need.Programs(context.Background(), dir, "crashpoints", "orchestrator", "worker")
 })
 
 // point is a moment of a program: its n-th passage of a named point.

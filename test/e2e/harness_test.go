@@ -41,11 +41,11 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	bin = dir
-	build := exec.Command("go", "build", "-o", bin+"/", "../../cmd/...")
-	build.Stderr = os.Stderr
 	status := 1
-	if err := build.Run(); err == nil {
+	if err := need.Programs(context.Background(), bin, "", "orchestrator", "worker", "api-gpu", "vastsim"); err == nil {
 		status = m.Run()
+	} else {
+		fmt.Fprintln(os.Stderr, err)
 	}
 	_ = os.RemoveAll(dir)
 	os.Exit(status)
