@@ -39,7 +39,7 @@ var happenings = map[string]func(w *world, e happening){
 	"crash":   (*world).crash,
 	"away":    func(w *world, e happening) { w.kill(0); w.kill(1); w.armed.restart[0] = w.clock.Elapsed() + e.d },
 	"restart": func(w *world, e happening) { w.kill(e.n % 2); w.start(e.n % 2) },
-	"stop":    func(w *world, e happening) { w.stop(e.n % 2); w.armed.restart[e.n%2] = w.clock.Elapsed() + e.d },
+	"stop":    (*world).stop,
 	"second":  func(w *world, _ happening) { w.second() },
 	"suspend": (*world).suspendNext,
 	"backup":  func(w *world, _ happening) { w.takeBackup() },
