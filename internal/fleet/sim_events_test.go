@@ -78,7 +78,7 @@ var happenings = map[string]func(w *world, e happening){
 
 // deck are the happenings that are drawn, as often as they stand here. The
 // first is what a shrunk schedule tends to.
-var deck = strings.Split("nothing,nothing,submit,submit,submit,submit,cancel,crash,crash,crash,restart,stop,second,second,suspend,suspend,backup,restore,"+
+var deck = strings.Split("nothing,nothing,submit,submit,submit,submit,cancel,crash,crash,crash,restart,stop,stop,stop,second,second,suspend,suspend,backup,restore,"+
 	"clock,full,create,create,create,create,create down,destroy,destroy,list,list,list down,blip,outage,slow,silent,silent,unfit,host dies,worker restarts,"+
 	"foreign,lost,poison,slow workers,mismatch,bill,bill", ",")
 
