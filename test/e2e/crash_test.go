@@ -16,8 +16,12 @@ import (
 	"github.com/api-gpu/api-gpu/test/need"
 )
 
-// lanes is how many folders with programs of their own are worked on at once.
-const lanes = 3
+// lanes is how many folders with programs of their own are worked on at once: a
+// case computes for a fifth of a second, and waits for seconds.
+const (
+	lanes         = 6
+	lanesPostgres = 3
+)
 
 // crashBin builds the programs that can be killed at each of their points.
 var crashBin = sync.OnceValues(func() (string, error) {
@@ -120,7 +124,7 @@ func TestCrashAnywherePostgres(t *testing.T) {
 	p := record(t, newPostgresRig(t, media), walk)
 	p.left = slices.DeleteFunc(p.left, func(c crashCase) bool { return !strings.Contains(c.at.name, ".commit") })
 	p.single = os.Getenv("CRASH_ALL") != "1"
-	tryAll(t, p, 1, func(t *testing.T) *rig { return newPostgresRig(t, media) })
+	tryAll(t, p, lanesPostgres, func(t *testing.T) *rig { return newPostgresRig(t, media) })
 }
 
 // tryAll tries all cases of a plan, so many at once.

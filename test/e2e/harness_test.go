@@ -29,7 +29,7 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	need.Parallel(10) // for leases, above all
+	need.Parallel(14) // nearly all of them mostly wait, for leases above all
 	// Who asks again and again for a port that is dead may be given just that
 	// port for its own end, and then speaks with itself: from another address it
 	// cannot.
