@@ -224,7 +224,7 @@ func (w *world) restore() {
 	for _, b := range w.boxes {
 		b.old = true // what was promised it since is forgotten
 	}
-	if w.clock.Now().Before(w.now()) {
+	if millis(w.clock.Now()) <= w.history.epoch {
 		// An epoch is at least the time, so that it rises although the database
 		// is an old one: but not where the clock goes back by as much.
 		w.history.epoch = 0
