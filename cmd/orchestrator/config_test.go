@@ -223,7 +223,7 @@ func TestCheck(t *testing.T) {
 
 // What a panel or a hand leaves around an address is no part of it.
 func TestPublicURLIsTrimmed(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	if c := parse(t, "--public-url= https://video.example.com\n"); c.PublicURL != "https://video.example.com" || c.check() != nil {
 		t.Errorf("%q: %v", c.PublicURL, c.check())
 	}
@@ -232,7 +232,7 @@ func TestPublicURLIsTrimmed(t *testing.T) {
 // Settings that invite strangers are told to the operator, and no secret with
 // them.
 func TestWeaknesses(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	const long = "0123456789abcdef"
 	for args, want := range map[string]string{
 		"--x-api-key=secret-key": "",
