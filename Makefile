@@ -106,6 +106,9 @@ soak: setup ## Run the tests ROUNDS times in random order, kill each program KIL
 
 ##@ Images and releases
 
+# Docker before version 23 builds without BuildKit unless it is told.
+export DOCKER_BUILDKIT = 1
+
 # What an image says of itself.
 DOCKER_ARGS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null)
 

@@ -71,6 +71,11 @@ RUN install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /files/etc/ssl/certs/c
  && printf '%s\n' root:x:0: api-gpu:x:10001: >/files/etc/group \
  && mkdir /data
 
+# BusyBox comes without its licence, which wants to come with it.
+FROM certificates AS busybox-notices
+COPY scripts/notices.sh /build/
+RUN mkdir /doc && bash /build/notices.sh busybox /usr/share/common-licenses/GPL-2 >/doc/NOTICES-busybox.txt
+
 FROM $BUSYBOX_IMAGE AS busybox
 
 # FFmpeg and what it loads, out of a whole Debian.
@@ -79,8 +84,8 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends busybox-static ffmpeg fonts-noto-core \
  && rm -rf /var/lib/apt/lists/*
 COPY docker/closure.sh scripts/notices.sh /build/
-RUN sh /build/closure.sh /ffmpeg /usr/bin/ffmpeg /usr/bin/ffprobe /bin/busybox \
- && cp -a --parents /etc/fonts /usr/share/fontconfig /usr/share/fonts/truetype/dejavu /usr/share/doc/fonts-*/copyright /ffmpeg \
+RUN sh /build/closure.sh /ffmpeg /usr/bin/ffmpeg /usr/bin/ffprobe /usr/bin/fc-cache /bin/busybox \
+ && cp -a --parents /etc/fonts /usr/share/fontconfig /usr/share/fonts/truetype/dejavu /usr/share/doc/fonts-*/copyright /usr/share/common-licenses /ffmpeg \
  && chroot /ffmpeg /bin/busybox --install /bin \
  && mkdir -m 1777 /ffmpeg/tmp \
  && mkdir -p /doc /fonts && cp -a --parents /usr/share/fonts/truetype/noto /fonts \
@@ -112,13 +117,18 @@ HEALTHCHECK --interval=15s --timeout=6s --start-period=30s --retries=3 CMD ["orc
 ENTRYPOINT ["orchestrator"]
 LABEL org.opencontainers.image.title="api-gpu orchestrator" \
       org.opencontainers.image.description="Takes requests for captions, keeps the queue, rents a GPU while there is work" \
-      org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.documentation="https://github.com/api-gpu/api-gpu#readme"
 
 FROM base AS full
 COPY --from=debian-ffmpeg /ffmpeg /
 COPY --from=debian-ffmpeg /fonts /
 COPY --from=debian-fonts /more /
+# What the fonts hold: without this Fontconfig reads all of them for each video,
+# for user 10001 has no place to keep it. It is good while the times of the
+# folders are what they were, and a registry keeps whole seconds of them.
+RUN mkdir -p /var/cache/fontconfig \
+ && find /usr/share/fonts -type d -exec touch -d @0 {} + \
+ && fc-cache -f
 COPY --from=files /files /
 # A volume that is new takes its owner from here.
 COPY --from=files --chown=10001:10001 /data /app/data
@@ -129,7 +139,8 @@ USER 10001:10001
 ARG VERSION=devel
 ARG REVISION=
 ARG SOURCE=https://github.com/api-gpu/api-gpu
-LABEL org.opencontainers.image.version="$VERSION" \
+LABEL org.opencontainers.image.licenses="MIT AND GPL-2.0-or-later AND OFL-1.1" \
+      org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.source="$SOURCE"
 
@@ -137,12 +148,14 @@ FROM base AS slim
 COPY --from=busybox / /
 COPY --from=files /files /
 COPY --from=files --chown=10001:10001 /data /app/data
+COPY --from=busybox-notices /doc /usr/share/doc/api-gpu
 COPY --from=binary /out/doc /usr/share/doc/api-gpu
 COPY --from=binary /out/bin /usr/local/bin
 USER 10001:10001
 ARG VERSION=devel
 ARG REVISION=
 ARG SOURCE=https://github.com/api-gpu/api-gpu
-LABEL org.opencontainers.image.version="$VERSION" \
+LABEL org.opencontainers.image.licenses="MIT AND GPL-2.0-only" \
+      org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.source="$SOURCE"

@@ -54,7 +54,10 @@ RUN if [ -n "$FONTS" ]; then \
    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*; \
     fi
 COPY scripts/notices.sh /tmp/
+# What the fonts hold, for Fontconfig: it is good while the times of the folders
+# are what they were, and a registry keeps whole seconds of them.
 RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin worker \
+ && find /usr/share/fonts /usr/local/share/fonts -type d -exec touch -d @0 {} + \
  && fc-cache -f \
  && mkdir -p /usr/share/doc/api-gpu \
  && bash /tmp/notices.sh debian >/usr/share/doc/api-gpu/NOTICES-debian.txt \

@@ -4,6 +4,7 @@
 #
 #   scripts/notices.sh go ./cmd/orchestrator …   modules that are linked in, each with its licence, from the module cache
 #   scripts/notices.sh debian [PACKAGE…]         Debian packages (default: all that are installed), each with its source
+#   scripts/notices.sh busybox GPL-2             BusyBox, with the text of its licence, which is in that file
 set -euo pipefail
 
 # The text of each licence of a module lies beside its go.mod. A module
@@ -55,13 +56,31 @@ notices_debian() {
 	dpkg-query -W -f '${binary:Package} ${Version}, ${source:Package} ${source:Version}\n' "$@" | sort
 }
 
+notices_busybox() {
+	cat <<-'TEXT'
+		BusyBox
+		=======
+
+		The shell of this image, and all programs beside it but api-gpu's, are BusyBox:
+		those of the official image of that name, unchanged ("busybox" tells the version).
+		It is under the GNU General Public License, version 2. api-gpu links none of it.
+
+		Source. The project publishes that of each version at busybox.net. Whoever
+		publishes this image offers to anybody, for three years from its publication,
+		that source on a medium for no more than the cost of sending it; ask where the
+		label org.opencontainers.image.source of this image leads.
+	TEXT
+	licence "BusyBox" "$1"
+}
+
 what=${1:-}
 shift || true
 case "$what" in
 go) notices_go "$@" ;;
 debian) notices_debian "$@" ;;
+busybox) notices_busybox "$@" ;;
 *)
-	echo "notices: say go or debian" >&2
+	echo "notices: say go, debian or busybox" >&2
 	exit 2
 	;;
 esac

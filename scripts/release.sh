@@ -23,13 +23,20 @@ fail() {
 	exit 1
 }
 
-# notes VERSION prints the section of the changelog, without its heading.
-notes() {
-	local text
-	text=$(awk -v want="[${1#v}]" '
+# section NAME prints that of the changelog, without its heading.
+section() {
+	awk -v want="[$1]" '
 		/^## / { inside = $2 == want; next }
 		inside { print }
-	' CHANGELOG.md)
+	' CHANGELOG.md
+}
+
+# notes VERSION prints its section. A version to try has none of its own, as a
+# rule: it is what is not released yet.
+notes() {
+	local text
+	text=$(section "${1#v}")
+	if [[ "$1" == *-* && "$text" != *[![:space:]]* ]]; then text=$(section Unreleased); fi
 	[[ "$text" == *[![:space:]]* ]] || fail "CHANGELOG.md has no section \"## [${1#v}]\": name it so before the tag is set"
 	sed -e '/./,$!d' <<<"$text"
 }

@@ -34,12 +34,14 @@ func release(t *testing.T, env []string, args ...string) (string, error) {
 func TestReleaseNotes(t *testing.T) {
 	t.Parallel()
 	need.Program(t, "bash")
-	got, err := release(t, nil, "--notes", "vUnreleased")
 	want := read(t, "CHANGELOG.md")
 	_, want, _ = strings.Cut(want, "## [Unreleased]\n\n")
 	want, _, _ = strings.Cut(want, "\n## ")
-	if err != nil || strings.TrimSpace(got) != strings.TrimSpace(want) {
-		t.Errorf("%v\n%s", err, cmp.Diff(want, got))
+	for _, version := range []string{"vUnreleased", "v9999.0.0-rc.1"} { // what is tried is what is not released yet
+		got, err := release(t, nil, "--notes", version)
+		if err != nil || strings.TrimSpace(got) != strings.TrimSpace(want) {
+			t.Errorf("%s: %v\n%s", version, err, cmp.Diff(want, got))
+		}
 	}
 	if out, err := release(t, nil, "--notes", "v9999.0.0"); err == nil || !strings.Contains(out, "## [9999.0.0]") {
 		t.Errorf("a version that the changelog lacks: %v, %s", err, out)

@@ -74,10 +74,16 @@ func TestNothingIsPutOff(t *testing.T) {
 // for the same.
 var printed sync.Map
 
+// linking is held by the one that runs: the next finds in Go's cache what it has
+// linked.
+var linking sync.Mutex
+
 // orchestrator returns what a command of the orchestrator prints.
 func orchestrator(t *testing.T, command string) string {
 	t.Helper()
 	once, _ := printed.LoadOrStore(command, sync.OnceValues(func() (string, error) {
+		linking.Lock()
+		defer linking.Unlock()
 		// Not until the end of the test that happens to be the first.
 		print := exec.CommandContext(context.WithoutCancel(t.Context()), "go", "run", "-buildvcs=false", "./cmd/orchestrator", command)
 		print.Dir = root

@@ -12,7 +12,6 @@ import (
 
 // The copy is written where it is asked for, and one that is there stays.
 func TestBackupCommand(t *testing.T) {
-	cleanEnv(t)
 	dir := t.TempDir()
 	url := "sqlite:" + filepath.Join(dir, "a.db")
 	d, err := db.Open(t.Context(), url, db.Options{})

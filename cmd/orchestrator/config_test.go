@@ -31,7 +31,7 @@ func parse(t *testing.T, args ...string) *serveCmd {
 }
 
 func TestDefaults(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	c := parse(t)
 	if err := c.check(); err != nil {
 		t.Fatalf("without any setting it does not start: %v", err)
@@ -52,7 +52,7 @@ func TestDefaults(t *testing.T) {
 
 // The settings of the issue: a key and an image are enough to rent.
 func TestVastDefaults(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	for _, more := range []string{"--app-env=development", "--app-env=production"} {
 		c := parse(t, "--vast-api-key=k", "--vast-worker-image=ghcr.io/you/worker:1", more)
 		if err := c.check(); err != nil {
@@ -90,7 +90,6 @@ func TestVastDefaults(t *testing.T) {
 
 // Settings come from the environment as panels write them.
 func TestRequireGPUFromEnvironment(t *testing.T) {
-	cleanEnv(t)
 	for value, want := range map[string]bool{"true": true, "1": true, "false": false, "0": false} {
 		t.Setenv("REQUIRE_GPU", value)
 		for _, provider := range []string{"vast", "local"} {
@@ -104,7 +103,7 @@ func TestRequireGPUFromEnvironment(t *testing.T) {
 // What a worker is told of our settings: a rented one neither secrets nor the
 // names of private hosts.
 func TestWorkerEnv(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	common := []string{"--vast-api-key=s3cret-account-key", "--vast-image-login=-u me -p s3cret-pull-token ghcr.io", "--vast-worker-image=ghcr.io/you/worker",
 		"--x-api-key=s3cret-client-key", "--webhook-secret=s3cret", "--gpu-api-key=s3cret-root", "--allow-private-hosts=minio.internal",
 		"--max-worker-jobs=2", "--max-upload=1GiB", "--log-level=debug"}
@@ -124,7 +123,7 @@ func TestWorkerEnv(t *testing.T) {
 // A simulated marketplace has no registry: it is asked only where one is there
 // too, or where somebody says so.
 func TestVastImage(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	const simulated = "--vast-api-url=http://127.0.0.1:3399 "
 	for args, want := range map[string]bool{
 		"--vast-worker-image=you/worker":                                     true,
@@ -145,7 +144,7 @@ func TestVastImage(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	for _, c := range []struct {
 		args string
 		want string // in the error; empty for none
@@ -224,7 +223,7 @@ func TestCheck(t *testing.T) {
 
 // What a panel or a hand leaves around an address is no part of it.
 func TestPublicURLIsTrimmed(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	if c := parse(t, "--public-url= https://video.example.com\n"); c.PublicURL != "https://video.example.com" || c.check() != nil {
 		t.Errorf("%q: %v", c.PublicURL, c.check())
 	}
@@ -233,7 +232,7 @@ func TestPublicURLIsTrimmed(t *testing.T) {
 // Settings that invite strangers are told to the operator, and no secret with
 // them.
 func TestWeaknesses(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	const long = "0123456789abcdef"
 	for args, want := range map[string]string{
 		"--x-api-key=secret-key": "",

@@ -11,7 +11,7 @@ import (
 // that are asked for. That they are those of the fleet is tested there, and
 // those of the defaults by test/docs_test.go.
 func TestCostsCommand(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	var out bytes.Buffer
 	err := run(t.Context(), []string{"costs", "--hourly=0.12", "--video=90s,12m", "--daily=50", "--server=0"}, &out, &out)
 	if err != nil {

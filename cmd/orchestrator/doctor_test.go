@@ -64,8 +64,7 @@ func wantChecks(t *testing.T, moment string, checks map[string]apigpu.Check, wan
 // The doctor looks before anything ran, beside a server, and as the server
 // itself; it rents nothing, and tells no secret.
 func TestDoctor(t *testing.T) {
-	cleanEnv(t)
-	t.Chdir(t.TempDir())
+	t.Parallel()
 	sim, url := market(t, instances(aged("them", time.Hour), "notebook"))
 	dir := t.TempDir()
 	image := registryOf(t, http.StatusOK)
@@ -134,8 +133,8 @@ func TestDoctor(t *testing.T) {
 
 // Each way in which a server can be unwell is told, and all the rest beside it.
 func TestDoctorFinds(t *testing.T) {
+	t.Parallel()
 	need.Long(t) // each look at a marketplace waits for its turn
-	cleanEnv(t)
 	_, url := market(t, `{"credit_usd": 0}`)
 	elsewhere := httptest.NewServer(http.NotFoundHandler())
 	defer elsewhere.Close()
@@ -178,7 +177,6 @@ func TestDoctorFinds(t *testing.T) {
 		}, map[string]string{"workers": "failed WORKER_BIN"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Chdir(t.TempDir())
 			checks, text, err := examined(t, c.settings(t.TempDir()))
 			if err == nil || !strings.Contains(err.Error(), "failed") {
 				t.Errorf("%v in %s", err, text)
@@ -195,7 +193,6 @@ func TestDoctorFinds(t *testing.T) {
 
 // A broken .env is told, and nothing that is in it.
 func TestDoctorOfABrokenDotEnv(t *testing.T) {
-	cleanEnv(t)
 	t.Chdir(t.TempDir())
 	if err := os.WriteFile(".env", []byte("X_API_KEY s3cret-of-the-clients\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -209,7 +206,7 @@ func TestDoctorOfABrokenDotEnv(t *testing.T) {
 
 // A flag that is not known is told as everywhere.
 func TestDoctorOfABadFlag(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	var out bytes.Buffer
 	if err := run(t.Context(), []string{"doctor", "--bogus"}, &out, io.Discard); err == nil || !strings.Contains(err.Error(), "unknown flag") || out.Len() != 0 {
 		t.Errorf("%v, %s", err, &out)
@@ -220,7 +217,7 @@ func TestDoctorOfABadFlag(t *testing.T) {
 // and no more once the settings were mended.
 func TestDoctorTellsWhatStopped(t *testing.T) {
 	need.Long(t) // each look at a marketplace waits for its turn
-	cleanEnv(t)
+	t.Parallel()
 	t.Chdir(t.TempDir())
 	_, url := market(t, "{}")
 	dir := t.TempDir()
@@ -247,9 +244,8 @@ func TestDoctorTellsWhatStopped(t *testing.T) {
 
 // Who holds the database keeps the doctor from nothing else.
 func TestDoctorOfALockedDatabase(t *testing.T) {
+	t.Parallel()
 	need.Long(t) // it is waited for
-	cleanEnv(t)
-	t.Chdir(t.TempDir())
 	dir := t.TempDir()
 	d, err := db.Open(t.Context(), "sqlite:"+filepath.Join(dir, "db"), db.Options{})
 	if err != nil {
@@ -270,8 +266,7 @@ func TestDoctorOfALockedDatabase(t *testing.T) {
 
 // A worker that runs elsewhere is asked with our key.
 func TestDoctorAsksWorkers(t *testing.T) {
-	cleanEnv(t)
-	t.Chdir(t.TempDir())
+	t.Parallel()
 	worker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := map[string]any{"status": "healthy", "service": "api-gpu worker"}
 		if r.URL.Path == "/health" && r.Header.Get("X-API-Key") == "k" && r.Header.Get("X-Session-Token") == "t" {
@@ -295,8 +290,7 @@ func TestDoctorAsksWorkers(t *testing.T) {
 
 // For people it is a line each, with a mark.
 func TestDoctorForPeople(t *testing.T) {
-	cleanEnv(t)
-	t.Chdir(t.TempDir())
+	t.Parallel()
 	var out bytes.Buffer
 	err := run(t.Context(), append([]string{"doctor"}, args(t.TempDir())...), &out, io.Discard)
 	if err == nil || err.Error() != "1 check failed" {
@@ -329,9 +323,8 @@ func TestSecretsOfSettings(t *testing.T) {
 // Beside a server that asks the same account, at the pace that the API demands,
 // the doctor waits for its turn, and keeps the server from nothing.
 func TestDoctorBesideAServer(t *testing.T) {
+	t.Parallel()
 	need.Long(t)
-	cleanEnv(t)
-	t.Chdir(t.TempDir())
 	image := registryOf(t, http.StatusOK)
 	url, sim, _ := marketplace(t)
 	settings := args(t.TempDir(), renting(url, image, "--x-api-key=admin:"+clientsKey, "--host=127.0.0.1", "--shutdown=keep")...)

@@ -4,7 +4,7 @@ import "testing"
 
 // Only what costs money is refused, and only in production.
 func TestNoRent(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	for _, args := range [][]string{
 		{"--app-env=production", "--provider=local"},
 		{"--provider=vast"},

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -36,12 +35,7 @@ var workerProgram = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	workerDir = dir
-	binary := filepath.Join(dir, "worker")
-	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../worker").CombinedOutput()
-	if err != nil {
-		return "", errors.New(string(out))
-	}
-	return binary, nil
+	return filepath.Join(dir, "worker"), need.Programs(context.Background(), dir, "", "worker")
 })
 
 // removeWorkerProgram removes it, if it was built, and ends the tests.
@@ -461,7 +455,7 @@ func TestLiveUnheard(t *testing.T) {
 // The command takes the settings of the server, and is refused what that would
 // be.
 func TestLiveIsDoctors(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	for want, more := range map[string][]string{
 		"it needs PROVIDER=vast": {"--provider=local"},
 		"VAST_API_KEY is empty":  {"--provider=vast", "--vast-worker-image=you/worker:1"},

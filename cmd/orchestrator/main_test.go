@@ -23,22 +23,26 @@ import (
 
 func TestMain(m *testing.M) {
 	need.Parallel(8) // most of them mostly wait
+	if err := cleanEnv(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(removeWorkerProgram))
 }
 
-// cleanEnv makes the test see no setting of the machine it runs on.
-func cleanEnv(t *testing.T) {
-	t.Helper()
+// cleanEnv makes the tests see no setting of the machine they run on: once for
+// all, since a test that changes the environment runs beside no other.
+func cleanEnv() error {
 	table, err := settings(&serveCmd{})
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	for _, name := range regexp.MustCompile("`([A-Z_]+)`").FindAllStringSubmatch(table, -1) {
-		t.Setenv(name[1], "")
 		if err := os.Unsetenv(name[1]); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }
 
 // logLines is where a program under test logs; a line can be waited for.
@@ -70,7 +74,7 @@ func (l *logLines) text() string {
 func (l *logLines) find(t *testing.T, pattern string) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(time.Minute) // several start at once, and a disk may be busy
 	for {
 		l.mu.Lock()
 		found := re.FindStringSubmatch(l.b.String())
@@ -95,8 +99,8 @@ func args(dir string, more ...string) []string {
 	}, more...)
 }
 
+// It runs beside no other: a port that it gave back may be another's at once.
 func TestServeStartsAndStops(t *testing.T) {
-	cleanEnv(t)
 	dir := t.TempDir()
 	for range 2 { // on the same data: the second start finds what the first left
 		ctx, stop := context.WithCancel(t.Context())
@@ -137,7 +141,7 @@ func TestServeStartsAndStops(t *testing.T) {
 }
 
 func TestMetricsHaveAnAddressOfTheirOwn(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +174,7 @@ func TestMetricsHaveAnAddressOfTheirOwn(t *testing.T) {
 
 // What keeps it from starting is one line that names the variable.
 func TestServeDoesNotStart(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +210,6 @@ func TestServeDoesNotStart(t *testing.T) {
 }
 
 func TestEmptyVariableIsNone(t *testing.T) {
-	cleanEnv(t)
 	t.Setenv("PORT", "")
 	t.Setenv("MAX_UPLOAD", "")
 	t.Setenv("LEASE", "1s")
@@ -216,8 +219,7 @@ func TestEmptyVariableIsNone(t *testing.T) {
 	}
 }
 
-func TestHealthCommand(t *testing.T) {
-	cleanEnv(t)
+func TestHealthCommand(t *testing.T) { // beside no other, as above
 	sick := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
 	defer sick.Close()
 	port := fmt.Sprint(sick.Listener.Addr().(*net.TCPAddr).Port)
@@ -232,7 +234,7 @@ func TestHealthCommand(t *testing.T) {
 }
 
 func TestSettingsTable(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	var out bytes.Buffer
 	if err := run(t.Context(), []string{"config"}, &out, io.Discard); err != nil {
 		t.Fatal(err)
@@ -251,7 +253,7 @@ func TestSettingsTable(t *testing.T) {
 
 // Stop must not wait for a client that follows a job.
 func TestStopAnswersWhoWaits(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())
 	log := newLogLines()
 	done := make(chan error, 1)

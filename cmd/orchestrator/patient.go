@@ -105,7 +105,7 @@ func (p *patient) questions() doctor.Questions {
 		q.Clock = p.rental.Clock
 	}
 	if p.image != nil {
-		q.Image = p.image.Fits
+		q.Image = p.image.Lookup
 	}
 	if u, err := url.Parse(c.PublicURL); err == nil && u.Host != "" {
 		q.Public = p.askPublic

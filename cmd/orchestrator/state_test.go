@@ -14,7 +14,7 @@ import (
 // A path is the same to all that ask for it, in each way in which people write
 // it.
 func TestPlaces(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	for name, c := range map[string]struct {
 		args []string
 		want []place

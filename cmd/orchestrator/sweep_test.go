@@ -250,7 +250,7 @@ func TestSweepGivesUp(t *testing.T) {
 
 // The command line names what is wrong, and never repeats the key.
 func TestSweepCommandLine(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	_, url := market(t, instances())
 	for name, c := range map[string]struct{ args, want string }{
 		"no key":       {"sweep", "VAST_API_KEY is empty"},
@@ -263,6 +263,11 @@ func TestSweepCommandLine(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// Both settings may come from the environment.
+func TestSweepReadsTheEnvironment(t *testing.T) {
+	_, url := market(t, instances())
 	t.Setenv("VAST_API_KEY", "account-key")
 	t.Setenv("VAST_API_URL", url)
 	var out bytes.Buffer

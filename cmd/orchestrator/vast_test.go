@@ -105,7 +105,7 @@ func renting(url, image string, more ...string) []string {
 // A rented machine is told what it needs, and no secret of ours; the log is
 // told none either. Its image is asked for by digest.
 func TestRentedMachineHoldsNoSecret(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	image := registryOf(t, http.StatusOK)
 	url, sim, m := marketplace(t)
 	ctx, stop := context.WithCancel(t.Context())
@@ -178,7 +178,7 @@ func submit(t *testing.T, base string) {
 // An image that is not there, and a registry that cannot be reached, are told
 // at /health, and keep nobody from starting.
 func TestImageIsToldAtHealth(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	url, _, _ := marketplace(t)
 	for image, want := range map[string]string{
 		registryOf(t, http.StatusNotFound):   "is not there, or that its login may not pull it",

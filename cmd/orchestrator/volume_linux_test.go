@@ -12,7 +12,7 @@ import (
 
 // Volumes are looked at that are written to, and each once.
 func TestDoctorLooksAtOtherVolumes(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	v := need.Volume(t, 1<<20, 100)
 	other := func(path string) string { return filepath.Join(v.Dir, path) }
 	if err := os.WriteFile(other("db"), make([]byte, 100<<10), 0o600); err != nil {

@@ -78,7 +78,7 @@ const inlineSRT = `"srt": "1\n00:00:00,000 --> 00:00:01,000\nHi\n"`
 // The end of a job is told to its webhook, signed with the secret that the
 // program prints, and with a link that can be opened from elsewhere.
 func TestWebhookIsSent(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	dir := t.TempDir()
 	if err := run(t.Context(), []string{"webhook-secret", "--database-url=sqlite:" + filepath.Join(dir, "db")}, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "no database") {
 		t.Errorf("without a database: %v", err)
@@ -137,7 +137,7 @@ func TestWebhookIsSent(t *testing.T) {
 }
 
 func TestWebhookSecret(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	const one, two = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "whsec_ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
 	if got := secretOf(t, "--webhook-secret="+one+","+two); got != one+"\n"+two {
 		t.Errorf("prints %s", got)
@@ -160,7 +160,7 @@ func TestWebhookSecret(t *testing.T) {
 
 // Ten clients that post the same at once get one job.
 func TestTenAtOnce(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	base := serving(t, t.TempDir())
 	body := `{"url_video": "http://video.invalid/v.mp4", ` + inlineSRT + `}`
 	var wg sync.WaitGroup

@@ -43,15 +43,17 @@ func TestMain(m *testing.M) {
 		asRole(role)
 		return
 	}
+	need.Parallel(6) // a port that is taken is waited for
+	cleanEnv()
 	goleak.VerifyTestMain(m)
 }
 
-// cleanEnv makes the test see no setting of the machine it runs on.
-func cleanEnv(t *testing.T) {
-	t.Helper()
+// cleanEnv makes the tests see no setting of the machine they run on: once for
+// all, since a test that changes the environment runs beside no other.
+func cleanEnv() {
 	for _, name := range []string{"PORT", "HOST", "SESSION_TOKEN", "ALLOWED_IPS", "X_API_KEY", "LEASE", "BOOT_TIMEOUT", "END_BY", "MAX_WORKER_JOBS", "MAX_UPLOAD",
 		"ALLOW_PRIVATE_HOSTS", "WORK_DIR", "PORT_FILE", "LOG_LEVEL", "APP_ENV", "NODE_ENV", "TLS_SEED", "CONTAINER_ID", "CONTAINER_API_KEY", "VAST_API_URL"} {
-		t.Setenv(name, "")
+		_ = os.Unsetenv(name)
 	}
 }
 
@@ -116,8 +118,8 @@ func TestFirstLease(t *testing.T) {
 }
 
 func TestServeStartsAndStops(t *testing.T) {
+	t.Parallel()
 	need.FFmpeg(t)
-	cleanEnv(t)
 	dir := t.TempDir()
 	portFile, work := filepath.Join(dir, "port"), filepath.Join(dir, "work")
 	ctx, stop := context.WithCancel(t.Context())
@@ -149,7 +151,6 @@ func TestServeStartsAndStops(t *testing.T) {
 // nobody.
 func TestServeTLS(t *testing.T) {
 	need.FFmpeg(t)
-	cleanEnv(t)
 	seed, err := link.Seed([]byte("root"), "one")
 	if err != nil {
 		t.Fatal(err)
@@ -204,8 +205,8 @@ func TestServeTLS(t *testing.T) {
 }
 
 func TestLeaseEndsTheProgram(t *testing.T) {
+	t.Parallel()
 	need.FFmpeg(t)
-	cleanEnv(t)
 	err := run(t.Context(), []string{"--port=0", "--lease=1ms", "--boot-timeout=0s"}, io.Discard, io.Discard)
 	if !errors.Is(err, errLeaseOver) {
 		t.Errorf("error %v", err)
@@ -213,8 +214,8 @@ func TestLeaseEndsTheProgram(t *testing.T) {
 }
 
 func TestServeDoesNotStart(t *testing.T) {
+	t.Parallel()
 	need.FFmpeg(t)
-	cleanEnv(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -241,8 +242,8 @@ func TestServeDoesNotStart(t *testing.T) {
 }
 
 func TestSelftest(t *testing.T) {
+	t.Parallel()
 	need.FFmpeg(t)
-	cleanEnv(t)
 	var out bytes.Buffer
 	if err := run(t.Context(), []string{"selftest"}, &out, io.Discard); err != nil {
 		t.Fatal(err)

@@ -448,7 +448,7 @@ func TestCrashPause(t *testing.T) {
 
 // Settings with which the machine could not end itself are refused at once.
 func TestRentedSettings(t *testing.T) {
-	cleanEnv(t)
+	t.Parallel()
 	for flag, want := range map[string]string{
 		"--container-id=4711":     "CONTAINER_API_KEY",
 		"--container-id=../4711":  "CONTAINER_ID",

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/api-gpu/api-gpu/internal/crash"
 )
 
 const (
@@ -96,18 +98,22 @@ func (d *DB) copyTo(ctx context.Context, to string, version int64) (made bool, e
 		}
 	}()
 	defer file.Close()
+	crash.Point("db.backup")
 	if _, err := d.writer.ExecContext(ctx, `VACUUM INTO $1`, file.Name()); err != nil {
 		return false, err
 	}
 	if copied, err := schemaOf(ctx, file.Name()); err != nil || copied != version {
 		return false, err
 	}
+	crash.Point("db.backup.copied")
 	if err := file.Sync(); err != nil {
 		return false, err
 	}
+	crash.Point("db.backup.synced")
 	if err := os.Rename(file.Name(), to); err != nil {
 		return false, err
 	}
+	crash.Point("db.backup.renamed")
 	return true, nil
 }
 

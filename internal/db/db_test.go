@@ -13,10 +13,14 @@ import (
 	"time"
 
 	apigpu "github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/test/need"
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	need.Parallel(6) // PostgreSQL, and other processes, are waited for
+	goleak.VerifyTestMain(m)
+}
 
 // schema is a world of two migrations, of which the tests know the tables.
 func schema(versions ...string) fs.FS {

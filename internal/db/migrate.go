@@ -3,11 +3,14 @@ package db
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 
 	"github.com/pressly/goose/v3"
+
+	"github.com/api-gpu/api-gpu/internal/crash"
 )
 
 //go:embed migrations/*.sql
@@ -55,13 +58,15 @@ func (d *DB) migrate(ctx context.Context, migrations fs.FS, log *slog.Logger) er
 	// its migration has been applied by the other. As long as the version rises
 	// it is worth another look, which is at most once a migration.
 	for {
-		applied, err := provider.Up(ctx)
-		for _, m := range applied {
+		m, err := provider.UpByOne(ctx)
+		switch {
+		case errors.Is(err, goose.ErrNoNextVersion):
+			return nil
+		case err == nil:
 			// Our own line: goose's would hold each statement.
 			log.InfoContext(ctx, "migrated database", "schema", m.Source.Version, "took", m.Duration)
-		}
-		if err == nil {
-			return nil
+			crash.Point("db.migrate.one")
+			continue
 		}
 		now, _, lookErr := provider.GetVersions(ctx)
 		if lookErr != nil || now <= version {

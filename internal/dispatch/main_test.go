@@ -25,7 +25,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	need.Parallel(6)
+	need.Parallel(12) // they wait for what happens next
 	goleak.VerifyTestMain(m)
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/gpu"
-	"github.com/api-gpu/api-gpu/internal/registry"
 )
 
 // The names of the checks, in their order.
@@ -186,12 +185,12 @@ func image(s Seen) apigpu.Check {
 		return skipped("%s", sentence(s.NoImage))
 	case !s.Digest.Asked:
 		return needsMarket(s)
+	case errors.Is(err, gpu.ErrPlatform):
+		return hint(failed("The image %s is there, but not for linux/amd64, which is what is rented.", s.Image),
+			"Build it for that and push it: make docker-build-worker docker-push-worker IMAGE=%s PLATFORM=linux/amd64.", s.Image)
 	case errors.Is(err, gpu.ErrNoImage):
 		return hint(failed("The registry says of the image %s that it is not there, or that its login may not pull it.", s.Image),
 			"Push it (make docker-push-worker IMAGE=%s), make it public, or set VAST_IMAGE_LOGIN; compare VAST_WORKER_IMAGE.", s.Image)
-	case errors.Is(err, registry.ErrPlatform):
-		return hint(failed("The image %s is there, and not for linux/amd64, which rented machines are: none could run it.", s.Image),
-			"Build it for them, on any computer: make docker-build-worker docker-push-worker IMAGE=%s", s.Image)
 	case err != nil:
 		return hint(warning("The registry of the image %s does not answer: whether it is there is not known: %s", s.Image, cause(err)),
 			"Look at the network of this machine. Machines are rented all the same, with the image by its name.")

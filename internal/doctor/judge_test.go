@@ -14,7 +14,6 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/gpu"
-	"github.com/api-gpu/api-gpu/internal/registry"
 )
 
 // well is a server on which all is well: it rents, in a container with a volume.
@@ -114,7 +113,7 @@ func TestJudge(t *testing.T) {
 		"little on offer":       {func(s *Seen) { s.Offers.Value = s.Offers.Value[:1] }, "offers", apigpu.CheckWarning, "$0.50 an hour", "Widen"},
 		"the cheapest":          {func(*Seen) {}, "offers", apigpu.CheckOK, "Offers that fit: 3, the cheapest at $0.10 an hour (RTX 3060).", ""},
 		"no image":              {func(s *Seen) { s.Digest.Err = gpu.ErrNoImage }, "image", apigpu.CheckFailed, "ghcr.io/you/worker:1", "docker-push-worker"},
-		"an image of a Mac":     {func(s *Seen) { s.Digest.Err = fmt.Errorf("x: %w", registry.ErrPlatform) }, "image", apigpu.CheckFailed, "not for linux/amd64", "docker-build-worker"},
+		"image of an ARM":       {func(s *Seen) { s.Digest.Err = gpu.ErrPlatform }, "image", apigpu.CheckFailed, "not for linux/amd64", "PLATFORM=linux/amd64"},
 		"registry away":         {func(s *Seen) { s.Digest.Err = errors.New("timeout") }, "image", apigpu.CheckWarning, "does not answer", "all the same"},
 		"image not asked for":   {func(s *Seen) { s.Digest, s.NoImage = Asked[string]{}, "not asked" }, "image", apigpu.CheckSkipped, "Not asked.", ""},
 		"no database":           {func(s *Seen) { s.Database.Value = Database{Missing: true} }, "database", apigpu.CheckOK, "no database yet", ""},

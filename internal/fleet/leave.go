@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/api-gpu/api-gpu/internal/gpu"
@@ -86,19 +85,18 @@ func (f *Fleet) leaveAll(ctx context.Context) error {
 		return fmt.Errorf("read jobs: %w", err)
 	}
 	faults := make([]error, len(rows))
-	var all sync.WaitGroup // one that hangs holds up no other
-	for n, in := range rows {
+	for n, in := range rows { // one that hangs holds up no other
 		switch {
 		case in.Permanent || in.State != gpu.Ready:
 		case busy[in.Label] > 0:
-			all.Go(func() { f.leaveBusy(ctx, in) })
+			f.spawn(func() { f.leaveBusy(ctx, in) })
 		case waiting == 0:
-			all.Go(func() {
+			f.spawn(func() {
 				faults[n] = f.destroy(ctx, Action{Label: in.Label, Reason: "the orchestrator stops, and it is idle", IfIdle: true})
 			})
 		}
 	}
-	all.Wait()
+	f.contacts.Wait()
 	return errors.Join(faults...)
 }
 

@@ -100,6 +100,7 @@ func TestLeaveAtEnd(t *testing.T) {
 // Where the proof that an instance is gone would take minutes, a stop is content
 // with its provider's word and a listing without it. The row stays.
 func TestDestroyAtEndOfAProviderThatLags(t *testing.T) {
+	need.Long(t) // each of its calls comes seconds after the one before
 	t.Parallel()
 	r := newRig(t, func(c *Config, m *providertest.FakeConfig) {
 		m.Traits = gpu.Traits{ListingLag: 90 * time.Second, AbsenceGap: 10 * time.Second}

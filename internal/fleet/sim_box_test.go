@@ -142,7 +142,7 @@ func (c wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	if b == nil {
 		return nil, errLost
 	}
-	status, reply := b.lease(c.w, req, body)
+	status, reply := b.lease(c.p, req, body)
 	if err := c.p.point(); err != nil {
 		return nil, err
 	}
@@ -157,7 +157,8 @@ func (c wire) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // lease renews the lease of a worker.
-func (b *box) lease(w *world, req *http.Request, body []byte) (status int, reply any) {
+func (b *box) lease(p *orchestrator, req *http.Request, body []byte) (status int, reply any) {
+	w := p.w
 	var ask apigpu.LeaseRequest
 	refuse := func(status int, code apigpu.Code) (int, any) {
 		return status, apigpu.Problem{Status: status, Code: code, Title: string(code)}
@@ -176,9 +177,7 @@ func (b *box) lease(w *world, req *http.Request, body []byte) (status int, reply
 		return refuse(http.StatusServiceUnavailable, apigpu.Unavailable)
 	}
 	b.until, b.epoch, b.heard = w.now().Add(time.Duration(ask.TTLSeconds*float64(time.Second))), ask.Epoch, true
-	if ttl := time.Duration(ask.TTLSeconds * float64(time.Second)); ttl > simPolicy.Lease {
-		w.fault("5 lease", "%s was granted %s", b.label, ttl)
-	}
+	w.checkTTL(p, b, time.Duration(ask.TTLSeconds*float64(time.Second)))
 	b.old = false // what it may cost is known anew
 	w.granted(b)
 	r := apigpu.LeaseReply{Ready: !w.now().Before(b.unfit), Worker: apigpu.WorkerInfo{API: apigpu.APIVersion, Encoder: "h264_nvenc", Slots: 1}}

@@ -251,7 +251,7 @@ func (w *world) checkCreate(p *orchestrator, req gpu.Request) {
 			waiting++
 		}
 	}
-	if waiting == 0 && !p.woke {
+	if waiting == 0 && !p.woke && p.late < 0 { // else it may have been canceled after the create was begun
 		w.fault("5.4-9 runaway", "%s is created, and no job waits", req.Label)
 	}
 	h.creates++

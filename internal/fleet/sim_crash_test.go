@@ -42,6 +42,12 @@ var crashScenarios = map[string][]happening{
 	"the clock is set": {
 		{what: "submit", d: 20 * time.Second, after: 30 * time.Second, step: 3 * time.Second}, {what: "clock", n: 0, after: 20 * time.Second, step: 3 * time.Second},
 	},
+	"stopped at work": {
+		{what: "submit", d: time.Minute, after: 40 * time.Second, step: 5 * time.Second}, {what: "stop", n: 4, d: 2 * time.Minute, after: 3 * time.Minute, step: 5 * time.Second},
+	},
+	"stopped while idle": {
+		{what: "submit", after: 40 * time.Second, step: 5 * time.Second}, {what: "stop", n: 4, d: 20 * time.Second, after: time.Minute, step: 5 * time.Second},
+	},
 	"two processes": {
 		{what: "second"}, {what: "submit", d: 20 * time.Second, after: 60 * time.Second, step: 5 * time.Second},
 	},
@@ -57,7 +63,7 @@ func TestCrashPoints(t *testing.T) {
 	case raced:
 		each = 61
 	case os.Getenv("STRICT") != "1":
-		each = 47
+		each = 97
 	}
 	s := newStage(t, false)
 	for name, events := range crashScenarios {

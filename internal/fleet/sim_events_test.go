@@ -39,7 +39,7 @@ var happenings = map[string]func(w *world, e happening){
 	"crash":   (*world).crash,
 	"away":    func(w *world, e happening) { w.kill(0); w.kill(1); w.armed.restart[0] = w.clock.Elapsed() + e.d },
 	"restart": func(w *world, e happening) { w.kill(e.n % 2); w.start(e.n % 2) },
-	"stop":    func(w *world, e happening) { w.stop(e.n % 2); w.armed.restart[e.n%2] = w.clock.Elapsed() + e.d },
+	"stop":    (*world).stop,
 	"second":  func(w *world, _ happening) { w.second() },
 	"suspend": (*world).suspendNext,
 	"backup":  func(w *world, _ happening) { w.takeBackup() },
@@ -78,7 +78,7 @@ var happenings = map[string]func(w *world, e happening){
 
 // deck are the happenings that are drawn, as often as they stand here. The
 // first is what a shrunk schedule tends to.
-var deck = strings.Split("nothing,nothing,submit,submit,submit,submit,cancel,crash,crash,crash,restart,stop,second,second,suspend,suspend,backup,restore,"+
+var deck = strings.Split("nothing,nothing,submit,submit,submit,submit,cancel,crash,crash,crash,restart,stop,stop,stop,second,second,suspend,suspend,backup,restore,"+
 	"clock,full,create,create,create,create,create down,destroy,destroy,list,list,list down,blip,outage,slow,silent,silent,unfit,host dies,worker restarts,"+
 	"foreign,lost,poison,slow workers,mismatch,bill,bill", ",")
 
@@ -224,7 +224,7 @@ func (w *world) restore() {
 	for _, b := range w.boxes {
 		b.old = true // what was promised it since is forgotten
 	}
-	if w.clock.Now().Before(w.now()) {
+	if millis(w.clock.Now()) <= w.history.epoch {
 		// An epoch is at least the time, so that it rises although the database
 		// is an old one: but not where the clock goes back by as much.
 		w.history.epoch = 0

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"database/sql"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -25,12 +26,22 @@ const (
 	foreignRule    mutant = "labels of others"      // every label reads as ours
 	budgetGate     mutant = "budget gate"           // no process is told of a budget
 	renewReserve   mutant = "reserve of a renewal"  // no row keeps how long a renewal lets a worker live
+	leaveReserve   mutant = "reserve of a stop"     // no row keeps how long a stop lets a worker live
+	idleGoes       mutant = "end of what is idle"   // no row keeps that a stop ends it
 	runReserve     mutant = "reserve of a run"      // jobs are claimed past the ledger
 )
 
 // noLeaseNoted keeps rows from saying how long a renewal lets a worker live.
 const noLeaseNoted = `CREATE TRIGGER nolease AFTER UPDATE ON instances WHEN NEW.lease_until > OLD.lease_until BEGIN
 	UPDATE instances SET lease_until = OLD.lease_until, reserved_until = OLD.reserved_until WHERE label = NEW.label; END`
+
+// noLongLeaseNoted does the same where that is longer than a renewal ever lets it.
+var noLongLeaseNoted = fmt.Sprintf(`CREATE TRIGGER nolonglease AFTER UPDATE ON instances WHEN NEW.lease_until > OLD.lease_until + %d AND OLD.state = 'ready' BEGIN
+	UPDATE instances SET lease_until = OLD.lease_until, reserved_until = OLD.reserved_until WHERE label = NEW.label; END`, simPolicy.Lease.Milliseconds())
+
+// noIdleEnds takes back that a stop ends what is idle.
+const noIdleEnds = `CREATE TRIGGER noidleends AFTER UPDATE ON instances WHEN NEW.state = 'destroying' AND NEW.reason LIKE '%stops%' BEGIN
+	UPDATE instances SET state = OLD.state, reason = OLD.reason WHERE label = NEW.label; END`
 
 // unfence gives the lease to a process that believes to have it.
 func (p *orchestrator) unfence() {
@@ -72,6 +83,8 @@ var mutants = map[mutant]struct {
 	foreignRule:    {[]happening{{what: "foreign", after: time.Minute, step: 5 * time.Second}}, "6 foreign"},
 	budgetGate:     {append([]happening{{what: "opening", n: 2}}, jobRuns(time.Minute)...), "7 budget"},
 	renewReserve:   {jobRuns(5 * time.Minute), "7 lease"},
+	leaveReserve:   {append(jobRuns(time.Minute), happening{what: "stop", n: 4, d: 5 * time.Minute, after: time.Minute, step: 5 * time.Second}), "7 lease"},
+	idleGoes:       {[]happening{{what: "submit", after: 40 * time.Second, step: 5 * time.Second}, {what: "stop", n: 4, d: time.Minute}}, "5 left"},
 	runReserve:     {jobRuns(time.Minute), "7 run"},
 }
 

@@ -41,6 +41,7 @@ type orchestrator struct {
 	stopAt  int
 	stopFor time.Duration
 	woke    bool // it was suspended, and has not called the provider since
+	leaving bool // it stops, and keeps what is rented
 
 	listFailed bool // its last listing
 	started    time.Duration
@@ -75,7 +76,7 @@ func (w *world) start(slot int) *orchestrator {
 	policy.Traits, policy.Budget = w.traits(), w.budgetTold()
 	p.Fleet = New(Config{
 		DB: w.db, Queue: p.q, Provider: liar{w, p}, Policy: policy, Identity: w.fleet, Log: quietLog,
-		Clock: p.steady, Transport: http.RoundTripper(wire{w, p}),
+		LeaveLease: simLeave, Clock: p.steady, Transport: http.RoundTripper(wire{w, p}),
 	})
 	p.spawn = func(contact func()) { p.contacts = append(p.contacts, contact) }
 	w.procs[slot] = p
@@ -219,21 +220,6 @@ func (p *orchestrator) speak() {
 		p.contacts = p.contacts[1:]
 		next()
 	}
-}
-
-// stop ends a process in good order: it hands its jobs back, and the lease.
-func (w *world) stop(slot int) {
-	p := w.procs[slot]
-	if p == nil || p.inside {
-		return
-	}
-	w.as(p, func() {
-		for _, d := range p.drives {
-			_ = p.q.Release(w.ctx, d.job.Lease())
-		}
-		_ = p.release(w.ctx)
-	})
-	w.kill(slot)
 }
 
 // dispatch takes over what nobody drives, and starts what can be started.

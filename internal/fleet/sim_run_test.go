@@ -24,7 +24,7 @@ import (
 // How many schedules are played: in an inner loop, with STRICT=1, and with the
 // race detector, then in a file. SCHEDULES says another number.
 const (
-	schedulesQuick  = 200
+	schedulesQuick  = 100
 	schedulesStrict = 10_000
 	schedulesRaced  = 500
 	schedulesGlance = 25 // with the race detector, in an inner loop
@@ -250,7 +250,7 @@ func TestSimulationIsDeterministic(t *testing.T) {
 // tally is what happened in all schedules: one in which nothing happens proves
 // nothing.
 type tally struct {
-	hours, jobs, succeeded, creates, readies, deaths, suspended, restores, takenOver, refused, bills int
+	hours, jobs, succeeded, creates, readies, deaths, suspended, restores, takenOver, keptBusy, refused, bills int
 }
 
 func (a *tally) add(w *world) {
@@ -267,12 +267,13 @@ func (a *tally) add(w *world) {
 	a.suspended += w.suspended
 	a.restores += w.history.restores
 	a.takenOver += w.takenOver
+	a.keptBusy += w.keptBusy
 	a.refused += w.purse.refused
 	a.bills += len(w.purse.settled)
 }
 
 func (a tally) String() string {
 	return fmt.Sprintf("%d hours, %d jobs (%d succeeded, %d taken over), %d creates, %d workers that got ready, %d deaths of a process, %d suspensions, %d databases put back, "+
-		"%d bills, %d claims that a budget refused",
-		a.hours/60, a.jobs, a.succeeded, a.takenOver, a.creates, a.readies, a.deaths, a.suspended, a.restores, a.bills, a.refused)
+		"%d bills, %d claims that a budget refused, %d workers left at work by a stop",
+		a.hours/60, a.jobs, a.succeeded, a.takenOver, a.creates, a.readies, a.deaths, a.suspended, a.restores, a.bills, a.refused, a.keptBusy)
 }

@@ -11,6 +11,7 @@ package fleet
 //	sim_market_test.go   the provider as a process sees it: a providertest.Fake, slow and lying
 //	sim_box_test.go      the workers, with the dead man's switch
 //	sim_process_test.go  a process: its fleet, the driving of its jobs, its death
+//	sim_leave_test.go    its stop in good order, with what it keeps
 //	sim_check_test.go    the rules: the invariants of the design
 //	sim_money_test.go    the rules of money
 //	sim_purse_test.go    prices, budgets, and the provider's bill
@@ -61,7 +62,8 @@ var simOffers = []gpu.Offer{
 }
 
 const (
-	simWait   = 3 * time.Hour // how long a job may wait
+	simLeave  = 12 * time.Minute // the lease of a worker that is left at work
+	simWait   = 3 * time.Hour    // how long a job may wait
 	simRun    = 15 * time.Minute
 	simRetry  = 10 * time.Second // between two tries of a worker to end itself
 	simStep   = 12 * time.Second // at the end: shorter than the fleet lease, which is not lost then
@@ -143,6 +145,7 @@ type world struct {
 	deaths        int
 	suspended     int
 	takenOver     int
+	keptBusy      int           // workers that a stop left at work, with the long lease
 	peak          int           // most points that a process passed
 	away          time.Duration // how long a process that died stays away, where nothing else is said
 }
@@ -163,6 +166,12 @@ func (s *stage) newWorld(logf func(string, ...any), lack mutant) *world {
 	}
 	if lack == renewReserve {
 		w.exec(noLeaseNoted)
+	}
+	if lack == leaveReserve {
+		w.exec(noLongLeaseNoted)
+	}
+	if lack == idleGoes {
+		w.exec(noIdleEnds)
 	}
 	w.commits = 1
 	w.fake = providertest.NewFake(providertest.FakeConfig{
@@ -292,6 +301,12 @@ func (w *world) end() {
 	}
 	if w.lack == renewReserve {
 		w.exec(`DROP TRIGGER nolease`)
+	}
+	if w.lack == leaveReserve {
+		w.exec(`DROP TRIGGER nolonglease`)
+	}
+	if w.lack == idleGoes {
+		w.exec(`DROP TRIGGER noidleends`)
 	}
 	for slot := range w.procs {
 		w.kill(slot)

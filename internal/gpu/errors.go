@@ -26,6 +26,9 @@ var (
 	// ErrNoImage: the registry of the workers' image says that it is not there,
 	// or that its login may not pull it. No machine will get it.
 	ErrNoImage = fmt.Errorf("the image is not there, or its login may not pull it: %w", ErrRefused)
+	// ErrPlatform is an ErrNoImage: the image is there, but for machines other
+	// than those that are rented. None could run it.
+	ErrPlatform error = platformError{}
 	// ErrNotSent: no part of the request left this machine. Every method may
 	// return it.
 	ErrNotSent = errors.New("the request was not sent")
@@ -67,3 +70,11 @@ func IsAmbiguous(err error) bool {
 	_, limited := errors.AsType[RateLimited](err)
 	return !limited || errors.Is(err, ErrPartial)
 }
+
+// platformError does not repeat that the image is not there, for it is.
+type platformError struct{}
+
+func (platformError) Error() string {
+	return "the image is there, but not for linux/amd64, which is what is rented"
+}
+func (platformError) Unwrap() error { return ErrNoImage }

@@ -12,13 +12,17 @@ import (
 // child of the killed one that was forked and is not yet the other program, or
 // by its last connections.
 const (
-	listenFor = 3 * time.Second
-	listenGap = 50 * time.Millisecond
+	listenMost = 3 * time.Second
+	listenGap  = 50 * time.Millisecond
 )
 
 // Listen takes a TCP address. One that is taken it asks for again for 3 s.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
-	ctx, cancel := context.WithTimeout(ctx, listenFor)
+	return listenFor(ctx, address, listenMost)
+}
+
+func listenFor(ctx context.Context, address string, most time.Duration) (net.Listener, error) {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	for {
 		l, err := net.Listen("tcp", address)

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", "5"); err != nil {
 		log.Fatal(err)
 	}
-	need.Parallel(6) // PostgreSQL makes them wait for a database each
+	need.Parallel(12) // PostgreSQL makes them wait for a database each
 	goleak.VerifyTestMain(m)
 }
 

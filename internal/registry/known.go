@@ -123,6 +123,8 @@ func (i *Image) Warning() string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	switch {
+	case errors.Is(err, gpu.ErrPlatform):
+		return fmt.Sprintf("nothing can be rented: the image %s is there, but not for linux/amd64, which is what is rented", i.cfg.Image)
 	case err != nil:
 		return fmt.Sprintf("nothing can be rented: the registry says of the image %s that it is not there, or that its login may not pull it", i.cfg.Image)
 	case i.fault == nil:

@@ -2,7 +2,8 @@
 // now: a digest, that there is no such image for us, or nothing.
 //
 // It speaks the OCI distribution protocol (HEAD of a manifest, with the token
-// that a registry may demand first) and downloads no image.
+// that a registry may demand first; once for each image also what says which
+// machines it is for) and downloads no image.
 package registry
 
 import (
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
 	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -60,11 +62,14 @@ type Image struct {
 	checks sync.WaitGroup
 
 	mu     sync.Mutex
-	digest string        // the last that was learned; empty if none was
-	known  time.Time     // when it was
-	asked  time.Time     // when the last lookup ended; zero before the first
-	fault  error         // of that lookup
-	asking chan struct{} // closed when the lookup under way ends; nil without one
+	digest string    // the last that was learned; empty if none was
+	known  time.Time // when it was
+	asked  time.Time // when the last lookup ended; zero before the first
+	fault  error     // of that lookup
+	// judged is the digest of which it is known whether machines can run it.
+	judged   digest.Digest
+	isMisfit bool
+	asking   chan struct{} // closed when the lookup under way ends; nil without one
 }
 
 // New checks the names and asks nobody. Its errors repeat no secret.
@@ -131,8 +136,8 @@ func (i *Image) Close() {
 }
 
 // Lookup asks the registry once, and returns the digest of the image. The
-// error is gpu.ErrNoImage where the registry says so; after any other nothing is
-// known.
+// error is gpu.ErrNoImage where the registry says so, and gpu.ErrPlatform where
+// it is for other machines; after any other nothing is known.
 func (i *Image) Lookup(ctx context.Context) (digest string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
@@ -145,6 +150,9 @@ func (i *Image) Lookup(ctx context.Context) (digest string, err error) {
 	}
 	manifest, err := i.repository.Manifests().Resolve(ctx, version)
 	if err == nil {
+		if i.misfit(ctx, manifest) {
+			return "", fmt.Errorf("%s: %w", i.cfg.Image, gpu.ErrPlatform)
+		}
 		return manifest.Digest.String(), nil
 	}
 	answer, answered := errors.AsType[*errcode.ErrorResponse](err)

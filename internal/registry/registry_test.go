@@ -60,7 +60,9 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `{"token":"t0ken"}`)
 		return
 	}
-	h.lookups.Add(1)
+	if r.Method == http.MethodHead {
+		h.lookups.Add(1)
+	}
 	if h.password != "" && r.Header.Get("Authorization") != "Bearer t0ken" {
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="hub",scope="repository:you/worker:pull"`, h.URL))
 		w.WriteHeader(http.StatusUnauthorized)
@@ -122,6 +124,35 @@ func TestLookup(t *testing.T) {
 		digest, err := i.Lookup(t.Context())
 		if !errors.Is(err, c.want) || (err == nil) != (digest == digestA) {
 			t.Errorf("%s: %q, %v", name, digest, err)
+		}
+	}
+}
+
+// A registry of one's own asks for the password itself, without tokens.
+func TestLookupBasic(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+		if user, password, _ := r.BasicAuth(); user != "robot" || password != "pull-secret" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="basic-realm"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+		w.Header().Set("Content-Length", "1234")
+		w.Header().Set("Docker-Content-Digest", digestA)
+	}))
+	t.Cleanup(server.Close)
+	host := strings.TrimPrefix(server.URL, "http://")
+	for login, want := range map[string]error{
+		"":                                gpu.ErrNoImage,
+		"-u robot -p pull-secret ghcr.io": gpu.ErrNoImage,
+		"-u robot -p wrong " + host:       gpu.ErrNoImage,
+		"-u robot -p pull-secret " + host: nil,
+	} {
+		i := open(t, Config{Image: host + "/you/worker:1.0", Login: login})
+		if digest, err := i.Lookup(t.Context()); !errors.Is(err, want) || (err == nil) != (digest == digestA) {
+			t.Errorf("login %q: %q, %v", login, digest, err)
 		}
 	}
 }

@@ -262,13 +262,11 @@ func TestRealWorker(t *testing.T) {
 	need.Long(t)
 	need.FFmpeg(t)
 	t.Parallel()
-	binary := filepath.Join(t.TempDir(), "worker")
-	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", binary, "../../cmd/worker")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build worker: %v\n%s", err, out)
+	bin := t.TempDir()
+	if err := need.Programs(t.Context(), bin, "", "worker"); err != nil {
+		t.Fatal(err)
 	}
-	r, dir := newProcessRig(t, binary)
+	r, dir := newProcessRig(t, filepath.Join(bin, "worker"))
 	id, _ := r.create("a")
 	var page, url string
 	until(t, "healthy", func() bool {

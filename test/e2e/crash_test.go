@@ -2,9 +2,9 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -16,17 +16,17 @@ import (
 	"github.com/api-gpu/api-gpu/test/need"
 )
 
-// lanes is how many folders with programs of their own are worked on at once.
-const lanes = 3
+// lanes is how many folders with programs of their own are worked on at once: a
+// case computes for a fifth of a second, and waits for seconds.
+const (
+	lanes         = 6
+	lanesPostgres = 3
+)
 
 // crashBin builds the programs that can be killed at each of their points.
 var crashBin = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(bin, "crash")
-	build := exec.Command("go", "build", "-tags", "crashpoints", "-o", dir+"/", "../../cmd/orchestrator", "../../cmd/worker")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w\n%s", err, out)
-	}
-	return dir, nil
+	return dir, need.Programs(context.Background(), dir, "crashpoints", "orchestrator", "worker")
 })
 
 // point is a moment of a program: its n-th passage of a named point.
@@ -124,7 +124,7 @@ func TestCrashAnywherePostgres(t *testing.T) {
 	p := record(t, newPostgresRig(t, media), walk)
 	p.left = slices.DeleteFunc(p.left, func(c crashCase) bool { return !strings.Contains(c.at.name, ".commit") })
 	p.single = os.Getenv("CRASH_ALL") != "1"
-	tryAll(t, p, 1, func(t *testing.T) *rig { return newPostgresRig(t, media) })
+	tryAll(t, p, lanesPostgres, func(t *testing.T) *rig { return newPostgresRig(t, media) })
 }
 
 // tryAll tries all cases of a plan, so many at once.

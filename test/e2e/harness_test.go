@@ -29,7 +29,7 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	need.Parallel(10) // for leases, above all
+	need.Parallel(14) // nearly all of them mostly wait, for leases above all
 	// Who asks again and again for a port that is dead may be given just that
 	// port for its own end, and then speaks with itself: from another address it
 	// cannot.
@@ -41,11 +41,11 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	bin = dir
-	build := exec.Command("go", "build", "-o", bin+"/", "../../cmd/...")
-	build.Stderr = os.Stderr
 	status := 1
-	if err := build.Run(); err == nil {
+	if err := need.Programs(context.Background(), bin, "", "orchestrator", "worker", "api-gpu", "vastsim"); err == nil {
 		status = m.Run()
+	} else {
+		fmt.Fprintln(os.Stderr, err)
 	}
 	_ = os.RemoveAll(dir)
 	os.Exit(status)

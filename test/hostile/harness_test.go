@@ -61,9 +61,8 @@ func start(t *testing.T, host string) *server {
 	t.Helper()
 	s := &server{dir: t.TempDir(), addr: freeAddress(t)}
 	s.url = "http://" + s.addr
-	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", s.dir+"/", "../../cmd/orchestrator", "../../cmd/worker")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	if err := need.Programs(t.Context(), s.dir, "", "orchestrator", "worker"); err != nil {
+		t.Fatal(err)
 	}
 	_, port, err := net.SplitHostPort(s.addr)
 	if err != nil {

@@ -2,7 +2,7 @@ package load
 
 import (
 	"bytes"
-	"fmt"
+	"context"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/api-gpu/api-gpu/test/need"
 )
 
 // programs builds the programs, once, and returns their folder.
@@ -25,11 +27,7 @@ var programs = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "api-gpu-load-*"); err != nil {
 		return "", err
 	}
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir+"/", "../../cmd/orchestrator", "../../cmd/worker")
-	if out, err := build.CombinedOutput(); err != nil {
-		return dir, fmt.Errorf("build: %w\n%s", err, out)
-	}
-	return dir, nil
+	return dir, need.Programs(context.Background(), dir, "", "orchestrator", "worker")
 })
 
 func TestMain(m *testing.M) {

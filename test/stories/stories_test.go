@@ -153,11 +153,8 @@ func build(t *testing.T) string {
 		t.Fatal(err)
 	}
 	bin := t.TempDir()
-	command := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", bin+"/", "./cmd/...")
-	command.Dir = root
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	if err := need.Programs(t.Context(), bin, "", "orchestrator", "worker", "api-gpu", "vastsim"); err != nil {
+		t.Fatal(err)
 	}
 	return bin
 }

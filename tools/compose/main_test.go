@@ -59,8 +59,8 @@ func TestCompose(t *testing.T) {
 		if s.Build == nil || !strings.HasSuffix(s.Build.Dockerfile, "docker/"+name+".Dockerfile") {
 			t.Errorf("%s is built from %+v", name, s.Build)
 		}
-		if s.User != "" || s.Privileged {
-			t.Errorf("%s runs as %q", name, s.User)
+		if s.User != "" || s.Privileged || !slices.Equal(s.CapDrop, []string{"ALL"}) {
+			t.Errorf("%s runs as %q, with capabilities but %q", name, s.User, s.CapDrop)
 		}
 	}
 }
