@@ -6,6 +6,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/show"
 )
 
 // validateCmd looks at a request without making a job of it.
@@ -34,9 +35,9 @@ func (k *validateCmd) Run(a *app) error {
 	case err != nil:
 		return err
 	case k.JSON:
-		return writeJSON(a.stdout, v)
+		return show.JSON(a.stdout, v)
 	}
-	printLines(a.stdout, validationWords(v)...)
+	show.Lines(a.stdout, validationWords(v)...)
 	return nil
 }
 
