@@ -256,7 +256,7 @@ func (w *world) checkCreate(p *orchestrator, req gpu.Request) {
 	}
 	waiting := 0
 	for _, j := range w.jobs {
-		if j.status == apigpu.Queued || p.late >= 0 && j.waited >= begun {
+		if j.status == apigpu.Queued || j.waited >= begun {
 			waiting++
 		}
 	}
