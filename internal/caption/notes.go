@@ -22,17 +22,17 @@ const (
 	ZeroLength     Code = "cue_zero_length"         // a cue without duration was given one
 	Unsorted       Code = "cues_out_of_order"       // cues were sorted by time
 
-	TimestampMap  Code = "timestamp_map_applied"      // X-TIMESTAMP-MAP moved the cues
-	Duplicate     Code = "cue_dropped_duplicate"      // a cue that only repeats the one before
-	Rolling       Code = "rolling_lines_removed"      // lines that a cue repeats from the one before
-	Ruby          Code = "ruby_removed"               // readings beside the characters, which are not drawn
-	Embedded      Code = "embedded_files_ignored"     // fonts and pictures within a script
-	Limited       Code = "script_limited"             // effects of a script that would take too long to draw
-	Crowded       Code = "cue_dropped_crowded"        // too many events of a script at the same time
-	WordsMended   Code = "word_times_mended"          // words without a time, or out of order
-	WordsIgnored  Code = "words_ignored"              // words that are not those of their caption's text
-	Milliseconds  Code = "times_read_as_milliseconds" // a list of words whose unit only its figures tell
-	StyleIgnored  Code = "caption_style_ignored"      // what a caption's own style cannot say
+	TimestampMap Code = "timestamp_map_applied"      // X-TIMESTAMP-MAP moved the cues
+	Duplicate    Code = "cue_dropped_duplicate"      // a cue that only repeats the one before
+	Rolling      Code = "rolling_lines_removed"      // lines that a cue repeats from the one before
+	Ruby         Code = "ruby_removed"               // readings beside the characters, which are not drawn
+	Embedded     Code = "embedded_files_ignored"     // fonts and pictures within a script
+	Limited      Code = "script_limited"             // effects of a script that would take too long to draw
+	Crowded      Code = "cue_dropped_crowded"        // too many events of a script at the same time
+	WordsMended  Code = "word_times_mended"          // words without a time, or out of order
+	WordsIgnored Code = "words_ignored"              // words that are not those of their caption's text
+	Milliseconds Code = "times_read_as_milliseconds" // a list of words whose unit only its figures tell
+	StyleIgnored Code = "caption_style_ignored"      // what a caption's own style cannot say
 
 	Excluded Code = "cue_dropped_excluded" // a cue within exclude_time_ranges
 	Cut      Code = "cues_cut"             // a cue that reaches into them

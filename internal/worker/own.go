@@ -88,18 +88,22 @@ func (o *ownJobs) submit(ctx context.Context, who httpapi.Caller, s httpapi.Subm
 	if _, _, err := w.fit(); err != nil {
 		return apigpu.Job{}, err
 	}
-	raw, field := s.Subtitle, "srt"
+	raw, field, contentType := s.Subtitle, "srt", ""
 	if s.Spec.URLSRT != "" {
 		field = "url_srt"
-		fetched, _, err := w.cfg.Fetch.Bytes(ctx, s.Spec.URLSRT, s.Spec.HeadersSRT, apigpu.MaxSubtitle)
+		fetched, info, err := w.cfg.Fetch.Bytes(ctx, s.Spec.URLSRT, s.Spec.HeadersSRT, apigpu.MaxSubtitle)
 		if err != nil {
 			return apigpu.Job{}, apigpu.AsError(err).WithField(field)
 		}
-		raw = fetched
+		raw, contentType = fetched, info.ContentType
 	}
-	document, err := subtitle.Parse(raw, subtitle.Options{Charset: s.Spec.Charset})
+	document, err := subtitle.Read(raw, s.Spec, contentType)
 	if err != nil {
-		return apigpu.Job{}, apigpu.AsError(err).WithField(field)
+		e := apigpu.AsError(err)
+		if e.Field == "" {
+			e = e.WithField(field)
+		}
+		return apigpu.Job{}, e
 	}
 	j, err := w.newJob("job_"+ulid.MustNew(ulid.Timestamp(w.cfg.Now()), rand.Reader).String(), 1, s.Spec, document, keepOwn)
 	if err != nil {
