@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -37,7 +39,7 @@ func latin(names ...string) []string { return names }
 // candidates are the encodings that are told apart, those of one letter a byte
 // first. What is common comes first: of two that give the same text, the first
 // is named.
-func candidates() []candidate {
+var candidates = sync.OnceValue(func() []candidate {
 	west := latin("pt", "es", "fr", "it", "de", "nl", "da", "no", "sv", "fi", "is", "ca", "gl", "eu", "ga", "en", "sq", "et")
 	central := latin("pl", "cs", "sk", "hu", "hr", "sl", "ro", "sq", "de")
 	cyrillic := latin("ru", "uk", "bg", "sr", "mk", "be")
@@ -65,17 +67,32 @@ func candidates() []candidate {
 		{"koi8-u", charmap.KOI8U, 3, latin("uk", "ru", "be")},
 		{"ibm866", charmap.CodePage866, 4, latin("ru", "uk", "bg", "be")},
 		{"ibm855", charmap.CodePage855, 6, latin("ru", "bg", "sr", "mk")},
-		{"x-mac-cyrillic", charmap.MacintoshCyrillic, 6, latin("ru", "uk", "bg")},
-		{"ibm850", charmap.CodePage850, 6, west},
-		{"ibm852", charmap.CodePage852, 6, central},
-		{"macintosh", charmap.Macintosh, 8, west},
+		{"x-mac-cyrillic", charmap.MacintoshCyrillic, 14, latin("ru", "uk", "bg")},
+		{"ibm850", charmap.CodePage850, 8, west},
+		{"ibm852", charmap.CodePage852, 8, central},
+		{"macintosh", charmap.Macintosh, 14, west},
 		{"gb18030", simplifiedchinese.GB18030, 0, latin("zhs", "zht")},
 		{"big5", traditionalchinese.Big5, 0, latin("zht")},
 		{"shift_jis", japanese.ShiftJIS, 0, latin("ja")},
 		{"euc-jp", japanese.EUCJP, 1, latin("ja")},
 		{"euc-kr", korean.EUCKR, 0, latin("ko")},
 	}
-}
+})
+
+// readings are the candidates of one letter a byte with each of their
+// languages: what every byte is to them.
+var readings = sync.OnceValue(func() map[string][]classes {
+	all := tongues()
+	out := map[string][]classes{}
+	for _, c := range candidates() {
+		if enc, ok := c.enc.(*charmap.Charmap); ok {
+			for _, name := range c.languages {
+				out[c.name] = append(out[c.name], all[name].classesIn(enc))
+			}
+		}
+	}
+	return out
+})
 
 // verdict is how a file reads in one encoding, in the best of its languages.
 type verdict struct {
@@ -150,13 +167,13 @@ func judge(some []byte) []verdict {
 		if err != nil {
 			continue
 		}
-		v := verdict{name: c.name, enc: c.enc, bits: c.handicap, sample: norm.NFC.String(string(text))}
-		single, isSingle := c.enc.(*charmap.Charmap)
-		for _, name := range c.languages {
+		v := verdict{name: c.name, enc: c.enc, bits: c.handicap, sample: comparable(string(text))}
+		single := readings()[c.name]
+		for i, name := range c.languages {
 			t := all[name]
 			v.language = name
-			if isSingle {
-				v.weight = t.weighBytes(some, single)
+			if single != nil {
+				v.weight = t.weighBytes(some, &single[i])
 			} else {
 				v.weight = t.weighText(string(text))
 			}
@@ -190,6 +207,12 @@ func judge(some []byte) []verdict {
 	return out
 }
 
+// comparable makes texts that read the same the same: Romanian has its
+// cedillas as commas in some encodings.
+func comparable(text string) string { return commas.Replace(norm.NFC.String(text)) }
+
+var commas = strings.NewReplacer("ș", "ş", "Ș", "Ş", "ț", "ţ", "Ț", "Ţ")
+
 func (t *tongue) isLatin() bool { return t.letters['a'] != 0 && len(t.cost) > 0 }
 
 // classes are what each byte is to a language.
@@ -207,8 +230,7 @@ func (t *tongue) classesIn(enc *charmap.Charmap) (c classes) {
 }
 
 // weighBytes weighs a text of one byte a letter.
-func (t *tongue) weighBytes(b []byte, enc *charmap.Charmap) (w weight) {
-	c := t.classesIn(enc)
+func (t *tongue) weighBytes(b []byte, c *classes) (w weight) {
 	latinScript := t.isLatin()
 	before, beforeHigh := byte(' '), false
 	last := uint8(0) // the letter before, or the gap
@@ -232,7 +254,7 @@ func (t *tongue) weighBytes(b []byte, enc *charmap.Charmap) (w weight) {
 			switch {
 			case class == skipClass, class != 0 && class < skipClass:
 				w.letters++
-			case class != 0 && class != signClass:
+			case class != 0 && class != signClass && class != openClass:
 				w.odd++
 			}
 		}
@@ -242,7 +264,7 @@ func (t *tongue) weighBytes(b []byte, enc *charmap.Charmap) (w weight) {
 		if last = class; class >= skipClass {
 			last = 0
 		}
-		before, beforeHigh = now, high && class != signClass
+		before, beforeHigh = now, high && class != signClass && class != openClass
 	}
 	return w
 }
@@ -250,7 +272,9 @@ func (t *tongue) weighBytes(b []byte, enc *charmap.Charmap) (w weight) {
 // mixes reports whether of two neighbours one is an ASCII letter, and the
 // other something of another script.
 func mixes(a, b uint8) bool {
-	other := func(c uint8) bool { return c != 0 && c != latinClass && c != letterClass && c != signClass }
+	other := func(c uint8) bool {
+		return c != 0 && c != latinClass && c != letterClass && c != signClass && c != openClass
+	}
 	return a == latinClass && other(b) || b == latinClass && other(a)
 }
 
@@ -270,6 +294,11 @@ func (t *tongue) weighPair(last, before, class uint8) int {
 		}
 		return foreignLetter
 	case signClass:
+		return plainSign
+	case openClass:
+		if last != 0 {
+			return plainSign + withinWord
+		}
 		return plainSign
 	case oddClass, undefinedClass:
 		return oddCost(class, last != 0)

@@ -62,8 +62,8 @@ func (t *tongue) fold(r rune) rune {
 // What a character costs, in bits, where no table says it.
 const (
 	foreignLatin  = 6  // an ASCII letter that the language does not use
-	foreignLetter = 13 // any other letter that it does not use
-	alienLetter   = 20 // the same of another script
+	foreignLetter = 18 // any other letter that it does not use
+	alienLetter   = 24 // the same of another script
 	plainSign     = 5  // quotation marks, dashes and the like
 	oddSign       = 10 // any other sign
 	withinWord    = 8  // more, for a sign that stands between two letters
@@ -75,10 +75,11 @@ const (
 
 // The classes of a byte: below these it is a letter of the language, or 0.
 const (
-	skipClass uint8 = 250 + iota
+	skipClass uint8 = 240 + iota
 	latinClass
 	letterClass
 	signClass
+	openClass // a sign that does not follow a letter
 	oddClass
 	undefinedClass
 )
@@ -87,6 +88,9 @@ const (
 func isPlainSign(r rune) bool {
 	return strings.ContainsRune("«»‹›“”„‘’‚–—…¿¡°§€£©®·•♪\u00a0\u00ad", r)
 }
+
+// isOpenSign reports whether a plain sign does not stand right after a letter.
+func isOpenSign(r rune) bool { return strings.ContainsRune("„‚¿¡§£€©®·•♪°", r) }
 
 // classOf tells what a character is to a language.
 func (t *tongue) classOf(r rune, high bool) uint8 {
@@ -104,6 +108,8 @@ func (t *tongue) classOf(r rune, high bool) uint8 {
 		return skipClass
 	case unicode.IsLetter(r) && r != 'ª' && r != 'º' && r != 'µ' && r != 'ƒ':
 		return letterClass
+	case isOpenSign(r):
+		return openClass
 	case isPlainSign(r):
 		return signClass
 	}
