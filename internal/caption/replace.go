@@ -198,12 +198,23 @@ func (c Cue) edited(edits []edit) Cue {
 	if len(c.Words) > 0 {
 		marks := make([]Mark, 0, 2*len(c.Words))
 		for _, w := range c.Words {
-			marks = append(marks, Mark{moved(edits, w.From, false), w.Start}, Mark{moved(edits, w.To, true), w.End})
+			// The times within what is replaced are gone with it.
+			if !inside(edits, w.From) {
+				marks = append(marks, Mark{moved(edits, w.From, false), w.Start})
+			}
+			if !inside(edits, w.To) {
+				marks = append(marks, Mark{moved(edits, w.To, true), w.End})
+			}
 		}
 		slices.SortStableFunc(marks, func(a, b Mark) int { return a.At - b.At })
 		c.Words = TimeWords(c.Text, c.Start, c.End, marks)
 	}
 	return c
+}
+
+// inside reports whether the byte at is within an edit, and not at its ends.
+func inside(edits []edit, at int) bool {
+	return slices.ContainsFunc(edits, func(e edit) bool { return e.from < at && at < e.to })
 }
 
 // moved returns where the byte at in the old text is in the new one. Within an
