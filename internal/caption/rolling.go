@@ -102,5 +102,9 @@ func (c Cue) without(bytes int) Cue {
 		}
 	}
 	c.Spans, c.Words = spans, words
+	if len(words) > 0 {
+		// The time that lines shared with those that nobody says again.
+		c.Words[0].Start = c.Start
+	}
 	return c
 }

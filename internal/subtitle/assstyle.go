@@ -49,7 +49,7 @@ func (s *script) style(value string) assStyle {
 		bold:   bounded(f["bold"], -1, 1000), italic: flag(f["italic"]), underline: flag(f["underline"]), struck: flag(f["strikeout"]),
 		scaleX: figure(f["scalex"], 100, 0, maxScale), scaleY: figure(f["scaley"], 100, 0, maxScale),
 		spacing: figure(f["spacing"], 0, -1000, 1000), angle: figure(f["angle"], 0, -3600, 3600),
-		border: bounded(f["borderstyle"], 0, 4), outline: figure(f["outline"], 0, 0, maxBorder), shadow: figure(f["shadow"], 0, 0, maxBorder),
+		border: bounded(f["borderstyle"], 0, 100), outline: figure(f["outline"], 0, 0, maxBorder), shadow: figure(f["shadow"], 0, 0, maxBorder),
 		align: bounded(f["alignment"], 0, 11), left: bounded(f["marginl"], 0, 10_000), right: bounded(f["marginr"], 0, 10_000),
 		vert: bounded(f["marginv"], 0, 10_000), charset: bounded(f["encoding"], -1, 255),
 	}
@@ -86,7 +86,7 @@ func keypad(a int) int {
 // fontName keeps the name of a font in its field: no comma, no brace, nothing
 // that could be taken for a path.
 func fontName(s string) string {
-	s = strings.NewReplacer("{", "", "}", "", `\`, "", "/", "", "..", "").Replace(fieldText(s))
+	s = strings.TrimSpace(strings.NewReplacer("{", "", "}", "", `\`, "", "/", "", "..", "").Replace(fieldText(s)))
 	if s == "" || s == "@" {
 		return "Noto Sans"
 	}

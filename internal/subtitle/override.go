@@ -204,6 +204,9 @@ func (e *eventText) named(name, arg string, within bool) string {
 	if takesList(name) {
 		return e.list(name, arg, within)
 	}
+	if strings.Trim(arg[:min(len(arg), 1)], "0123456789.+-&H") != "" && name != "fn" && name != "r" {
+		return "" // another override, which only begins like this one
+	}
 	if !within {
 		e.notice(name, arg)
 	}

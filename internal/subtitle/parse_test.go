@@ -22,9 +22,9 @@ func show(cues []caption.Cue) (out []string) {
 		}
 		for _, span := range c.Spans {
 			s += fmt.Sprintf(" [%s", c.Text[span.From:span.To])
-			for mark, on := range map[string]bool{":b": span.Bold, ":i": span.Italic, ":u": span.Underline} {
+			for i, on := range []bool{span.Bold, span.Italic, span.Underline} {
 				if on {
-					s += mark
+					s += []string{":b", ":i", ":u"}[i]
 				}
 			}
 			s += span.Color + "]"

@@ -107,6 +107,8 @@ func (v *vttReader) paragraph() {
 		timed = v.block(from, timed, end)
 	case !v.cues && strings.HasPrefix(head, "X-TIMESTAMP-MAP"):
 		v.header(from, timed)
+	case timed == end && v.brokenTime(from, end):
+		timed = from
 	case timed == end && !v.cues:
 		v.clear(from, end) // nothing before the first cue is shown
 	case timed > from && timed < end:
@@ -116,6 +118,22 @@ func (v *vttReader) paragraph() {
 		}
 	}
 	v.cues = v.cues || timed < end
+}
+
+// unreadable is a time line without times, as the scanner knows it.
+const unreadable = "00:00 -->"
+
+// brokenTime reports whether the first line of a paragraph, or the second,
+// below a name, was meant as a time line, and marks it as one.
+func (v *vttReader) brokenTime(from, end int) bool {
+	for i := from; i < min(from+2, end); i++ {
+		if strings.Contains(v.lines[i], "-->") {
+			v.clear(from, i)
+			v.lines[i] = unreadable
+			return true
+		}
+	}
+	return false
 }
 
 func isVTTTime(line string) bool {
@@ -209,7 +227,8 @@ const (
 )
 
 var (
-	cueRule     = regexp.MustCompile(`::cue\(([^){}]{1,200})\)\s*\{([^{}]*)\}`)
+	cueRule     = regexp.MustCompile(`([^{}]*)\{([^{}]*)\}`)
+	cueSelector = regexp.MustCompile(`::cue\(([^){}]{1,200})\)`)
 	classNamed  = regexp.MustCompile(`^(?:c|v|i|b|u|lang)?\.([^\s.#:\[>]+)$`)
 	declaration = regexp.MustCompile(`([a-z-]+)\s*:\s*([^;]+)`)
 )
@@ -221,8 +240,8 @@ func (v *vttReader) styles(text string) {
 		if look == (caption.Look{}) || len(v.looks) >= maxStyles {
 			continue
 		}
-		for selector := range strings.SplitSeq(rule[1], ",") {
-			if m := classNamed.FindStringSubmatch(strings.TrimSpace(selector)); m != nil {
+		for _, selector := range cueSelector.FindAllStringSubmatch(rule[1], maxStyles) {
+			if m := classNamed.FindStringSubmatch(strings.TrimSpace(selector[1])); m != nil {
 				if v.looks == nil {
 					v.looks = map[string]caption.Look{}
 				}
