@@ -35,7 +35,7 @@ func (s *script) style(value string) assStyle {
 				"BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, AlphaLevel, Encoding")
 		}
 	}
-	f := fieldsOf(value, format)
+	f := s.fieldsOf(value, format)
 	for name, v := range f {
 		f[name] = strings.TrimSpace(v)
 	}

@@ -30,7 +30,7 @@ func (r *reading) readMarkup(raw string, start, end time.Duration) caption.Cue {
 	if isPlain(raw) {
 		return caption.Cue{Text: raw}
 	}
-	m := markup{raw: raw, vtt: r.format == caption.WebVTT, classes: r.looks}
+	m := markup{raw: raw, vtt: r.format == caption.WebVTT, classes: r.looks, out: r.buffer[:0]}
 	if !m.vtt {
 		m.findPairs()
 	}
@@ -38,6 +38,7 @@ func (r *reading) readMarkup(raw string, start, end time.Duration) caption.Cue {
 		m.step(raw[m.at:])
 	}
 	c, marks := compose(m.out)
+	r.buffer = m.out
 	c.Align, c.Speaker = m.align, m.speaker
 	c.Words = timedWords(c.Text, start, end, marks, m.stamps)
 	if m.rubies > 0 && c.Text != "" {

@@ -63,7 +63,7 @@ type eventText struct {
 // overrides reads the text of an event: what it says, and the same with its
 // overrides, bounded.
 func (s *script) overrides(text string, start, end time.Duration) overridden {
-	e := &eventText{script: s, start: start}
+	e := &eventText{script: s, start: start, styled: s.buffer[:0]}
 	text = strings.ReplaceAll(text, "\n", " ")
 	for text != "" {
 		if text[0] == '{' {
@@ -83,6 +83,7 @@ func (s *script) overrides(text string, start, end time.Duration) overridden {
 		e.plain(text[:next])
 		text = text[next:]
 	}
+	s.buffer = e.styled
 	c, marks := compose(e.styled)
 	c.Align, c.Place = e.align, e.place
 	c.Words = timedWords(c.Text, start, end, marks, e.stamps)
@@ -106,23 +107,27 @@ func (e *eventText) plain(text string) {
 		e.out.WriteString(drawing)
 		return
 	}
-	var clean strings.Builder
-	for _, r := range text {
+	text = strings.Map(func(r rune) rune {
 		if r, ok := caption.Clean(r); ok && r != '\n' {
-			clean.WriteRune(r)
+			return r
 		}
-	}
-	text = clean.String()
+		return -1
+	}, text)
 	if text == "{" {
 		e.out.WriteString(`\{`)
 	} else {
 		e.out.WriteString(text)
 	}
-	text = strings.NewReplacer(`\N`, "\n", `\n`, "\n", `\h`, "\u00a0", `\{`, "{", `\}`, "}").Replace(text)
+	if strings.IndexByte(text, '\\') >= 0 {
+		text = escapes.Replace(text)
+	}
 	for _, r := range text {
 		e.styled = append(e.styled, styled{r, int32(len(e.stamps)), e.look})
 	}
 }
+
+// escapes are what a backslash makes of the letter after it, in the text.
+var escapes = strings.NewReplacer(`\N`, "\n", `\n`, "\n", `\h`, "\u00a0", `\{`, "{", `\}`, "}")
 
 // block reads the overrides of one block; what is no override is a comment.
 func (e *eventText) block(block string) {
