@@ -146,7 +146,7 @@ func (s *script) writeStyles(b *strings.Builder, height int) map[string]bool {
 	if !names[strings.ToLower(defaultStyle)] {
 		names[strings.ToLower(defaultStyle)] = true
 		assStyle{
-			name: defaultStyle, font: "Noto Sans", size: max(float64(height)/16, 8), colors: [4]uint32{0xFFFFFF, 0xFFFF, 0, 0}, scaleX: 100, scaleY: 100,
+			name: defaultStyle, font: "Noto Sans", size: min(max(float64(height)/16, 8), float64(height)), colors: [4]uint32{0xFFFFFF, 0xFFFF, 0, 0}, scaleX: 100, scaleY: 100,
 			border: 1, outline: max(float64(height)/200, 1), align: 2, left: 10, right: 10, vert: 10, charset: 1,
 		}.write(b)
 	}

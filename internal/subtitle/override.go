@@ -72,14 +72,9 @@ func (s *script) overrides(text string, start, end time.Duration) overridden {
 				text = text[close+1:]
 				continue
 			}
-			e.plain("{") // never closed: it is text, as for libass
-			text = text[1:]
-			continue
+			text = `\` + text // never closed: it is text, as for libass
 		}
-		next := strings.IndexByte(text, '{')
-		if next < 0 {
-			next = len(text)
-		}
+		next := openBrace(text)
 		e.plain(text[:next])
 		text = text[next:]
 	}
@@ -88,6 +83,19 @@ func (s *script) overrides(text string, start, end time.Duration) overridden {
 	c.Align, c.Place = e.align, e.place
 	c.Words = timedWords(c.Text, start, end, marks, e.stamps)
 	return overridden{script: strings.TrimRight(e.out.String(), "\r"), cue: c, draws: e.draws, limited: e.limited}
+}
+
+// openBrace returns where the first block begins, or the length of text.
+func openBrace(text string) int {
+	for at := 0; ; at++ {
+		i := strings.IndexByte(text[at:], '{')
+		if i < 0 {
+			return len(text)
+		}
+		if at += i; at == 0 || text[at-1] != '\\' {
+			return at
+		}
+	}
 }
 
 // plain reads text between blocks, or a drawing.
@@ -113,11 +121,7 @@ func (e *eventText) plain(text string) {
 		}
 		return -1
 	}, text)
-	if text == "{" {
-		e.out.WriteString(`\{`)
-	} else {
-		e.out.WriteString(text)
-	}
+	e.out.WriteString(text)
 	if strings.IndexByte(text, '\\') >= 0 {
 		text = escapes.Replace(text)
 	}

@@ -297,24 +297,3 @@ func TestWithin(t *testing.T) {
 		t.Errorf("an unknown duration dropped cues: %v %v", show(kept), notes)
 	}
 }
-
-// FuzzParse: no input makes Parse panic, and every cue is shown or counted.
-func FuzzParse(f *testing.F) {
-	for _, seed := range []string{
-		one + two, strings.ReplaceAll(one+two, "\n", `\n`), "```srt\n" + one + "```",
-		"1\n-00:00:01,5 -> 00:02\n{\\an8\\p1}<font color=red>a</b>&#10;\\N{", "\xff\xfe1\x00\n\x00", "\x00\x001\x00",
-		"1\n00:01 --> 00:02\nma\xe7\xe3 n\xe3o\n", "2\n\n00:05 --> 00:01 X1:1\n2\n3\n00:01 -->\n", "[00:01.0 --> 0:02] 漢字",
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		d, err := Parse(b, Options{})
-		if err != nil {
-			if e := apigpu.AsError(err); e.Code == apigpu.Internal || e.Message == "" {
-				t.Fatalf("not an error for people: %v", err)
-			}
-			return
-		}
-		checkAccount(t, d)
-	})
-}
