@@ -92,8 +92,24 @@ func TestExclude(t *testing.T) {
 		{"unsorted and touching", span(5000, 9000, 0, 1500, 1500, 5000), nil, []string{"cue_dropped_excluded*3"}},
 		{"what is left for a moment", span(1020, 2000), []string{"3000-6000 b", "5500-7000 c"}, []string{"cue_dropped_excluded*1"}},
 	} {
-		got, notes := Exclude(cues, c.ranges)
+		got, notes, err := Exclude(cues, c.ranges)
+		if err != nil {
+			t.Fatal(err)
+		}
 		wantCues(t, c.name, got, notes, c.want, c.notes)
+	}
+}
+
+func TestExcludeIsBounded(t *testing.T) {
+	t.Parallel()
+	cues := slices.Repeat([]Cue{cue(0, 3_600_000, "x")}, 1000)
+	var ranges []Range
+	for i := range 1000 {
+		at := time.Duration(i) * 3 * time.Second
+		ranges = append(ranges, Range{at + time.Second, at + 2*time.Second})
+	}
+	if _, _, err := Exclude(cues, ranges); !errors.Is(err, ErrTooMany) {
+		t.Error(err)
 	}
 }
 
@@ -323,7 +339,7 @@ func TestPrepareScript(t *testing.T) {
 	const head = "[Events]\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
 	d := Document{
 		Cues: []Cue{cue(1000, 5000, "one big\ncat")}, CuesIn: 1, Format: ASS,
-		Script: []byte(head + "Dialogue: 0,0:00:01.00,0:00:05.00,Default,,0,0,0,,one {\\i1}big\\Ncat{\\k10}\n"),
+		Script: []byte(head + "Dialogue: 0,0:00:01.00,0:00:05.00,Default,,0,0,0,,one {\\i1}big\\Ncat{\\k10\\p1}m 1 i{\\p0}\n"),
 	}
 	got, err := Prepare(d, Changes{
 		Offset: time.Second, Exclude: []Range{{3 * time.Second, 4 * time.Second}}, Overlap: Merge, MaxText: 100,
@@ -332,8 +348,8 @@ func TestPrepareScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := head + "Dialogue: 0,0:00:02.00,0:00:03.00,Default,,0,0,0,,one {\\i1}bXg\\N(/p1)d{\\k10}\n" +
-		"Dialogue: 0,0:00:04.00,0:00:06.00,Default,,0,0,0,,one {\\i1}bXg\\N(/p1)d{\\k10}\n"
+	want := head + "Dialogue: 0,0:00:02.00,0:00:03.00,Default,,0,0,0,,one {\\i1}bXg\\N(/p1)d{\\k10\\p1}m 1 i{\\p0}\n" +
+		"Dialogue: 0,0:00:04.00,0:00:06.00,Default,,0,0,0,,one {\\i1}bXg\\N(/p1)d{\\k10\\p1}m 1 i{\\p0}\n"
 	if string(got.Script) != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got.Script, want)
 	}

@@ -72,7 +72,8 @@ func (s *script) overrides(text string, start, end time.Duration) overridden {
 				text = text[close+1:]
 				continue
 			}
-			text = `\` + text // never closed: it is text, as for libass
+			e.plain(unclosed.Replace(text)) // it is text, as for libass
+			break
 		}
 		next := openBrace(text)
 		e.plain(text[:next])
@@ -84,6 +85,9 @@ func (s *script) overrides(text string, start, end time.Duration) overridden {
 	c.Words = timedWords(c.Text, start, end, marks, e.stamps)
 	return overridden{script: strings.TrimRight(e.out.String(), "\r"), cue: c, draws: e.draws, limited: e.limited}
 }
+
+// unclosed writes braces that open no block as text.
+var unclosed = strings.NewReplacer(`\{`, `\{`, "{", `\{`)
 
 // openBrace returns where the first block begins, or the length of text.
 func openBrace(text string) int {

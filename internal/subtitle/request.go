@@ -27,6 +27,8 @@ func Read(b []byte, spec apigpu.CaptionSpec, contentType string) (caption.Docume
 	switch {
 	case errors.Is(err, caption.ErrTooLong):
 		return caption.Document{}, apigpu.E(apigpu.TooLarge, err, "What is replaced makes a caption longer than %d characters.", MaxCueText).WithField("replace")
+	case errors.Is(err, caption.ErrTooMany):
+		return caption.Document{}, apigpu.E(apigpu.TooLarge, err, "The excluded ranges split the captions into too many.").WithField("exclude_time_ranges")
 	case err != nil:
 		return caption.Document{}, apigpu.E(apigpu.InvalidRequest, err, "An expression of replace cannot be read.").WithField("replace")
 	case len(d.Cues) == 0:

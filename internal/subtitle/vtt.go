@@ -162,7 +162,11 @@ func (v *vttReader) header(from, to int) {
 			}
 		}
 	}
-	if by != 0 && len(v.notes) < 100 {
+	last := time.Duration(0)
+	if n := len(v.shifts); n > 0 {
+		last = v.shifts[n-1].by
+	}
+	if by != 0 && by != last && len(v.shifts) < maxMaps {
 		v.notes.Say(caption.TimestampMap, strconv.FormatFloat(by.Seconds(), 'f', -1, 64))
 	}
 	if by != 0 || len(v.shifts) > 0 {
@@ -171,6 +175,9 @@ func (v *vttReader) header(from, to int) {
 	// The name of the first cue may stand right below the header.
 	v.clear(from, to)
 }
+
+// maxMaps bounds the maps that are told of.
+const maxMaps = 20
 
 // timestampMap reads the map that RFC 8216, section 3.5, gives a segment of
 // HLS: what LOCAL is on the clock of the stream, in ticks of 90 kHz.
@@ -200,8 +207,9 @@ func timestampMap(s string) (by time.Duration, ok bool) {
 // block reads a style sheet or a region, and empties it. A style sheet that
 // blank lines part goes on to its last brace, where no cue comes before that.
 func (v *vttReader) block(from, to, end int) (timed int) {
-	text := strings.Join(v.lines[from:to], "\n")
-	for to == end && strings.Count(text, "{") > strings.Count(text, "}") && end < len(v.lines) {
+	parts := []string{strings.Join(v.lines[from:to], "\n")}
+	open := braces(parts[0])
+	for to == end && open > 0 && end < len(v.lines) {
 		next := end + 1
 		for next < len(v.lines) && strings.TrimSpace(v.lines[next]) != "" && !isVTTTime(v.lines[next]) {
 			next++
@@ -209,16 +217,20 @@ func (v *vttReader) block(from, to, end int) (timed int) {
 		if next < len(v.lines) && isVTTTime(v.lines[next]) || next-from > maxStyleLines {
 			break
 		}
-		text += strings.Join(v.lines[min(end, len(v.lines)):min(next, len(v.lines))], "\n")
+		parts = append(parts, strings.Join(v.lines[end:min(next, len(v.lines))], "\n"))
+		open += braces(parts[len(parts)-1])
 		to, end = min(next, len(v.lines)), min(next, len(v.lines))
 		v.at = end + 1
 	}
 	if !v.cues {
-		v.styles(text)
+		v.styles(strings.Join(parts, "\n"))
 	}
 	v.clear(from, to)
 	return to
 }
+
+// braces counts how many more braces open than close.
+func braces(s string) int { return strings.Count(s, "{") - strings.Count(s, "}") }
 
 // Bounds of the style sheets of a file.
 const (
