@@ -118,6 +118,13 @@ func (v *vttReader) paragraph() {
 		}
 	}
 	v.cues = v.cues || timed < end
+	// Within a paragraph a line with an arrow ends a cue: above a time line it
+	// is the name of the next.
+	for i := timed + 1; i+1 < end; i++ {
+		if strings.Contains(v.lines[i], "-->") && !isVTTTime(v.lines[i]) && isVTTTime(v.lines[i+1]) {
+			v.clear(i, i+1)
+		}
+	}
 }
 
 // unreadable is a time line without times, as the scanner knows it.

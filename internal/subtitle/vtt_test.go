@@ -47,6 +47,7 @@ func TestVTT(t *testing.T) {
 		{"a bad first line", "WEBVTTX\n\nSTYLE\n::cue{color:red}\n\n" + cues, both, nil},
 		{"no first line", "STYLE\n::cue{color:red}\n\n" + cues, both, nil},
 		{"names", "WEBVTT\n\nfirst\n" + strings.Replace(cues, "\n00:00", "\n2 - the second\n00:00", 1), both, nil},
+		{"names with arrows, without a gap", "WEBVTT\n\n-->\n00:01.000 --> 00:02.000\nOne\nfoo-->\n00:03.000 --> 00:04.000\nTwo\n", both, nil},
 		{"a name with an arrow", "WEBVTT\n\na->b\n" + cues, both, nil},
 		{"numbers", "WEBVTT\n\n1\n" + strings.Replace(cues, "\n00:00", "\n2\n00:00", 1), both, nil},
 		{"notes", "WEBVTT\n\nNOTE\n\nNOTE hello\nand more\n\n" + strings.Replace(cues, "\n00:00", "\nNOTE\tin between\n\n00:00", 1) + "\nNOTE end", both, nil},
