@@ -64,6 +64,38 @@ func TestCharsets(t *testing.T) {
 	}
 }
 
+// TestShortFiles: a file of one cue or two is read right or refused, and most
+// are read. So is one whose lines end as on an old Macintosh.
+func TestShortFiles(t *testing.T) {
+	t.Parallel()
+	files, refused := 0, 0
+	for _, s := range spoken {
+		for charset := range strings.FieldsSeq(s.charsets) {
+			for n := 1; n <= 2; n++ {
+				for i := 0; i+n <= len(s.lines); i++ {
+					lines := s.lines[i : i+n]
+					text := srt(lines...)
+					if charset == "windows-1258" {
+						text = tonesApart(text)
+					}
+					b, _ := encodeAs(t, charset, strings.ReplaceAll(text, "\n", "\r"))
+					files++
+					switch d, err := Parse(b, Options{}); {
+					case apigpu.CodeOf(err) == apigpu.SubtitleCharset:
+						refused++
+					case err != nil || !slices.Equal(texts(d.Cues), lines):
+						t.Errorf("%s in %s: read as %s: %q, %v", s.language, charset, d.Charset, texts(d.Cues), err)
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d files, %d refused", files, refused)
+	if refused*20 > files {
+		t.Errorf("%d of %d files refused", refused, files)
+	}
+}
+
 // checkCharset wants the text of a file back.
 func checkCharset(t *testing.T, language, charset string, lines []string) {
 	t.Helper()

@@ -67,7 +67,7 @@ var candidates = sync.OnceValue(func() []candidate {
 		{"koi8-u", charmap.KOI8U, 3, latin("uk", "ru", "be")},
 		{"ibm866", charmap.CodePage866, 4, latin("ru", "uk", "bg", "be")},
 		{"ibm855", charmap.CodePage855, 6, latin("ru", "bg", "sr", "mk")},
-		{"x-mac-cyrillic", charmap.MacintoshCyrillic, 14, latin("ru", "uk", "bg")},
+		{"x-mac-cyrillic", charmap.MacintoshCyrillic, 10, latin("ru", "uk", "bg")},
 		{"ibm850", charmap.CodePage850, 8, west},
 		{"ibm852", charmap.CodePage852, 8, central},
 		{"macintosh", charmap.Macintosh, 14, west},
@@ -124,9 +124,11 @@ const sampleBytes = 24 << 10
 func sample(b []byte) []byte {
 	var lines [][]byte
 	total := 0
-	for line := range bytes.SplitSeq(b, []byte("\n")) {
-		if slices.ContainsFunc(line, func(c byte) bool { return c >= utf8.RuneSelf }) {
-			line = line[:min(len(line), 2000)]
+	isEnd := func(r rune) bool { return r == '\n' || r == '\r' }
+	for line := range bytes.FieldsFuncSeq(b, isEnd) {
+		if at := slices.IndexFunc(line, func(c byte) bool { return c >= utf8.RuneSelf }); at >= 0 {
+			// Of a line that is a whole file, what is around its first letter.
+			line = line[max(at-100, 0):min(len(line), max(at-100, 0)+2000)]
 			lines = append(lines, line)
 			total += len(line) + 1
 		}

@@ -86,11 +86,11 @@ const (
 
 // isPlainSign reports whether a sign is one that texts of all languages use.
 func isPlainSign(r rune) bool {
-	return strings.ContainsRune("«»‹›“”„‘’‚–—…¿¡°§€£©®·•♪\u00a0\u00ad", r)
+	return strings.ContainsRune("«»‹›“”„‘’–—…¿¡°§€£©®·•♪\u00a0\u00ad", r)
 }
 
 // isOpenSign reports whether a plain sign does not stand right after a letter.
-func isOpenSign(r rune) bool { return strings.ContainsRune("„‚¿¡§£€©®·•♪°", r) }
+func isOpenSign(r rune) bool { return strings.ContainsRune("„¿¡§£€©®·•♪°", r) }
 
 // classOf tells what a character is to a language.
 func (t *tongue) classOf(r rune, high bool) uint8 {
