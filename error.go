@@ -34,6 +34,7 @@ const (
 	SubtitleNotText      Code = "subtitle_not_text"        // HTML, JSON or binary where subtitles were promised
 	SubtitleUnparseable  Code = "subtitle_unparseable"     // text, but not subtitles
 	SubtitleCharset      Code = "subtitle_charset_unknown" // bytes of an encoding that is not recognised
+	SubtitleWarnings     Code = "subtitle_warnings"        // a file that needs mending, for a strict request
 	SourceIsHTML         Code = "source_is_html"           // a page where a video was promised
 	SourceUnreachable    Code = "source_unreachable"       // the address does not answer, or answers with an error
 	BlockedAddress       Code = "blocked_address"          // the address leads into a private network

@@ -177,7 +177,7 @@ var workerLinks = struct{ packages, modules []string }{
 	},
 	modules: []string{
 		"code.dny.dev/ssrf", "github.com/alecthomas/kong", "github.com/danielgtaylor/huma/v2", "github.com/go-text/typesetting",
-		"github.com/oklog/ulid/v2", "github.com/wlynxg/chardet", "golang.org/x/image", "golang.org/x/sys", "golang.org/x/text", "golang.org/x/time",
+		"github.com/oklog/ulid/v2", "golang.org/x/image", "golang.org/x/sys", "golang.org/x/text", "golang.org/x/time",
 	},
 }
 

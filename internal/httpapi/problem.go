@@ -41,6 +41,7 @@ var answers = map[apigpu.Code]struct {
 	apigpu.SubtitleNotText:      {http.StatusUnprocessableEntity, "Not subtitles"},
 	apigpu.SubtitleUnparseable:  {http.StatusUnprocessableEntity, "Not subtitles"},
 	apigpu.SubtitleCharset:      {http.StatusUnprocessableEntity, "Unknown text encoding"},
+	apigpu.SubtitleWarnings:     {http.StatusUnprocessableEntity, "Subtitles need mending"},
 	apigpu.SourceIsHTML:         {http.StatusUnprocessableEntity, "Not a video"},
 	apigpu.BlockedAddress:       {http.StatusUnprocessableEntity, "Address not allowed"},
 	apigpu.NoVideoStream:        {http.StatusUnprocessableEntity, "No video stream"},

@@ -41,6 +41,11 @@ func (q *Queue) Complete(ctx context.Context, l Lease, o Outcome) error {
 	}
 	if o.Captions == nil {
 		o.Captions = j.Captions
+	} else if o.Captions.Charset == j.Captions.Charset {
+		// The worker was told the charset: who told it knows how sure it is.
+		used := *o.Captions
+		used.Confidence = j.Captions.Confidence
+		o.Captions = &used
 	}
 	used := Traffic{Down: o.Down, Up: o.Video.Bytes}
 	return q.announced(l, q.fencedEnd(ctx, l, used, "complete job", `status = 'succeeded', phase = $4, phase_note = '', progress = 100, video = $5, stats = $6, warnings = $7,

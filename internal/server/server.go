@@ -155,6 +155,9 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	defer hold.Release()
 	spec := sub.Spec
 	spec.URLSRT, spec.HeadersSRT = "", nil
+	// The worker reads the same bytes, and does not hear what the server of
+	// the file said of them.
+	spec.Charset = document.Charset
 	most := s.Policy.MaxJobsPerKey
 	if who.Admin {
 		most = 0
@@ -178,19 +181,30 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 
 // readSubtitle gets the subtitle file and reads it as the worker will.
 func (s *Jobs) readSubtitle(ctx context.Context, sub httpapi.Submission) ([]byte, caption.Document, error) {
-	raw, field := sub.Subtitle, "srt"
+	raw, field, contentType := sub.Subtitle, "srt", ""
 	if sub.Spec.URLSRT != "" {
 		field = "url_srt"
-		var err error
-		if raw, _, err = s.Fetch.Bytes(ctx, sub.Spec.URLSRT, sub.Spec.HeadersSRT, apigpu.MaxSubtitle); err != nil {
+		fetched, info, err := s.Fetch.Bytes(ctx, sub.Spec.URLSRT, sub.Spec.HeadersSRT, apigpu.MaxSubtitle)
+		if err != nil {
 			return nil, caption.Document{}, apigpu.AsError(err).WithField(field)
 		}
+		raw, contentType = fetched, info.ContentType
 	}
-	document, err := subtitle.Parse(raw, subtitle.Options{Charset: sub.Spec.Charset})
+	document, err := subtitle.Read(raw, sub.Spec, contentType)
 	if err != nil {
-		return nil, caption.Document{}, apigpu.AsError(err).WithField(field)
+		return nil, caption.Document{}, aboutSubtitles(err, field)
 	}
 	return bytes.Clone(raw), document, nil
+}
+
+// aboutSubtitles names the field of a fault of the subtitles, where the fault
+// does not name its own.
+func aboutSubtitles(err error, field string) error {
+	e := apigpu.AsError(err)
+	if e.Field != "" {
+		return e
+	}
+	return e.WithField(field)
 }
 
 // Job returns a job that the caller may see.

@@ -104,18 +104,22 @@ func (o *ownJobs) Validate(ctx context.Context, _ httpapi.Caller, s httpapi.Subm
 
 // readSubtitle gets the subtitle file and reads it.
 func (w *Worker) readSubtitle(ctx context.Context, s httpapi.Submission) (caption.Document, error) {
-	raw, field := s.Subtitle, "srt"
+	raw, field, contentType := s.Subtitle, "srt", ""
 	if s.Spec.URLSRT != "" {
 		field = "url_srt"
-		fetched, _, err := w.cfg.Fetch.Bytes(ctx, s.Spec.URLSRT, s.Spec.HeadersSRT, apigpu.MaxSubtitle)
+		fetched, info, err := w.cfg.Fetch.Bytes(ctx, s.Spec.URLSRT, s.Spec.HeadersSRT, apigpu.MaxSubtitle)
 		if err != nil {
 			return caption.Document{}, apigpu.AsError(err).WithField(field)
 		}
-		raw = fetched
+		raw, contentType = fetched, info.ContentType
 	}
-	document, err := subtitle.Parse(raw, subtitle.Options{Charset: s.Spec.Charset})
+	document, err := subtitle.Read(raw, s.Spec, contentType)
 	if err != nil {
-		return caption.Document{}, apigpu.AsError(err).WithField(field)
+		e := apigpu.AsError(err)
+		if e.Field == "" {
+			e = e.WithField(field)
+		}
+		return caption.Document{}, e
 	}
 	return document, nil
 }
