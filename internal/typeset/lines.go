@@ -10,15 +10,15 @@ type line struct{ from, to int }
 
 // within reports whether a line of this extent and so many words keeps to a
 // limit. scale is the share of its size that the text is drawn at.
-func (l limit) within(e extent, words int, scale float64) bool {
-	return e.cells <= l.chars && e.pixels*scale <= l.pixels+0.01 && (l.words == 0 || words <= l.words)
+func (l limit) within(e extent, words, scale float64) bool {
+	return e.cells <= l.chars && e.pixels*scale <= l.pixels+0.01 && (l.words == 0 || words <= float64(l.words)+0.01)
 }
 
 // grower measures a line that atoms are added to, one after the other.
 type grower struct {
 	atoms []atom
 	size  extent
-	words int
+	words float64
 	from  int
 }
 
@@ -28,9 +28,7 @@ func (g *grower) add(n int) {
 		g.size = g.size.plus(g.atoms[n-1].gap)
 	}
 	g.size = g.size.plus(g.atoms[n].size)
-	if g.atoms[n].word || n == g.from {
-		g.words++
-	}
+	g.words += g.atoms[n].words
 }
 
 // breakLines breaks atoms[l.from:l.to] into the fewest lines within the limit,

@@ -37,7 +37,7 @@ func wordsOf(c *caption.Cue) []caption.Word {
 		switch {
 		case unicode.IsSpace(r):
 			flush(i)
-		case from >= 0 && (isWide(before) || isUnspaced(before) && beginsSyllable(before, r)) && (unicode.IsLetter(r) || unicode.IsDigit(r)):
+		case from >= 0 && signBreak(before, r, utf8.RuneCountInString(c.Text[from:i])):
 			flush(i)
 			from = i
 		case from < 0:
@@ -57,3 +57,25 @@ func wordsOf(c *caption.Cue) []caption.Word {
 	}
 	return words
 }
+
+// signBreak reports whether a word begins with r, right after before, in a
+// script that puts no space between words. Only a dictionary knows; this goes
+// by where the kinds of letters change, and makes no word long.
+func signBreak(before, r rune, length int) bool {
+	switch {
+	case !unicode.IsLetter(r) && !unicode.IsDigit(r):
+		return false
+	case isUnspaced(before):
+		return beginsSyllable(before, r) && (strainOf(before, r) < 0.1 || length >= maxSigns)
+	case !isWide(before) || unicode.Is(unicode.Hangul, before):
+		return false
+	case unicode.Is(unicode.Katakana, before) && unicode.Is(unicode.Katakana, r), oneOf("ぁぃぅぇぉっゃゅょー", r):
+		return false
+	case unicode.Is(unicode.Hiragana, r):
+		return length >= maxSigns
+	}
+	return true
+}
+
+// maxSigns is how many signs make a word at most, about.
+const maxSigns = 5
