@@ -186,9 +186,9 @@ func split(atoms []atom, lim limit, maxLines int, scale float64, keep bool) []li
 			if to+1 < n {
 				switch atoms[to].pause {
 				case comma:
-					square *= 0.8
+					square *= 0.65
 				case sentence:
-					square *= 0.6
+					square *= 0.5
 				}
 				square *= 1 + atoms[to].strain
 			}
