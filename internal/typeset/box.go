@@ -27,16 +27,35 @@ func (s *setter) boxes(p *part) {
 	s.shapes(layerBox, p.start, p.end, shapes, l.radius, l.boxColor, s.fade)
 }
 
-// markBox draws the box behind the spoken word.
+// markBox draws the box behind the spoken word, of which at is the first piece
+// on its line.
 func (s *setter) markBox(p *part, r *row, at *piece, m moment) {
 	c := s.look.active.box
 	if c == nil || c.A == 0 || m.end <= m.start {
 		return
 	}
+	left, right, first := r.wordAt(at)
+	if !first {
+		return
+	}
 	em := s.look.size * p.scale * s.look.active.scale
-	x, y, w := r.left+at.left+at.width/2, r.base, at.width*s.look.active.scale/2+0.15*em
+	x, y, w := (left+right)/2, r.base, (right-left)*s.look.active.scale/2+0.15*em
 	box := rect{x - w, y - r.top - 0.07*em, x + w, y + r.bottom + 0.05*em}
 	s.shapes(layerMark, m.start, m.end, []rect{box}, 0.18*em, *c, "")
+}
+
+// wordAt is where the word of a piece is on its line, and whether the piece is
+// its first from the left.
+func (r *row) wordAt(at *piece) (left, right float64, first bool) {
+	left, right = at.left, at.left+at.width
+	first = true
+	for i := range r.pieces {
+		if other := &r.pieces[i]; other.word == at.word {
+			first = first && other.left >= at.left
+			left, right = min(left, other.left), max(right, other.left+other.width)
+		}
+	}
+	return r.left + left, r.left + right, first
 }
 
 // underline draws the line under the spoken word.

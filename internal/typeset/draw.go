@@ -167,6 +167,8 @@ func (s *setter) stressed(p *part, r *row, at *piece, m moment, plain, active pa
 		active.more += s.popping(len(p.rows) == 1 && len(r.pieces) == 1)
 	} else if k != 1 {
 		active.more += fmt.Sprintf(`\fscx%[1]s\fscy%[1]s`, decimal(100*k))
+		left, right, _ := r.wordAt(at) // its pieces grow from the middle of the word
+		active.dx = (r.left + at.left + at.width/2 - (left+right)/2) * (k - 1)
 	}
 	s.markBox(p, r, at, m)
 	if m.start <= p.start && m.end >= p.end { // it is all that is seen of it

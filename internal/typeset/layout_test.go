@@ -61,7 +61,7 @@ func TestLines(t *testing.T) {
 		{"author's lines too long are joined", "mmmm mmmm mmmm mmmm mmmm\nm", "mmmm mmmm mmmm|mmmm mmmm m"},
 		{"voices stay apart", "- Who are you?\n- No", "- Who are you?|- No"},
 		{"more than two lines are shown in parts", "one two three four five six seven eight nine ten eleven", "one two three|four five six||seven eight|nine ten eleven"},
-		{"parts end with sentences", "It is here to stay now. Nobody knows why, and where it is from.", "It is here|to stay now.||Nobody knows why,|and where it is from."},
+		{"parts end with sentences", "It is here to stay now. Nobody knows why, and where it is from.", "It is here to|stay now.||Nobody knows why,|and where it is from."},
 		{"no-break space", "aaaaaaaaaaaaaa 10\u00a0000\u00a0000", "aaaaaaaaaaaaaa|10\u00a0000\u00a0000"},
 		{"hyphen", "extraordinarily-well-done", "extraordinarily-|well-done"},
 		{"Chinese", "这是一个很长的句子，需要分成两行。", "这是一个很长的句子，|需要分成两行。"},

@@ -156,6 +156,18 @@ func (t textOf) screens(lim limit, ownLimit bool, maxLines int, scale float64) [
 	return out
 }
 
+// interruption is what it costs to go on after atom a on another screen, in
+// shares of the square of a full one.
+func interruption(a atom) float64 {
+	switch a.pause {
+	case comma:
+		return 0.08
+	case sentence:
+		return 0
+	}
+	return 0.25 + a.strain/4
+}
+
 // split parts atoms into the fewest screens of at most maxLines lines, about
 // equally full, and rather after a sentence than within one.
 func split(atoms []atom, lim limit, maxLines int, scale float64, keep bool) []line {
@@ -165,6 +177,7 @@ func split(atoms []atom, lim limit, maxLines int, scale float64, keep bool) []li
 		from    int
 	}
 	n := len(atoms)
+	room := lim.pixels / scale * float64(maxLines)
 	best := make([]way, n+1)
 	for k := 1; k <= n; k++ {
 		best[k].screens = math.MaxInt
@@ -184,13 +197,7 @@ func split(atoms []atom, lim limit, maxLines int, scale float64, keep bool) []li
 			w := way{best[from].screens + 1, best[from].squares, from}
 			square := all * all
 			if to+1 < n {
-				switch atoms[to].pause {
-				case comma:
-					square *= 0.65
-				case sentence:
-					square *= 0.5
-				}
-				square *= 1 + atoms[to].strain
+				square += interruption(atoms[to]) * room * room
 			}
 			w.squares += square
 			if b := best[to+1]; w.screens < b.screens || w.screens == b.screens && w.squares < b.squares {
