@@ -2,6 +2,7 @@ package typeset
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -23,8 +24,31 @@ func (s *setter) boxes(p *part) {
 			shapes = append(shapes, rect{r.left - l.padding, r.base - r.top - l.padding, r.left + r.width + l.padding, r.base + r.bottom + l.padding})
 		}
 	}
+	for i := 1; i < len(shapes); i++ {
+		meet(&shapes[i-1], &shapes[i], l.size*p.scale*0.3, l.radius)
+	}
 	// One event for all: what overlaps is not twice as dark.
 	s.shapes(layerBox, p.start, p.end, shapes, l.radius, l.boxColor, s.fade)
+}
+
+// meet closes a small gap between the boxes of two lines, and hides the round
+// corners of the narrower in the wider.
+func meet(above, below *rect, gap, radius float64) {
+	if below.top-above.bottom > gap {
+		return
+	}
+	middle := (above.bottom + below.top) / 2
+	above.bottom, below.top = middle, middle
+	if step := max(gap, radius); math.Abs(above.left-below.left) < step && math.Abs(above.right-below.right) < step {
+		left, right := min(above.left, below.left), max(above.right, below.right) // no steps too small to be meant
+		above.left, below.left, above.right, below.right = left, left, right, right
+	}
+	if above.width() >= below.width() {
+		below.top -= min(radius, above.height()/2)
+	}
+	if above.width() <= below.width() {
+		above.bottom += min(radius, below.height()/2)
+	}
 }
 
 // markBox draws the box behind the spoken word, of which at is the first piece
