@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
@@ -378,6 +379,62 @@ func TestResolve(t *testing.T) {
 		a := SafeAreaOf(name, Size{1080, 1920})
 		if (a == apigpu.SafeArea{}) != (name == "none") {
 			t.Errorf("%s: %+v", name, a)
+		}
+	}
+}
+
+// TestParts: on every frame of a cue one part of it is shown, whatever the
+// times of its words.
+func TestParts(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		text := strings.Repeat("word ", rapid.IntRange(1, 60).Draw(t, "words"))
+		cue := caption.Cue{Start: time.Duration(rapid.IntRange(0, 5000).Draw(t, "start")) * time.Millisecond, Text: text}
+		cue.End = cue.Start + time.Duration(rapid.IntRange(40, 20_000).Draw(t, "long"))*time.Millisecond
+		if rapid.Bool().Draw(t, "timed") {
+			at := cue.Start
+			for from := 0; from < len(text); from += len("word ") {
+				end := min(at+time.Duration(rapid.SampledFrom([]int{0, 1, 90, 500, 3000}).Draw(t, "word"))*time.Millisecond, cue.End)
+				cue.Words = append(cue.Words, caption.Word{From: from, To: from + 4, Start: at, End: end})
+				at = end
+			}
+		}
+		clock := caption.FrameClock{Num: 30000, Den: 1001}
+		s := newSetter(Job{Cues: []caption.Cue{cue}, Clock: clock, Size: Size{1080, 1920}, Style: apigpu.Style{
+			Preset: rapid.SampledFrom(apigpu.Presets()).Draw(t, "preset"),
+		}})
+		s.flow(0)
+		s.snap()
+		whole := caption.Snap([]caption.Cue{cue}, clock)[0]
+		at, words := whole.Start, 0
+		for _, p := range s.parts {
+			if p.start != at || p.end < p.start {
+				t.Fatalf("a part from %v to %v, after one that ends at %v", p.start, p.end, at)
+			}
+			at = p.end
+			for _, r := range p.rows {
+				for _, piece := range r.pieces {
+					words += len(strings.Fields(piece.text))
+				}
+			}
+		}
+		if at != whole.End || words != len(strings.Fields(text)) {
+			t.Fatalf("%d words up to %v, want %d up to %v", words, at, len(strings.Fields(text)), whole.End)
+		}
+	})
+}
+
+// Captions that are too high for the picture are made smaller.
+func TestTooHigh(t *testing.T) {
+	t.Parallel()
+	style := bare()
+	style.Font.Size.Pixels, style.MaxLines = 200, 10
+	s := newSetter(Job{Cues: []caption.Cue{{End: 9 * second, Text: strings.Repeat("some words ", 12)}}, Style: style, Size: Size{1080, 1080}})
+	s.flow(0)
+	s.place()
+	for _, p := range s.parts {
+		if !s.look.area.grown(1).holds(p.box) {
+			t.Errorf("%v is outside of %v", p.box, s.look.area)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package typeset
 import (
 	"math"
 	"strings"
+	"unicode/utf8"
 )
 
 // line is atoms[from:to] of a text, on one line.
@@ -114,11 +115,9 @@ func fits(atoms []atom, lines []line, lim limit, scale float64) bool {
 // note: each line is a voice of its own, and they must not run together.
 func (t textOf) isDialogue(lines []line) bool {
 	for _, l := range lines[1:] {
-		for _, r := range t.items[t.atoms[l.from].from].text {
-			if strings.ContainsRune("-–—•♪♫", r) {
-				return true
-			}
-			break
+		r, _ := utf8.DecodeRuneInString(t.items[t.atoms[l.from].from].text)
+		if strings.ContainsRune("-–—•♪♫", r) {
+			return true
 		}
 	}
 	return false

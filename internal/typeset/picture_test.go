@@ -285,3 +285,52 @@ func (p *picture) still(t *testing.T, part *part) {
 		}
 	}
 }
+
+// TestMeasuredAsDrawn: libass draws a text as wide as it was reckoned to be,
+// in the font that it was reckoned with.
+func TestMeasuredAsDrawn(t *testing.T) {
+	t.Parallel()
+	fonts := systemFonts(t)
+	size := Size{640, 120}
+	for name, c := range map[string]struct {
+		text  string
+		style apigpu.Style
+	}{
+		"Latin":   {text: "AV To Wave, fjord & Šafařík"},
+		"light":   {text: "Hamburgefonts", style: apigpu.Style{Font: apigpu.Font{Weight: 400}}},
+		"heavy":   {text: "Hamburgefonts", style: apigpu.Style{Font: apigpu.Font{Weight: 900}}},
+		"spaced":  {text: "Hamburgefonts", style: apigpu.Style{Font: apigpu.Font{LetterSpacing: at(40)}}},
+		"Greek":   {text: "Καλημέρα κόσμε"},
+		"Russian": {text: "Съешь ещё этих"},
+		"Arabic":  {text: "مرحبا بالعالم الجميل"},
+		"Hebrew":  {text: "שלום עולם טוב"},
+		"Hindi":   {text: "ज़्यादातर लोग"},
+		"Thai":    {text: "คนส่วนใหญ่ไม่เคย"},
+		"Chinese": {text: "大多数人从来没有"},
+		"Korean":  {text: "대부분의 사람들은"},
+		"mixed":   {text: "the word שלום, (12) ok"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name != "Latin" && name != "mixed" {
+				need.Long(t)
+			}
+			t.Parallel()
+			c.style.Preset, c.style.SafeArea, c.style.Font.Size = apigpu.PresetNone, apigpu.SafeArea{Name: "none"}, px(400)
+			job := Job{Cues: []caption.Cue{{End: 2 * time.Second, Text: c.text}}, Style: c.style, Size: size, Fonts: fonts}
+			sheet := sheetOf(t, job)
+			if len(sheet.Notes) > 0 {
+				t.Skipf("needs fonts: %v", sheet.Notes)
+			}
+			drawn, _ := render(t, sheet.ASS, size)[0].drawn()
+			s := newSetter(job)
+			s.flow(0)
+			s.place()
+			r := s.parts[0].rows[0]
+			// Letters have room at their sides, and reach over it a little.
+			if want := (rect{r.left, r.base - r.top, r.left + r.width, r.base + r.bottom}); len(s.parts[0].rows) != 1 ||
+				!want.grown(3).holds(drawn) || drawn.width() < want.width()-10 {
+				t.Errorf("drawn on %v, reckoned to be on %v", drawn, want)
+			}
+		})
+	}
+}
