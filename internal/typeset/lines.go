@@ -29,7 +29,11 @@ func (g *grower) add(n int) {
 		g.size = g.size.plus(g.atoms[n-1].gap)
 	}
 	g.size = g.size.plus(g.atoms[n].size)
-	g.words += g.atoms[n].words
+	words := g.atoms[n].words
+	if n == g.from && words == 0 {
+		words = 1 // the rest of a word that was broken
+	}
+	g.words += words
 }
 
 // breakLines breaks atoms[l.from:l.to] into the fewest lines within the limit,

@@ -304,7 +304,7 @@ func TestMeasuredAsDrawn(t *testing.T) {
 		"Russian": {text: "Съешь ещё этих"},
 		"Arabic":  {text: "مرحبا بالعالم الجميل"},
 		"Hebrew":  {text: "שלום עולם טוב"},
-		"Hindi":   {text: "ज़्यादातर लोग"},
+		"Hindi":   {text: "ज़्यादातर लोग।"},
 		"Thai":    {text: "คนส่วนใหญ่ไม่เคย"},
 		"Chinese": {text: "大多数人从来没有"},
 		"Korean":  {text: "대부분의 사람들은"},
@@ -320,6 +320,9 @@ func TestMeasuredAsDrawn(t *testing.T) {
 			sheet := sheetOf(t, job)
 			if len(sheet.Notes) > 0 {
 				t.Skipf("needs fonts: %v", sheet.Notes)
+			}
+			if name != "mixed" && len(sheet.Families) != 1 {
+				t.Errorf("it is drawn in %q", sheet.Families)
 			}
 			drawn, _ := render(t, sheet.ASS, size)[0].drawn()
 			s := newSetter(job)
