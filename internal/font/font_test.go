@@ -38,6 +38,9 @@ func renamed(t *testing.T, b []byte, family string, weight uint16) []byte {
 			content = nameTable(family)
 		case "OS/2":
 			content = slices.Clone(content)
+			if strings.Contains(family, "Condensed") {
+				binary.BigEndian.PutUint16(content[6:], 3)
+			}
 			binary.BigEndian.PutUint16(content[4:], weight)
 		}
 		all = append(all, ot.Table{Tag: tag, Content: content})
@@ -45,14 +48,24 @@ func renamed(t *testing.T, b []byte, family string, weight uint16) []byte {
 	return ot.WriteTTF(all)
 }
 
-// nameTable holds one name, of Windows, in UTF-16.
+// nameTable holds names of Windows, in UTF-16: that of the family, and behind
+// a slash the one that designers give it.
 func nameTable(family string) []byte {
+	legacy, typographic, _ := strings.Cut(family, "/")
 	var text []byte
-	for _, u := range utf16.Encode([]rune(family)) {
-		text = binary.BigEndian.AppendUint16(text, u)
+	records := []uint16{0, 2, 6 + 2*12}
+	for _, n := range []struct {
+		id   uint16
+		name string
+	}{{1, legacy}, {16, typographic}} {
+		from := len(text)
+		for _, u := range utf16.Encode([]rune(n.name)) {
+			text = binary.BigEndian.AppendUint16(text, u)
+		}
+		records = append(records, 3, 1, 0x409, n.id, uint16(len(text)-from), uint16(from))
 	}
-	b := make([]byte, 0, 18+len(text))
-	for _, v := range []uint16{0, 1, 18, 3, 1, 0x409, 1, uint16(len(text)), 0} {
+	var b []byte
+	for _, v := range records {
 		b = binary.BigEndian.AppendUint16(b, v)
 	}
 	return append(b, text...)
@@ -112,6 +125,7 @@ func TestFind(t *testing.T) {
 func TestRuns(t *testing.T) {
 	t.Parallel()
 	s, err := Find([]string{here(t, map[string][]byte{
+		"0.ttf": renamed(t, gobold.TTF, "Noto Sans Condensed Medium/Noto Sans", 500), "9.ttf": renamed(t, gobold.TTF, "Noto Sans XBlack/Noto Sans", 1000),
 		"1.ttf": renamed(t, goregular.TTF, "Noto Sans", 400), "2.ttf": renamed(t, gobold.TTF, "Noto Sans", 700), "3.ttf": renamed(t, goregular.TTF, "Mine", 300),
 	})})
 	if err != nil {
@@ -121,7 +135,8 @@ func TestRuns(t *testing.T) {
 	for _, c := range []struct{ want, drawn caption.Face }{
 		{caption.Face{Family: "Noto Sans", Weight: 400}, caption.Face{Family: "Noto Sans", Weight: 400}},
 		{caption.Face{Family: "noto sans", Weight: 800}, caption.Face{Family: "Noto Sans", Weight: 700}},
-		{caption.Face{Family: "Noto Sans", Weight: 900, Italic: true}, caption.Face{Family: "Noto Sans", Weight: 900, Italic: true}},
+		{caption.Face{Family: "Noto Sans", Weight: 900, Italic: true}, caption.Face{Family: "Noto Sans XBlack", Weight: 1000, Italic: true}},
+		{caption.Face{Family: "Noto Sans", Weight: 500}, caption.Face{Family: "Noto Sans", Weight: 400}},
 		{caption.Face{Family: "Mine", Weight: 400}, caption.Face{Family: "Mine", Weight: 300}},
 		{caption.Face{Family: "Mine", Weight: 700}, caption.Face{Family: "Mine", Weight: 700}},
 		{caption.Face{Family: "None", Weight: 500}, caption.Face{Family: "Noto Sans", Weight: 400}},
@@ -157,7 +172,7 @@ func TestRuns(t *testing.T) {
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	infos, err := Check(goregular.TTF)
-	if diff := cmp.Diff([]Info{{Family: "Go", Typographic: "Go", Weight: 400, Outlines: true}}, infos); diff != "" || err != nil {
+	if diff := cmp.Diff([]Info{{Family: "Go", Typographic: "Go", Weight: 400, Width: 5, Outlines: true}}, infos); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	if infos, err = Check(renamed(t, goregular.TTF, "A,{b}\\\n c", 100)); err != nil || infos[0].Family != "Ab c" {

@@ -205,6 +205,7 @@ func TestTransforms(t *testing.T) {
 		{apigpu.TransformLower, "tr", "IŞIK", "ışık"},
 		{apigpu.TransformLower, "", "ΣΟΦΟΣ", "σοφος"[:8] + "ς"},
 		{apigpu.TransformCapitalize, "en", "don't stop NASA", "Don't Stop NASA"},
+		{apigpu.TransformCapitalize, "nl", "ijsland", "IJsland"},
 		{apigpu.TransformNone, "en", "As It iS", "As It iS"},
 	} {
 		style := bare()
@@ -232,7 +233,7 @@ func TestWordStyles(t *testing.T) {
 	if !strings.Contains(tags["BIG DEAL"], `\1c&H0000FF&`) || !strings.Contains(tags["PART"], `\i1`) {
 		t.Errorf("%v", tags)
 	}
-	if _, drawn := tags["STRASSE"]; !drawn {
+	if !strings.Contains(tags["STRASSE"], `\u1`) {
 		t.Errorf("%v", tags)
 	}
 }
