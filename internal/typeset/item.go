@@ -152,7 +152,7 @@ func (s *setter) space(out *textOf, c char, level bidi.Level) {
 	run := s.runs(" ", face, false)[0]
 	wide := run.Width*s.look.size + s.look.spacing
 	if s.look.byWord() { // a word that grows does not touch the next
-		wide += s.look.outline/2 + max(s.look.active.scale-1, 0)*s.look.size*1.2
+		wide += s.look.outline/2 + max(s.look.active.scale-1, 0)*s.look.size
 	}
 	out.items = append(out.items, item{
 		text: " ", run: run, mark: c.mark, word: c.word, level: level, width: wide, cells: 1, space: true,

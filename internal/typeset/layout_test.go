@@ -439,3 +439,32 @@ func TestTooHigh(t *testing.T) {
 		}
 	}
 }
+
+// Estimated words of scripts without spaces are more than one sign, and part
+// where the kind of letters changes.
+func TestSignsAreJoined(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"ほとんどの人はこの小さなコツに": "ほとんどの|人はこの|小さな|コツに",
+		"大多数人":          "大|多|数|人",
+		"เล็กๆ นี้เลย":  "เล็กๆ|นี้|เลย",
+		"OK, 今日は。":      "OK,|今|日は。",
+		"one two-three": "one|two-three",
+		"한국어 자막":        "한국어|자막",
+	} {
+		cues := []caption.Cue{{End: second, Text: text}}
+		estimate(cues)
+		var got []string
+		at := time.Duration(0)
+		for _, w := range cues[0].Words {
+			got = append(got, text[w.From:w.To])
+			if w.Start != at || w.End <= w.Start {
+				t.Errorf("%q from %v to %v, after %v", text[w.From:w.To], w.Start, w.End, at)
+			}
+			at = w.End
+		}
+		if strings.Join(got, "|") != want {
+			t.Errorf("%q, want %q", strings.Join(got, "|"), want)
+		}
+	}
+}

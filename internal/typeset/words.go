@@ -14,13 +14,15 @@ func estimate(cues []caption.Cue) caption.Timing {
 	timing := caption.TimedWords
 	for i := range cues {
 		if c := &cues[i]; len(c.Words) == 0 && c.End > c.Start {
-			c.Words = wordsOf(c)
+			c.Words = joinSigns(c.Text, wordsOf(c))
 			timing = caption.Estimated
 		}
 	}
 	return timing
 }
 
+// wordsOf times the words of a cue: what spaces part, and signs in scripts
+// without spaces.
 func wordsOf(c *caption.Cue) []caption.Word {
 	var words []caption.Word
 	var weights []int
@@ -37,7 +39,7 @@ func wordsOf(c *caption.Cue) []caption.Word {
 		switch {
 		case unicode.IsSpace(r):
 			flush(i)
-		case from >= 0 && signBreak(before, r, utf8.RuneCountInString(c.Text[from:i])):
+		case from >= 0 && signBreak(before, r, maxSigns):
 			flush(i)
 			from = i
 		case from < 0:
@@ -56,6 +58,24 @@ func wordsOf(c *caption.Cue) []caption.Word {
 		words[i].End = at()
 	}
 	return words
+}
+
+// joinSigns makes words of signs that stand side by side: a single kana that
+// lights up, or a Thai consonant, is less than what is spoken.
+func joinSigns(text string, words []caption.Word) []caption.Word {
+	out := words[:0]
+	for _, w := range words {
+		if n := len(out) - 1; n >= 0 && out[n].To == w.From {
+			before, _ := utf8.DecodeLastRuneInString(text[:w.From])
+			r, _ := utf8.DecodeRuneInString(text[w.From:])
+			if !signBreak(before, r, utf8.RuneCountInString(text[out[n].From:out[n].To])) {
+				out[n].To, out[n].End = w.To, w.End
+				continue
+			}
+		}
+		out = append(out, w)
+	}
+	return out
 }
 
 // signBreak reports whether a word begins with r, right after before, in a
