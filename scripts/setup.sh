@@ -17,7 +17,7 @@ lacks() {
 }
 
 # has_font reports whether a family is here that captions are drawn with; see
-# internal/worker/font.go.
+# internal/font/chain.go.
 has_font() {
 	local dir
 	for dir in /usr/share/fonts /usr/local/share/fonts /System/Library/Fonts /Library/Fonts "${HOME:-/}/.fonts" "${HOME:-/}/.local/share/fonts"; do
