@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"database/sql"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -67,6 +68,54 @@ func TestWorkerStumbles(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A thumbnail comes home beside its result, and no job fails for want of it.
+func TestThumbnail(t *testing.T) {
+	t.Parallel()
+	at := 1.5
+	for _, c := range []struct {
+		name  string
+		fault func(http.ResponseWriter, *http.Request) bool
+		want  string
+	}{
+		{"there", nil, picture},
+		{"cut once", times(1, "GET", "/thumbnail.jpg", cut), picture},
+		{"none", times(9, "GET", "/thumbnail.jpg", problem(apigpu.NotFound)), ""},
+		{"no picture", times(9, "GET", "/thumbnail.jpg", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }), ""},
+		{"too long", times(9, "GET", "/thumbnail.jpg", func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, picture, strings.Repeat("x", apigpu.MaxThumbnail))
+		}), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, nil)
+			if c.fault != nil {
+				b.worker.onRequest(c.fault)
+			}
+			b.start()
+			j := b.final(b.submit(func(d *queue.Draft) { d.Spec.Output.Thumbnail = &at }).ID)
+			b.wantResult(j)
+			failed := slices.ContainsFunc(j.Warnings, func(w apigpu.Warning) bool { return w.Code == apigpu.ThumbnailFailed })
+			if failed != (c.want == "") || !j.Thumbnail {
+				t.Errorf("warnings %v", j.Warnings)
+			}
+			content, _, err := b.blob.Open(t.Context(), queue.ThumbnailOf(j.Result))
+			if c.want == "" {
+				if err == nil {
+					t.Error("something was stored", content.Close())
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer content.Close()
+			if got, err := io.ReadAll(content); err != nil || string(got) != c.want {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
 	}
 }
 

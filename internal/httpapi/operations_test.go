@@ -151,6 +151,7 @@ func TestOpenAPI(t *testing.T) {
 		"get /jobs key=true 200 400 401 404 500",
 		"get /jobs/{id} key=true 200 202 303 503 default",
 		"get /jobs/{id}/events key=true 200 204 default",
+		"get /jobs/{id}/thumbnail.jpg key=true 200 default",
 		"get /jobs/{id}/video key=true 200 206 default",
 		"post /jobs/{id}/cancel key=true 200 400 401 404 409 500",
 		"post /video/caption key=true 200 202 303 503 default",
