@@ -240,7 +240,7 @@ func compareSound(t *testing.T, dir string, in, out Probe, want []string, moved 
 		lead := func(p Probe) time.Duration {
 			return ticks(p.Audio[i].StartPTS, p.Audio[i].TimeBase) - ticks(p.Video.StartPTS, p.Video.TimeBase)
 		}
-		if was, is := lead(in), lead(out); !moved && (is - was).Abs() > 2*time.Millisecond {
+		if was, is := lead(in), lead(out); !moved && (is-was).Abs() > 2*time.Millisecond {
 			t.Errorf("track %d began %s from the picture, and now %s", i, was, is)
 		}
 		// Through ADTS and MP3 alike, the samples say whether it is the same.
