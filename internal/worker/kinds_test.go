@@ -61,7 +61,7 @@ func kinds() []kind {
 		{name: "mirrored", ext: "mp4", w: 320, h: 180, make: []string{dark + x264}, then: turned(-1, 0, 0, 1)},
 		{name: "turned and mirrored", ext: "mp4", w: 180, h: 320, make: []string{dark + x264}, then: turned(0, 1, 1, 0)},
 		{name: "anamorphic", ext: "mp4", w: 640, h: 180, make: []string{dark + "-vf|setsar=2|" + x264}},
-		{name: "odd", ext: "webm", w: 322, h: 182, make: []string{"-f|lavfi|-i|color=black:s=322x182:r=25:d=2,format=yuv444p,crop=321:181:exact=1|" + tone + "-pix_fmt|yuv420p|" + -c:v|libvpx-vp9|-cpu-used|8|-deadline|realtime|-c:a|libopus"}},
+		{name: "odd", ext: "webm", w: 322, h: 182, make: []string{"-f|lavfi|-i|color=black:s=322x182:r=25:d=2,format=yuv444p,crop=321:181:exact=1|" + tone + "-pix_fmt|yuv420p|-c:v|libvpx-vp9|-cpu-used|8|-deadline|realtime|-c:a|libopus"}},
 		{name: "PQ", ext: "mkv", w: 320, h: 180, make: []string{fmt.Sprintf(hdrOf, "smpte2084")}},
 		{name: "HLG", ext: "mkv", w: 320, h: 180, make: []string{fmt.Sprintf(hdrOf, "arib-std-b67")}},
 		{name: "ten bits, 4:2:2, PCM", ext: "mkv", w: 320, h: 180, make: []string{dark + tone + "-pix_fmt|yuv422p10le|-c:v|ffv1|-c:a|pcm_s24le"}},
