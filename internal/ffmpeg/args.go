@@ -18,6 +18,7 @@ type Spec struct {
 	Language string      // of the captions (BCP 47), for a text track
 	Limits   Limits
 	Frames   Frames // of the source
+	Light    Light  // of the source, where its HDR is kept
 	// Rate is the picture's bits a second; 0 takes what Output asks for. See
 	// Shrink.
 	Rate int64
@@ -180,7 +181,7 @@ func (s Spec) picture(p Probe, a Abilities) []string {
 		return args
 	}
 	args := []string{"-vf", strings.Join(filters(s, p, a), ",")}
-	args = append(args, encoder(name, effort{quality: s.quality(), rate: s.rate(p), deep: s.KeepsHDR(p), threads: a.Threads})...)
+	args = append(args, encoder(name, effort{quality: s.quality(), rate: s.rate(p), deep: s.KeepsHDR(p), light: s.Light, threads: a.Threads})...)
 	if rate := FrameRate(s.Output.FPS); rate.Num > 0 {
 		return append(args, "-fps_mode", "vfr", "-enc_time_base:v", fmt.Sprintf("%d/%d", rate.Den, rate.Num))
 	}

@@ -125,6 +125,7 @@ type effort struct {
 	quality apigpu.Quality // empty is balanced
 	rate    int64          // bits a second, instead of quality; 0 for none
 	deep    bool           // 10 bits
+	light   Light          // of HDR that is kept
 	threads int            // 0 for the encoder's own choice
 }
 
@@ -169,7 +170,7 @@ var qualities = map[string]levels{
 // A key frame every 250 frames at the latest is the habit of most; it is said
 // here so that seeking does not depend on a version.
 func encoder(name string, e effort) []string {
-	args := append([]string{"-c:v", name}, tempo(name, e.threads)...)
+	args := append([]string{"-c:v", name}, tempo(name, e)...)
 	args = append(args, amount(name, e)...)
 	switch name {
 	case X264, NVENC:
@@ -190,10 +191,10 @@ func encoder(name string, e effort) []string {
 	return append(args, "-g", "250")
 }
 
-// tempo is how much time an encoder takes for the same picture, and how many
-// threads.
-func tempo(name string, threads int) []string {
-	threads = min(threads, maxThreads)
+// tempo is how much time an encoder takes for the same picture, how many
+// threads, and what it is told in words of its own.
+func tempo(name string, e effort) []string {
+	threads := min(e.threads, maxThreads)
 	switch name {
 	case X264:
 		args := []string{"-preset", "veryfast"}
@@ -210,7 +211,7 @@ func tempo(name string, threads int) []string {
 		if threads > 0 {
 			params += fmt.Sprintf(":pools=%d", threads)
 		}
-		return []string{"-preset", "veryfast", "-x265-params", params}
+		return []string{"-preset", "veryfast", "-x265-params", params + e.light.x265()}
 	case SVTAV1:
 		args := []string{"-preset", "9"}
 		if threads > 0 {

@@ -173,6 +173,9 @@ func (w *Worker) look(ctx context.Context, path string, want *ffmpeg.Spec) (ffmp
 		probe = probe.Silent()
 	}
 	want.Frames, err = w.cfg.Tools.Frames(ctx, path, probe)
+	if want.KeepsHDR(probe) {
+		want.Light = w.cfg.Tools.Light(ctx, path, probe)
+	}
 	return probe, err
 }
 
