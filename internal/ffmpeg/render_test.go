@@ -249,10 +249,10 @@ func compareSound(t *testing.T, dir string, in, out Probe, want []string, moved 
 			switch codec {
 			case "aac":
 				args = append(args, "-f", "adts", "-")
-			default:
-				args = append(args, "-f", "md5", "-")
 			case "mp3":
 				args = append(args, "-f", codec, "-write_xing", "0", "-id3v2_version", "0", "-")
+			default:
+				args = append(args, "-f", "md5", "-")
 			}
 			return string(ffmpeg(t, dir, args...))
 		}
