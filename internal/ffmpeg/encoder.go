@@ -147,9 +147,9 @@ func (l levels) of(q apigpu.Quality) string {
 // CRF 23) in half the time and 9 % more bytes (measured, 720p). The other
 // figures are steps of about a factor 1.5 to 2 in bytes around it.
 //
-// libx265 and SVT-AV1: about the SSIM of those four on average, in two thirds
-// and in half the bytes for two to three times the processor time (measured with
-// x265 3.5 and SVT-AV1 1.4 on a cartoon of 480p, a camera of 720p and a film of
+// libx265 and SVT-AV1: about the SSIM of those four, in 0.6 to 1.2 and in 0.5
+// to 0.9 of the bytes, for two to three times the processor time (measured with
+// x265 3.5 and SVT-AV1 1.4 on a cartoon of 480p, drawings of 720p and a film of
 // 180p).
 //
 // NVENC and libaom are estimates that were not measured: constant quality of

@@ -257,4 +257,3 @@ func compareRate(t *testing.T, path string, length time.Duration, kbps int) {
 		t.Errorf("%.0f kb/s, want %d", got, kbps)
 	}
 }
-

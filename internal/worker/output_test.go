@@ -2,6 +2,8 @@ package worker
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -179,8 +181,18 @@ func TestMaxSize(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v", codec, len(video), codes(job))
 		}
 	}
-	_, _, err = b.caption(t, noisy, oneCue, apigpu.CaptionSpec{Output: apigpu.Output{MaxSizeMB: 0.1}})
-	wantCode(t, err, apigpu.TooLarge)
+}
+
+// Where the sound alone is larger than the result may be, nothing is tried.
+func TestMaxSizeOfSound(t *testing.T) {
+	t.Parallel()
+	need.FFmpeg(t)
+	b := realBench(t, nil)
+	talk := kind{ext: "mp4", make: []string{"-f|lavfi|-i|color=black:s=160x120:r=1:d=20|-f|lavfi|-i|anoisesrc=d=20|-c:v|libx264|-preset|ultrafast|-c:a|aac|-b:a|96k"}}.made(t)
+	_, _, err := b.caption(t, talk, oneCue, apigpu.CaptionSpec{Output: apigpu.Output{MaxSizeMB: 0.1}})
+	if e := wantCode(t, err, apigpu.TooLarge); e.Field != "output.max_size_mb" {
+		t.Errorf("field %q", e.Field)
+	}
 }
 
 // A codec that nobody here encodes is refused before the video is fetched.
@@ -192,5 +204,39 @@ func TestCodecThatIsNotThere(t *testing.T) {
 	_, err := b.client.Assign(t.Context(), "job_1", a)
 	if e := wantCode(t, err, apigpu.NoEncoder); e.Field != "output.codec" {
 		t.Errorf("field %q", e.Field)
+	}
+}
+
+// Captions on HDR that is kept are as bright as paper: white is 203 nits, which
+// is 58 % of the signal in PQ and 75 % in HLG.
+func TestCaptionsOnHDR(t *testing.T) {
+	t.Parallel()
+	need.FFmpeg(t)
+	for transfer, signal := range map[string]float64{"smpte2084": 0.58, "arib-std-b67": 0.75} {
+		t.Run(transfer, func(t *testing.T) {
+			if transfer != "smpte2084" {
+				need.Long(t)
+			}
+			t.Parallel()
+			b := realBench(t, nil)
+			source := kind{ext: "mkv", make: []string{
+				"-f|lavfi|-i|color=black:s=320x180:r=25:d=1|-vf|format=yuv420p10le,setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=" + transfer + ":range=tv|-c:v|ffv1",
+			}}.made(t)
+			job, video, err := b.caption(t, source, oneCue, apigpu.CaptionSpec{Output: apigpu.Output{Codec: apigpu.HEVC, HDR: apigpu.HDRKeep}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !job.Video.HDR || len(job.Warnings) > 0 {
+				t.Errorf("%+v, %v", job.Video, job.Warnings)
+			}
+			pixels := readBack(t, video, "-ss", "0.5", "-map", "0:v", "-frames:v", "1", "-vf", "extractplanes=y", "-f", "rawvideo", "-")
+			most := 0
+			for i := 0; i+1 < len(pixels); i += 2 {
+				most = max(most, int(binary.LittleEndian.Uint16(pixels[i:])))
+			}
+			if want := 64 + signal*876; math.Abs(float64(most)-want) > 25 { // the encoder overshoots a little
+				t.Errorf("white is coded as %d, want %.0f of 1023", most, want)
+			}
+		})
 	}
 }
