@@ -35,6 +35,29 @@ func TestPaint(t *testing.T) {
 	}
 }
 
+func TestPaintScript(t *testing.T) {
+	t.Parallel()
+	p := plain()
+	hdr("smpte2084")(&p)
+	keep := Spec{Output: apigpu.Output{Codec: apigpu.HEVC, HDR: apigpu.HDRKeep}}
+	const script = `[V4+ Styles]
+Style: Default,Sans,54,&H00FFFFFF,&HFFFFFF,&H80000000,0
+[Events]
+Dialogue: 0,0,1,Default,,0,0,0,,&HFFFFFF {\c&HFFFFFF&\alpha&HFF&\t(\3c&HFFFFFF&)}white \{\c&HFFFFFF&
+`
+	const want = `[V4+ Styles]
+Style: Default,Sans,54,&H00949494,&H949494,&H80000000,0
+[Events]
+Dialogue: 0,0,1,Default,,0,0,0,,&HFFFFFF {\c&H949494&\alpha&HFF&\t(\3c&H949494&)}white \{\c&HFFFFFF&
+`
+	if got := string(PaintScript([]byte(script), keep, p)); got != want {
+		t.Errorf("%s", got)
+	}
+	if got := string(PaintScript([]byte(script), Spec{}, p)); got != script {
+		t.Errorf("that is mapped: %s", got)
+	}
+}
+
 // What HDR10 says about its light goes through x265 unchanged.
 func TestLight(t *testing.T) {
 	need.FFmpeg(t)

@@ -230,39 +230,16 @@ func until(cues []caption.Cue, end time.Duration) []caption.Cue {
 // writeScript sets the cues for libass, on the frames and in the size of this
 // very result.
 func (w *Worker) writeScript(j *job, want ffmpeg.Spec, p ffmpeg.Probe, cues []caption.Cue, f font) error {
-	paint := painter(ffmpeg.Paint(want, p))
-	cues = caption.Snap(paint.cues(cues), frameClock(want, p))
+	cues = caption.Snap(cues, frameClock(want, p))
 	width, height := ffmpeg.Canvas(want.Output, p)
 	style := typeset.DefaultStyle()
 	style.Font, style.FontHeight = f.family, f.height
-	style.Color, style.OutlineColor = paint.color(style.Color), paint.color(style.OutlineColor)
 	script := typeset.Render(cues, style, typeset.Size{Width: width, Height: height})
+	script = ffmpeg.PaintScript(script, want, p)
 	if err := os.WriteFile(filepath.Join(j.dir, ffmpeg.ScriptFile), script, 0o600); err != nil {
 		return fmt.Errorf("write script: %w", err)
 	}
 	return f.install(filepath.Join(j.dir, ffmpeg.FontsFolder))
-}
-
-// painter gives colours the values that look like them in the result.
-type painter func(apigpu.Color) apigpu.Color
-
-func (p painter) color(s string) string {
-	c, ok := apigpu.ParseColor(s)
-	if !ok {
-		return s
-	}
-	return p(c).Hex()
-}
-
-func (p painter) cues(cues []caption.Cue) []caption.Cue {
-	cues = slices.Clone(cues)
-	for i, c := range cues {
-		cues[i].Spans = slices.Clone(c.Spans)
-		for k, s := range c.Spans {
-			cues[i].Spans[k].Color = p.color(s.Color)
-		}
-	}
-	return cues
 }
 
 // end is where the picture ends: after the last frame where the frames are
