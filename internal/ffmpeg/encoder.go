@@ -107,7 +107,8 @@ func EncoderFor(s Spec, p Probe, a Abilities) string {
 // takes reports whether an encoder takes frames of a size. NVENC encodes H.264
 // up to 4096 in either direction and the others up to 8192 (NVIDIA's support
 // matrix); from 160 x 64, and AV1 from 256 x 128, it is on the safe side of
-// the least that any generation takes.
+// the least that any generation takes. SVT-AV1 takes 64 x 64 and x265 16 x 16
+// at the least (seen).
 func takes(name string, w, h int) bool {
 	switch name {
 	case NVENC:
@@ -116,6 +117,10 @@ func takes(name string, w, h int) bool {
 		return w >= 160 && h >= 64 && w <= 8192 && h <= 8192
 	case NVENCAV1:
 		return w >= 256 && h >= 128 && w <= 8192 && h <= 8192
+	case SVTAV1:
+		return w >= 64 && h >= 64
+	case X265:
+		return w >= 16 && h >= 16
 	}
 	return true
 }

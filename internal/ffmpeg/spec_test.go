@@ -90,6 +90,10 @@ func TestCan(t *testing.T) {
 			}
 		}
 	}
+	tiny := Spec{Output: apigpu.Output{Codec: apigpu.AV1, Resolution: apigpu.Resolution{Width: 32, Height: 32}}}
+	if err := tiny.Check(plain(), gpu); apigpu.CodeOf(err) != apigpu.InvalidRequest {
+		t.Errorf("a tiny box: %v", err)
+	}
 	big := Spec{Limits: DefaultLimits(), Output: apigpu.Output{Resolution: apigpu.Resolution{Width: 8192, Height: 8192}}}
 	if err := big.Check(plain(), gpu); apigpu.CodeOf(err) != apigpu.MediaTooBig {
 		t.Errorf("a huge box: %v", err)
