@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/blob"
 	"github.com/api-gpu/api-gpu/internal/queue"
@@ -67,6 +69,29 @@ func TestWorkerStumbles(t *testing.T) {
 					t.Errorf("attempt %d, blamed %d", j.Attempt, j.Blamed)
 				}
 			})
+		}
+	}
+}
+
+// What was asked for goes to the worker; where the files came from does not.
+func TestAssignmentIsWhole(t *testing.T) {
+	t.Parallel()
+	spec := apigpu.CaptionSpec{
+		URLVideo: "http://video.example/v.mp4", URLSRT: "http://nas.lan/s.srt", SRT: "x", Captions: []byte("[]"), Words: []byte("[]"),
+		HeadersVideo: map[string]string{"Cookie": "secret"}, HeadersSRT: map[string]string{"Cookie": "secret"},
+		Charset: "windows-1252", Language: "pt-BR", Offset: 1, Mode: apigpu.Both, Style: apigpu.Style{Color: "red"},
+		Output: apigpu.Output{Codec: apigpu.AV1, Filename: "v.mp4"},
+	}
+	want := apigpu.CaptionSpec{
+		URLVideo: spec.URLVideo, Charset: spec.Charset, Language: spec.Language, Offset: spec.Offset, Mode: spec.Mode, Style: spec.Style, Output: spec.Output,
+	}
+	for _, push := range []bool{false, true} {
+		if push {
+			want.URLVideo = ""
+		}
+		a := assignment(queue.Job{Spec: spec}, []byte(subtitle), push, false, time.Minute)
+		if diff := cmp.Diff(want, a.Spec); diff != "" || a.Push != push {
+			t.Errorf("push %t: %s", push, diff)
 		}
 	}
 }
