@@ -192,6 +192,12 @@ func (a *API) describe() {
 		Parameters: []*huma.Param{id},
 		Responses:  map[string]*huma.Response{"200": {Description: "Events named job", Content: content("text/event-stream", &huma.Schema{Type: "string"})}, "204": {Description: "All was sent before (Last-Event-ID)"}, "default": problem},
 	})
+	describeFiles(doc, secured, problem, video, id, wait)
+}
+
+// describeFiles adds the files of a job.
+func describeFiles(doc *huma.OpenAPI, secured []map[string][]string, problem *huma.Response, video map[string]*huma.MediaType, id, wait *huma.Param) {
+	text := &huma.Schema{Type: "string"}
 	doc.AddOperation(&huma.Operation{
 		OperationID: "job-video", Method: http.MethodGet, Path: "/jobs/{id}/video", Summary: "The result, with ranges", Security: secured,
 		Parameters: []*huma.Param{id},

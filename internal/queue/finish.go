@@ -266,7 +266,7 @@ func (q *Queue) Prune(ctx context.Context) (keys []string, err error) {
 	if _, err = q.change(ctx, `DELETE FROM jobs WHERE finished_at < $1 AND result = '' RETURNING id`, db.Millis(now.Add(-historyFor))); err != nil {
 		err = fmt.Errorf("prune jobs: %w", err)
 	}
-	return withThumbnails(keys), errors.Join(err, q.pruneAttempts(ctx, now))
+	return keys, errors.Join(err, q.pruneAttempts(ctx, now))
 }
 
 // oneOf is the condition that a column is in a list, which is a parameter in
@@ -288,16 +288,6 @@ func ThumbnailOf(result string) string {
 	return name + ".jpg"
 }
 
-// withThumbnails adds to keys those of the thumbnails that go with them.
-func withThumbnails(keys []string) []string {
-	for _, key := range keys {
-		if thumbnail := ThumbnailOf(key); thumbnail != "" {
-			keys = append(keys, thumbnail)
-		}
-	}
-	return keys
-}
-
 // Files returns the blob keys that jobs still need: results that are kept,
 // with their thumbnails, and uploads of jobs that have not ended.
 func (q *Queue) Files(ctx context.Context) (map[string]bool, error) {
@@ -307,9 +297,10 @@ func (q *Queue) Files(ctx context.Context) (map[string]bool, error) {
 		return nil, fmt.Errorf("list files: %w", err)
 	}
 	keys := make(map[string]bool, len(list))
-	for _, key := range withThumbnails(list) {
-		keys[key] = true
+	for _, key := range list {
+		keys[key], keys[ThumbnailOf(key)] = true, true
 	}
+	delete(keys, "") // of an upload
 	return keys, nil
 }
 

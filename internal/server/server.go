@@ -286,9 +286,9 @@ func (s *Jobs) Delete(ctx context.Context, who httpapi.Caller, id string) error 
 	if j, err = s.Queue.Delete(ctx, id); err != nil {
 		return err
 	}
-	for _, key := range []string{j.Result, queue.ThumbnailOf(j.Result), j.Upload} {
+	for _, key := range []string{j.Result, j.Upload} {
 		if key != "" {
-			err = errors.Join(err, s.Blob.Delete(context.WithoutCancel(ctx), key))
+			err = errors.Join(err, s.remove(context.WithoutCancel(ctx), key))
 		}
 	}
 	return err

@@ -174,6 +174,9 @@ func (w *Worker) look(ctx context.Context, path string, want *ffmpeg.Spec) (ffmp
 		probe = probe.Silent()
 	}
 	want.Frames, err = w.cfg.Tools.Frames(ctx, path, probe)
+	if want.KeepsHDR(probe) {
+		want.Light = w.cfg.Tools.Light(ctx, path, probe)
+	}
 	return probe, err
 }
 
@@ -234,12 +237,13 @@ func (w *Worker) writeScript(j *job, want ffmpeg.Spec, p ffmpeg.Probe, cues []ca
 	width, height := ffmpeg.Canvas(want.Output, p)
 	sheet, err := typeset.Set(typeset.Job{
 		Cues: placed(cues, j.spec.KeepPositions), Script: j.document.Script, Style: drawable(j.spec.Style), Language: j.spec.Language,
-		Size: typeset.Size{Width: width, Height: height}, Fonts: fonts, Clock: frameClock(want, p), Paint: ffmpeg.Paint(want, p),
+		Size: typeset.Size{Width: width, Height: height}, Fonts: fonts, Clock: frameClock(want, p),
 	})
 	if err != nil {
 		return sheet, err
 	}
-	if err := os.WriteFile(filepath.Join(j.dir, ffmpeg.ScriptFile), sheet.ASS, 0o600); err != nil {
+	script := ffmpeg.PaintScript(sheet.ASS, want, p)
+	if err := os.WriteFile(filepath.Join(j.dir, ffmpeg.ScriptFile), script, 0o600); err != nil {
 		return sheet, fmt.Errorf("write script: %w", err)
 	}
 	return sheet, installFonts(filepath.Join(j.dir, ffmpeg.FontsFolder), fonts.Files(sheet.Families))
