@@ -18,6 +18,8 @@ type Spec struct {
 	Language string      // of the captions (BCP 47), for a text track
 	Limits   Limits
 	Frames   Frames // of the source
+	// Overlay is laid over captions that are drawn; nil is nothing.
+	Overlay *Overlay
 	// Rate is the picture's bits a second; 0 takes what Output asks for. See
 	// Shrink.
 	Rate int64

@@ -3,6 +3,7 @@ package font
 import (
 	"cmp"
 	"fmt"
+	"image"
 	"io/fs"
 	"maps"
 	"os"
@@ -29,6 +30,8 @@ type Set struct {
 	seg      segmenter.Segmenter
 	drawn    map[drawnKey]*face        // which face draws a cluster; nil is none
 	runs     map[runsKey][]caption.Run // what was measured
+	colour   *face                     // of emoji in colour; nil without one
+	pictures map[string]image.Image    // emoji → its picture, or nil
 }
 
 // maxFontFiles bounds the search for fonts.
@@ -66,7 +69,7 @@ func Find(dirs []string) (*Set, error) {
 		}
 	}
 	s := &Set{families: map[string][]*face{}, buf: harfbuzz.NewBuffer()}
-	s.add(paths)
+	s.colour = s.add(paths)
 	for _, name := range base() {
 		if s.Has(name) {
 			s.base = name
@@ -89,6 +92,9 @@ func (s *Set) With(paths ...string) (*Set, error) {
 	more.add(paths)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.colour != nil {
+		more.colour = &face{header: s.colour.header, path: s.colour.path, index: s.colour.index}
+	}
 	for _, f := range s.faces {
 		// Anew: what a face has read is guarded by its own set.
 		more.keep(&face{header: f.header, path: f.path, index: f.index})
@@ -104,7 +110,9 @@ func isFontFile(path string) bool {
 	return false
 }
 
-func (s *Set) add(paths []string) {
+// add reads the files, and returns the first font of emoji in colour among
+// them, or nil.
+func (s *Set) add(paths []string) (colour *face) {
 	var found []*face
 	for _, path := range paths {
 		headers, err := readFile(path)
@@ -120,8 +128,12 @@ func (s *Set) add(paths []string) {
 		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Weight, b.Weight), cmp.Compare(a.path, b.path))
 	})
 	for _, f := range found {
+		if colour == nil && f.Bitmaps && strings.Contains(strings.ToLower(f.Family), "emoji") {
+			colour = f
+		}
 		s.keep(f)
 	}
+	return colour
 }
 
 func (s *Set) keep(f *face) {
