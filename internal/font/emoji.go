@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"image"
 	"image/png"
+	"slices"
 
 	textfont "github.com/go-text/typesetting/font"
 	"github.com/go-text/typesetting/harfbuzz"
@@ -22,13 +23,18 @@ const maxPictures = 200
 func (s *Set) Coloured() bool { return s.colour != nil }
 
 // Pictured reports whether there is a picture of an emoji.
-func (s *Set) Pictured(text string) bool { return s.Picture(text) != nil }
+func (s *Set) Pictured(text string) bool {
+	if s.colour != nil && s.colour.listed != nil {
+		return s.colour.hasAll(slices.DeleteFunc([]rune(text), ignorable))
+	}
+	return s.Picture(text) != nil
+}
 
 // Picture returns the picture of one emoji, as its font has it, or nil where
 // there is none: of all that a text consists of, such as a flag or a family. It
 // is not to be changed.
 func (s *Set) Picture(text string) image.Image {
-	if s.colour == nil {
+	if s.colour == nil || s.colour.listed != nil {
 		return nil
 	}
 	s.mu.Lock()

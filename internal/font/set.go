@@ -21,7 +21,7 @@ import (
 
 // Set is the fonts of a machine. It may be used by several goroutines at once.
 type Set struct {
-	base string
+	base, hash string
 
 	mu       sync.Mutex
 	faces    []*face            // sorted by name and weight
@@ -52,7 +52,7 @@ func SystemDirs() []string {
 // Find reads what the fonts in dirs are. A file that cannot be read is not
 // there. The error has the code NoEncoder where none is a font for captions.
 func Find(dirs []string) (*Set, error) {
-	var paths []string
+	var paths, sizes []string
 	seen := 0
 	for _, dir := range dirs {
 		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -61,6 +61,9 @@ func Find(dirs []string) (*Set, error) {
 			}
 			if err == nil && !entry.IsDir() && isFontFile(path) {
 				paths = append(paths, path)
+				if info, err := os.Stat(path); err == nil {
+					sizes = append(sizes, fmt.Sprintf("%s %d", filepath.Base(path), info.Size()))
+				}
 			}
 			return nil // what cannot be read is not there
 		})
@@ -70,20 +73,26 @@ func Find(dirs []string) (*Set, error) {
 	}
 	s := &Set{families: map[string][]*face{}, buf: harfbuzz.NewBuffer()}
 	s.colour = s.add(paths)
+	s.hash = hashOf(sizes)
+	return s, s.findBase()
+}
+
+// findBase chooses the family that captions are set in.
+func (s *Set) findBase() error {
 	for _, name := range base() {
 		if s.Has(name) {
 			s.base = name
-			return s, nil
+			return nil
 		}
 	}
-	return nil, apigpu.E(apigpu.NoEncoder, nil, "No font for captions is installed.").
+	return apigpu.E(apigpu.NoEncoder, nil, "No font for captions is installed.").
 		WithHint("Install Noto Sans (Debian: fonts-noto-core).")
 }
 
 // With returns a set that has the fonts of these files as well, before those
 // of the machine. A file that is no font is an error.
 func (s *Set) With(paths ...string) (*Set, error) {
-	more := &Set{base: s.base, families: map[string][]*face{}, buf: harfbuzz.NewBuffer()}
+	more := &Set{base: s.base, hash: s.hash, families: map[string][]*face{}, buf: harfbuzz.NewBuffer()}
 	for _, path := range paths {
 		if _, err := readFile(path); err != nil {
 			return nil, err
@@ -93,13 +102,17 @@ func (s *Set) With(paths ...string) (*Set, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.colour != nil {
-		more.colour = &face{header: s.colour.header, path: s.colour.path, index: s.colour.index}
+		more.colour = s.colour.anew()
 	}
 	for _, f := range s.faces {
-		// Anew: what a face has read is guarded by its own set.
-		more.keep(&face{header: f.header, path: f.path, index: f.index})
+		more.keep(f.anew())
 	}
 	return more, nil
+}
+
+// anew is a face that has read nothing yet: what one has is guarded by its set.
+func (f *face) anew() *face {
+	return &face{header: f.header, path: f.path, index: f.index, listed: f.listed}
 }
 
 func isFontFile(path string) bool {
