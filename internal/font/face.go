@@ -92,7 +92,17 @@ func readGlyphs(path string, index int) (glyphs textfont.Cmap, err error) {
 	if err != nil || index >= len(loaders) {
 		return nil, unreadable(err)
 	}
-	raw, err := loaders[index].RawTable(tag("cmap"))
+	return glyphsOf(loaders[index])
+}
+
+// glyphsOf reads which characters a face has.
+func glyphsOf(l *ot.Loader) (glyphs textfont.Cmap, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			glyphs, err = nil, unreadable(fmt.Errorf("panic: %v", fault))
+		}
+	}()
+	raw, err := l.RawTable(tag("cmap"))
 	if err != nil {
 		return nil, unreadable(err)
 	}

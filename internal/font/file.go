@@ -64,7 +64,7 @@ func Check(b []byte) (infos []Info, err error) {
 }
 
 func unreadable(err error) error {
-	return apigpu.E(apigpu.InvalidRequest, err, "This is no font that can be read: TTF, OTF and TTC are.")
+	return apigpu.E(apigpu.FontUnreadable, err, "This is no font that can be read: TTF, OTF and TTC are.")
 }
 
 // header is a face of which only the small tables were read.

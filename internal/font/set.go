@@ -22,6 +22,7 @@ import (
 // Set is the fonts of a machine. It may be used by several goroutines at once.
 type Set struct {
 	base, hash string
+	own        int // how many faces are there before those of another set
 
 	mu       sync.Mutex
 	faces    []*face            // sorted by name and weight
@@ -99,15 +100,21 @@ func (s *Set) With(paths ...string) (*Set, error) {
 		}
 	}
 	more.add(paths)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.colour != nil {
-		more.colour = s.colour.anew()
+	return more.over(s), nil
+}
+
+// over adds what another set has, behind its own.
+func (s *Set) over(below *Set) *Set {
+	s.own = len(s.faces)
+	below.mu.Lock()
+	defer below.mu.Unlock()
+	if below.colour != nil {
+		s.colour = below.colour.anew()
 	}
-	for _, f := range s.faces {
-		more.keep(f.anew())
+	for _, f := range below.faces {
+		s.keep(f.anew())
 	}
-	return more, nil
+	return s
 }
 
 // anew is a face that has read nothing yet: what one has is guarded by its set.
@@ -172,6 +179,16 @@ func (s *Set) Families() []string {
 	names := map[string]bool{}
 	for _, f := range s.faces {
 		names[f.Typographic] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// Own lists the names of the families that it has before those of the set it
+// was made from.
+func (s *Set) Own() []string {
+	names := map[string]bool{}
+	for _, f := range s.faces[:s.own] {
+		names[f.Typographic], names[f.Family] = true, true
 	}
 	return slices.Sorted(maps.Keys(names))
 }

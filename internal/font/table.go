@@ -15,6 +15,8 @@ import (
 	"sort"
 	"sync"
 
+	textfont "github.com/go-text/typesetting/font"
+	ot "github.com/go-text/typesetting/font/opentype"
 	"github.com/go-text/typesetting/harfbuzz"
 )
 
@@ -49,12 +51,16 @@ func (r ranges) has(c rune) bool {
 	return sort.Search(len(r), func(i int) bool { return r[i] > uint32(c) })%2 == 1
 }
 
-// runesOf lists the characters of a face. The error is of code InvalidRequest.
+// runesOf lists the characters of a face.
 func (f *face) runesOf() (ranges, error) {
 	glyphs, err := readGlyphs(f.path, f.index)
 	if err != nil {
 		return nil, err
 	}
+	return listRunes(glyphs), nil
+}
+
+func listRunes(glyphs textfont.Cmap) ranges {
 	var all []uint32
 	for it := glyphs.Iter(); it.Next(); {
 		if c, g := it.Char(); g != 0 && c >= 0 {
@@ -70,7 +76,7 @@ func (f *face) runesOf() (ranges, error) {
 		}
 		out = append(out, c, c+1)
 	}
-	return out, nil
+	return out
 }
 
 func (r ranges) pack() []byte {
@@ -97,8 +103,7 @@ func unpack(b []byte) (r ranges, err error) {
 
 // writeTable writes what Image reads.
 func (s *Set) writeTable() ([]byte, error) {
-	out := stored{Hash: s.Hash()}
-	index := map[string]int{}
+	out := listing{}
 	faces := s.faces
 	if s.colour != nil {
 		faces = append(slices.Clone(faces), s.colour)
@@ -108,19 +113,37 @@ func (s *Set) writeTable() ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.path, err)
 		}
-		packed := string(runes.pack())
-		if _, known := index[packed]; !known {
-			index[packed] = len(out.Runes)
-			out.Runes = append(out.Runes, []byte(packed))
-		}
-		out.Faces = append(out.Faces, storedFace{f.Info, index[packed]})
+		out.add(f.Info, runes)
 	}
+	out.Hash = s.Hash()
+	return out.encode()
+}
+
+// listing is a table in the making.
+type listing struct {
+	stored
+	index map[string]int // packed characters → where they are
+}
+
+func (l *listing) add(info Info, runes ranges) {
+	packed := string(runes.pack())
+	if l.index == nil {
+		l.index = map[string]int{}
+	}
+	if _, known := l.index[packed]; !known {
+		l.index[packed] = len(l.Runes)
+		l.Runes = append(l.Runes, []byte(packed))
+	}
+	l.Faces = append(l.Faces, storedFace{info, l.index[packed]})
+}
+
+func (l *listing) encode() ([]byte, error) {
 	var b bytes.Buffer
 	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(gob.NewEncoder(z).Encode(out), z.Close()); err != nil {
+	if err := errors.Join(gob.NewEncoder(z).Encode(l.stored), z.Close()); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), nil
@@ -131,6 +154,9 @@ func (s *Set) writeTable() ([]byte, error) {
 // wide a text is. It is shared: do not change it.
 var Image = sync.OnceValue(func() *Set {
 	s, err := readTable(table)
+	if err == nil {
+		err = s.findBase()
+	}
 	if err != nil {
 		panic("the table of fonts: " + err.Error()) // it is part of the program
 	}
@@ -142,7 +168,7 @@ func readTable(b []byte) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := io.ReadAll(z)
+	plain, err := io.ReadAll(io.LimitReader(z, maxTable))
 	if err != nil {
 		return nil, err
 	}
@@ -158,9 +184,11 @@ func readTable(b []byte) (*Set, error) {
 	}
 	s := &Set{families: map[string][]*face{}, buf: harfbuzz.NewBuffer(), hash: in.Hash}
 	for _, f := range in.Faces {
-		if f.Runes >= len(lists) {
+		if f.Runes < 0 || f.Runes >= len(lists) {
 			return nil, errors.New("a face without its characters")
 		}
+	}
+	for _, f := range in.Faces {
 		// Heights as those of Noto Sans.
 		made := &face{header: header{Info: f.Info, upem: 1000, ascent: 1.069, descent: 0.293}, listed: lists[f.Runes]}
 		if !f.Outlines {
@@ -168,7 +196,48 @@ func readTable(b []byte) (*Set, error) {
 		}
 		s.keep(made)
 	}
-	return s, s.findBase()
+	return s, nil
+}
+
+// maxTable bounds a table, in bytes before it is compressed.
+const maxTable = 16 << 20
+
+// Describe reads a font from bytes that nobody vouches for, as Check does, and
+// returns what its faces are, and a table of them for WithTables.
+func Describe(b []byte) (table []byte, infos []Info, err error) {
+	if infos, err = Check(b); err != nil {
+		return nil, nil, err
+	}
+	loaders, err := ot.NewLoaders(bytes.NewReader(b))
+	if err != nil || len(loaders) != len(infos) {
+		return nil, nil, unreadable(err)
+	}
+	var out listing
+	for i, l := range loaders {
+		glyphs, err := glyphsOf(l)
+		if err != nil {
+			return nil, nil, err
+		}
+		out.add(infos[i], listRunes(glyphs))
+	}
+	table, err = out.encode()
+	return table, infos, err
+}
+
+// WithTables returns a set that has the faces of these tables as well, before
+// its own.
+func (s *Set) WithTables(tables ...[]byte) (*Set, error) {
+	more := &Set{base: s.base, hash: s.hash, families: map[string][]*face{}, buf: harfbuzz.NewBuffer()}
+	for _, b := range tables {
+		some, err := readTable(b)
+		if err != nil {
+			return nil, fmt.Errorf("a table of fonts: %w", err)
+		}
+		for _, f := range some.faces {
+			more.keep(f)
+		}
+	}
+	return more.over(s), nil
 }
 
 // Hash names a set of font files, by their names and sizes: two machines with

@@ -137,6 +137,9 @@ func (w *Worker) caption(ctx context.Context, j *job) (err error) {
 	if err := w.getVideo(ctx, j); err != nil {
 		return err
 	}
+	if fonts, err = j.fonts.with(ctx, fonts); err != nil {
+		return err
+	}
 	path := filepath.Join(j.dir, ffmpeg.InputFile)
 	defer os.Remove(path) // only the result is kept
 	probe, err := w.look(ctx, path, &want)
