@@ -19,6 +19,8 @@ type Spec struct {
 	Limits   Limits
 	Frames   Frames // of the source
 	Light    Light  // of the source, where its HDR is kept
+	// Overlay is laid over captions that are drawn; nil is nothing.
+	Overlay *Overlay
 	// Rate is the picture's bits a second; 0 takes what Output asks for. See
 	// Shrink.
 	Rate int64

@@ -4,7 +4,7 @@ import "fmt"
 
 // filters returns the chain from the decoder to the encoder, in order:
 //
-//	(upright) → progressive → rate → on black → standard colours → size → shape → captions
+//	(upright) → progressive → rate → on black → standard colours → size → shape → captions → emoji
 //
 // FFmpeg turns the picture upright by itself before the first filter, and
 // removes the rotation from the result. Captions come last, so that libass
@@ -60,6 +60,9 @@ func filters(s Spec, p Probe, a Abilities) []string {
 	chain = append(append(chain, l.filters()...), "setsar=1")
 	if s.burns() {
 		chain = append(chain, fmt.Sprintf("ass=filename=%s:fontsdir=%s", ScriptFile, FontsFolder))
+		if s.Overlay != nil {
+			chain[len(chain)-1] += s.Overlay.filters(s, p)
+		}
 	}
 	return chain
 }

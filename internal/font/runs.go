@@ -68,7 +68,7 @@ func (s *Set) measure(text string, want caption.Face, lang string, rtl bool) []c
 	}
 	for i, f := range faces {
 		r := &runs[i]
-		if f == nil || !f.ready() {
+		if f == nil || f.listed == nil && !f.ready() {
 			r.Missing, r.Face = true, want
 			continue
 		}
@@ -76,7 +76,12 @@ func (s *Set) measure(text string, want caption.Face, lang string, rtl bool) []c
 		if !script.Strong() {
 			script = language.Latin
 		}
-		e := f.measure(s.buf, text[r.From:r.To], script, lang, rtl)
+		var e extent
+		if f.listed != nil {
+			e = guessed(text[r.From:r.To])
+		} else {
+			e = f.measure(s.buf, text[r.From:r.To], script, lang, rtl)
+		}
 		r.Width, r.Top, r.Bottom, r.Ascent, r.Descent = e.width, e.top, e.bottom, f.ascent, f.descent
 		r.Face = f.drawnAs(want)
 	}

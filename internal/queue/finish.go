@@ -289,14 +289,23 @@ func ThumbnailOf(result string) string {
 }
 
 // Files returns the blob keys that jobs still need: results that are kept,
-// with their thumbnails, and uploads of jobs that have not ended.
+// with their thumbnails, and uploads and fonts of jobs that have not ended.
 func (q *Queue) Files(ctx context.Context) (map[string]bool, error) {
 	list, err := db.Column[string](ctx, q.db.Read(), `SELECT result FROM jobs WHERE result <> ''
 		UNION SELECT upload FROM jobs WHERE upload <> '' AND status IN ('queued', 'running')`)
 	if err != nil {
 		return nil, fmt.Errorf("list files: %w", err)
 	}
+	fonts, err := db.Column[string](ctx, q.db.Read(), `SELECT DISTINCT fonts FROM jobs WHERE fonts <> '' AND status IN ('queued', 'running')`)
+	if err != nil {
+		return nil, fmt.Errorf("list files: %w", err)
+	}
 	keys := make(map[string]bool, len(list))
+	for _, some := range fonts {
+		for _, key := range splitKeys(some) {
+			keys[key] = true
+		}
+	}
 	for _, key := range list {
 		keys[key], keys[ThumbnailOf(key)] = true, true
 	}
@@ -311,4 +320,17 @@ func (q *Queue) Needs(ctx context.Context, upload string) (bool, error) {
 
 func canceled() *apigpu.Error {
 	return apigpu.E(apigpu.Canceled, nil, "The job was canceled.")
+}
+
+// fontPrefix begins the keys of fonts.
+const fontPrefix = "font-"
+
+// FontKey is a key of the store for a font of this SHA-256 sum, in hex. The
+// part behind it tells it from the same font of others.
+func FontKey(sum, part string) string { return fontPrefix + sum + "-" + part }
+
+// FontSum is the sum that a key of FontKey names.
+func FontSum(key string) string {
+	sum, _, _ := strings.Cut(strings.TrimPrefix(key, fontPrefix), "-")
+	return sum
 }

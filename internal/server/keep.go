@@ -49,6 +49,15 @@ func (s *Jobs) KeepOnce(ctx context.Context) error {
 	if filesErr != nil {
 		return errors.Join(err, filesErr)
 	}
+	if s.Fonts != nil {
+		fonts, err := s.Fonts.Keys(ctx)
+		if err != nil {
+			return err
+		}
+		for _, key := range fonts {
+			needed[key] = true
+		}
+	}
 	strays, sweepErr := s.Blob.Sweep(ctx, func(key string, age time.Duration) bool {
 		return needed[key] || age < strayAge
 	})

@@ -49,6 +49,7 @@ type Jobs struct {
 	Queue  *queue.Queue
 	Blob   *blob.Store
 	Fetch  *fetch.Client
+	Fonts  *Fonts // nil keeps none
 	Policy Policy
 	Log    *slog.Logger
 	Now    func() time.Time
@@ -133,6 +134,10 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	if err != nil {
 		return apigpu.Job{}, false, err
 	}
+	drawn, err := s.castOf(ctx, who, sub, document)
+	if err != nil {
+		return apigpu.Job{}, false, err
+	}
 	head, err := s.lookAtVideo(ctx, sub)
 	if err != nil {
 		return apigpu.Job{}, false, err
@@ -153,6 +158,10 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 		return apigpu.Job{}, false, refusal(err)
 	}
 	defer hold.Release()
+	fonts, err := s.keepSent(ctx, drawn)
+	if err != nil {
+		return apigpu.Job{}, false, err
+	}
 	spec := sub.Spec
 	spec.URLSRT, spec.HeadersSRT = "", nil
 	// The worker reads the same bytes, and does not hear what the server of
@@ -163,8 +172,8 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 		most = 0
 	}
 	j, replayed, err := s.Queue.SubmitOnce(ctx, queue.Draft{
-		Client: who.Name, Spec: spec, Subtitle: raw, Upload: sub.Upload,
-		Captions: subtitle.Account(document, len(document.Cues)), Warnings: subtitle.Warnings(document.Notes),
+		Client: who.Name, Spec: spec, Subtitle: raw, Upload: sub.Upload, Fonts: fonts,
+		Captions: account(document, drawn), Warnings: append(subtitle.Warnings(document.Notes), drawn.warnings...),
 		WaitFor: s.Policy.QueueTTL, RunFor: run, KeepFor: s.Policy.ResultTTL,
 		Room: room, Video: head.Duration, Size: head.Size, MaxOpen: most, Base: sub.Base, WebhookURL: sub.WebhookURL,
 	}, once)
@@ -177,6 +186,15 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	hold.Settle()
 	s.Log.InfoContext(ctx, "job queued", "job", j.ID, "client", who.Name, "cues", len(document.Cues), "duration", head.Duration, "room", room)
 	return j.Job, false, nil
+}
+
+// account is what is told of the captions.
+func account(document caption.Document, drawn cast) apigpu.Captions {
+	c := subtitle.Account(document, len(document.Cues))
+	if len(drawn.use.Families) > 0 {
+		c.Fonts = drawn.use.Families
+	}
+	return c
 }
 
 // readSubtitle gets the subtitle file and reads it as the worker will.

@@ -75,16 +75,12 @@ func heightOf(r caption.Run) float64 {
 // sheet is what was set.
 func (s *setter) sheet() Sheet {
 	if s.absentAll > 0 {
-		var list []string
+		var list []rune
 		for _, c := range slices.Sorted(maps.Keys(s.absent)) {
 			r, _ := utf8.DecodeRuneInString(c)
-			list = append(list, fmt.Sprintf("U+%04X", r))
+			list = append(list, r)
 		}
-		const most = 20
-		if len(list) > most {
-			list = append(list[:most], "…")
-		}
-		s.notes = append(s.notes, caption.Note{Code: GlyphMissing, Count: len(s.absent), Detail: strings.Join(list, " ")})
+		s.notes = append(s.notes, MissingGlyphs(list))
 	}
 	slices.SortStableFunc(s.emoji, func(a, b Emoji) int { return int(min(max(a.Start-b.Start, -1), 1)) })
 	return Sheet{

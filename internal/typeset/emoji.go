@@ -46,6 +46,11 @@ func pictures() *unicode.RangeTable {
 	}
 }
 
+// picture reports whether somebody else draws a character in colour.
+func (s *setter) picture(cluster []rune) bool {
+	return s.coloured && isEmoji(cluster) && (s.job.Pictured == nil || s.job.Pictured(string(cluster)))
+}
+
 // stripEmoji leaves emoji out.
 func (s *setter) stripEmoji(text []char) []char {
 	runes := make([]rune, len(text))

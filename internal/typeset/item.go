@@ -8,7 +8,6 @@ import (
 
 	"github.com/go-text/typesetting/bidi"
 
-	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
 )
 
@@ -162,7 +161,7 @@ func (s *setter) space(out *textOf, c char, level bidi.Level) {
 // shape adds a text of one look and direction.
 func (s *setter) shape(out *textOf, text []char, level bidi.Level, runes []rune) {
 	like := item{mark: text[0].mark, word: text[0].word, level: level}
-	if s.look.emoji == apigpu.EmojiColor && isEmoji(runes) {
+	if s.picture(runes) {
 		like.text, like.emoji, like.cells = string(runes), true, 2
 		like.run = s.runs("x", s.faceOf(like.mark), false)[0]
 		like.run.Top, like.run.Bottom = emojiMiddle+emojiSize/2, emojiSize/2-emojiMiddle

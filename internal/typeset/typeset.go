@@ -11,8 +11,6 @@
 package typeset
 
 import (
-	"time"
-
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
 )
@@ -59,6 +57,9 @@ type Job struct {
 	Size     Size
 	// Fonts are those that libass will find; nil guesses.
 	Fonts Fonts
+	// Pictured reports whether somebody can draw an emoji in colour; nil is
+	// always. Others become outlines.
+	Pictured func(emoji string) bool
 	// Clock is when the frames are shown; the zero value knows nothing.
 	Clock caption.FrameClock
 }
@@ -82,13 +83,8 @@ type Sheet struct {
 	Notes caption.Notes
 }
 
-// Emoji is one emoji over the picture: a square with its top left corner at
-// X, Y, in pixels of Size, shown on the frames from Start up to End.
-type Emoji struct {
-	Text       string
-	X, Y, Size int
-	Start, End time.Duration
-}
+// Emoji is one emoji over the picture, in pixels of Size.
+type Emoji = caption.Emoji
 
 // Set sets cues. Times are snapped to the frames of the clock, those of words
 // within a cue too.

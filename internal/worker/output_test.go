@@ -62,7 +62,7 @@ func TestSoft(t *testing.T) {
 	need.FFmpeg(t)
 	b := realBench(t, nil)
 	b.mu.Lock()
-	b.font, b.unfit, b.fontless = font{}, "No font for captions is installed.", true
+	b.fonts, b.unfit, b.fontless = nil, "No font for captions is installed.", true
 	b.mu.Unlock()
 	const overlapping = "1\n00:00:00,400 --> 00:00:00,800\nHello\n\n2\n00:00:00,600 --> 00:00:09,000\n<i>you</i>\n"
 	job, video, err := b.caption(t, plainClip(t), overlapping, apigpu.CaptionSpec{Mode: apigpu.Soft, Language: "pt-BR"})

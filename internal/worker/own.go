@@ -138,6 +138,9 @@ func (o *ownJobs) submit(ctx context.Context, who httpapi.Caller, s httpapi.Subm
 		return apigpu.Job{}, err
 	}
 	j.client = who.Name
+	if err := j.bringFonts(s.Fonts); err != nil {
+		return apigpu.Job{}, errors.Join(err, j.drop())
+	}
 	if s.Upload != "" {
 		j.uploaded, err = true, os.Rename(w.take(s.Upload), filepath.Join(j.dir, ffmpeg.InputFile))
 	}

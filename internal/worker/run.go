@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -13,6 +14,7 @@ import (
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
 	"github.com/api-gpu/api-gpu/internal/crash"
+	"github.com/api-gpu/api-gpu/internal/emoji"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/font"
 	"github.com/api-gpu/api-gpu/internal/subtitle"
@@ -135,6 +137,9 @@ func (w *Worker) caption(ctx context.Context, j *job) (err error) {
 	if err := w.getVideo(ctx, j); err != nil {
 		return err
 	}
+	if fonts, err = j.fonts.with(ctx, fonts); err != nil {
+		return err
+	}
 	path := filepath.Join(j.dir, ffmpeg.InputFile)
 	defer os.Remove(path) // only the result is kept
 	probe, err := w.look(ctx, path, &want)
@@ -144,7 +149,7 @@ func (w *Worker) caption(ctx context.Context, j *job) (err error) {
 	if err := want.Check(probe, abilities); err != nil {
 		return err
 	}
-	if err := w.writeCaptions(j, want, probe, fonts); err != nil {
+	if err := w.writeCaptions(j, &want, probe, fonts); err != nil {
 		return err
 	}
 	crash.Point("worker.render")
@@ -191,19 +196,20 @@ func (w *Worker) begin(j *job) {
 
 // writeCaptions turns the cues into what FFmpeg reads: a script to draw, a text
 // track, or both.
-func (w *Worker) writeCaptions(j *job, want ffmpeg.Spec, p ffmpeg.Probe, fonts *font.Set) error {
+func (w *Worker) writeCaptions(j *job, want *ffmpeg.Spec, p ffmpeg.Probe, fonts *font.Set) error {
 	cues, late := caption.Within(j.document.Cues, end(p, want.Frames.Times))
 	if len(cues) == 0 {
 		return apigpu.E(apigpu.SubtitleEmpty, nil, "No cue begins before the end of the video.")
 	}
 	captions, warnings := subtitle.Account(j.document, len(cues)), subtitle.Warnings(late)
 	if want.Mode != apigpu.Soft {
-		sheet, err := w.writeScript(j, want, p, cues, fonts)
+		sheet, more, err := w.writeScript(j, want, p, cues, fonts)
 		if err != nil {
 			return err
 		}
+		warnings = append(warnings, more...)
 		captions.CuesUsed, captions.Timing, captions.Fonts = sheet.Shown, string(sheet.Timing), sheet.Families
-		warnings = append(append(warnings, subtitle.Warnings(sheet.Notes)...), fontReplaced(j.spec.Style, fonts)...)
+		warnings = append(append(warnings, typeset.Warnings(sheet.Notes)...), fontReplaced(j.spec.Style, fonts)...)
 	}
 	if want.Mode == apigpu.Soft || want.Mode == apigpu.Both {
 		track := caption.WriteSRT(caption.Flat(until(cues, want.Frames.End)))
@@ -232,21 +238,37 @@ func until(cues []caption.Cue, end time.Duration) []caption.Cue {
 }
 
 // writeScript sets the cues for libass, on the frames and in the size of this
-// very result.
-func (w *Worker) writeScript(j *job, want ffmpeg.Spec, p ffmpeg.Probe, cues []caption.Cue, fonts *font.Set) (typeset.Sheet, error) {
+// very result, and draws the emoji that libass cannot.
+func (w *Worker) writeScript(j *job, want *ffmpeg.Spec, p ffmpeg.Probe, cues []caption.Cue, fonts *font.Set) (typeset.Sheet, []apigpu.Warning, error) {
 	width, height := ffmpeg.Canvas(want.Output, p)
-	sheet, err := typeset.Set(typeset.Job{
-		Cues: placed(cues, j.spec.KeepPositions), Script: j.document.Script, Style: drawable(j.spec.Style), Language: j.spec.Language,
-		Size: typeset.Size{Width: width, Height: height}, Fonts: fonts, Clock: frameClock(want, p),
-	})
+	todo := typeset.Job{
+		Cues: placed(cues, j.spec.KeepPositions), Script: j.document.Script, Style: j.spec.Style, Language: j.spec.Language,
+		Size: typeset.Size{Width: width, Height: height}, Fonts: fonts, Pictured: fonts.Pictured,
+		Clock: frameClock(*want, p),
+	}
+	sheet, err := typeset.Set(todo)
 	if err != nil {
-		return sheet, err
+		return sheet, nil, err
 	}
-	script := ffmpeg.PaintScript(sheet.ASS, want, p)
+	area, err := emoji.Write(filepath.Join(j.dir, ffmpeg.OverlayFile), sheet.Emoji, image.Pt(width, height), fonts, ffmpeg.Paint(*want, p))
+	var warnings []apigpu.Warning
+	switch {
+	case errors.Is(err, emoji.ErrTooMany):
+		todo.Style.Emoji = apigpu.EmojiMono
+		if sheet, err = typeset.Set(todo); err != nil {
+			return sheet, nil, err
+		}
+		warnings = append(warnings, apigpu.Warning{Code: "emoji_mono", Message: "There are too many emoji to draw them in colour: they are outlines."})
+	case err != nil:
+		return sheet, nil, err
+	case !area.Empty():
+		want.Overlay = &ffmpeg.Overlay{X: area.Min.X, Y: area.Min.Y}
+	}
+	script := ffmpeg.PaintScript(sheet.ASS, *want, p)
 	if err := os.WriteFile(filepath.Join(j.dir, ffmpeg.ScriptFile), script, 0o600); err != nil {
-		return sheet, fmt.Errorf("write script: %w", err)
+		return sheet, nil, fmt.Errorf("write script: %w", err)
 	}
-	return sheet, installFonts(filepath.Join(j.dir, ffmpeg.FontsFolder), fonts.Files(sheet.Families))
+	return sheet, warnings, installFonts(filepath.Join(j.dir, ffmpeg.FontsFolder), fonts.Files(sheet.Families))
 }
 
 // placed takes back where the file puts its cues, unless that is wanted. What
@@ -261,14 +283,6 @@ func placed(cues []caption.Cue, keep bool) []caption.Cue {
 		cues[i].Place = nil
 	}
 	return cues
-}
-
-// drawable makes outlines of emoji in colour, which nothing here draws yet.
-func drawable(style apigpu.Style) apigpu.Style {
-	if style.Emoji == "" || style.Emoji == apigpu.EmojiColor {
-		style.Emoji = apigpu.EmojiMono
-	}
-	return style
 }
 
 // end is where the picture ends: after the last frame where the frames are

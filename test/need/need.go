@@ -53,6 +53,19 @@ func Postgres(t testing.TB) (dir string) {
 	return filepath.Dir(found[len(found)-1])
 }
 
+// Fonts skips the test unless the fonts of the worker's image are installed.
+func Fonts(t testing.TB) {
+	t.Helper()
+	for file, name := range map[string]string{
+		"NotoSans-Bold.ttf": "fonts-noto-core", "NotoSansCJK-Bold.ttc": "fonts-noto-cjk",
+		"NotoColorEmoji.ttf": "fonts-noto-color-emoji", "Symbola*.?tf": "fonts-symbola",
+	} {
+		if found, _ := filepath.Glob("/usr/share/fonts/*/*/" + file); len(found) == 0 {
+			missing(t, name)
+		}
+	}
+}
+
 // Docker skips the test unless a Docker engine answers.
 func Docker(t testing.TB) {
 	t.Helper()
