@@ -17,6 +17,7 @@ func (a *API) describe() {
 		delete(op.Responses, "422") // huma adds it; ours are 400 (useProblems)
 	}
 	d.captions()
+	d.preview()
 	d.job()
 	d.results()
 }
@@ -94,6 +95,31 @@ func (d *description) captions() {
 		RequestBody: body,
 		Responses: map[string]*huma.Response{
 			"200": {Description: "It would be accepted", Content: content("application/json", d.schema(apigpu.Validation{}, "Validation"))},
+		},
+	})
+}
+
+// preview is the operation that draws what a request would make.
+func (d *description) preview() {
+	d.add(huma.Operation{
+		OperationID: "preview", Method: http.MethodPost, Path: "/video/caption/preview",
+		Summary: "A picture of what a request for captions would make, without a job: one frame, or nine on a sheet. The video may be left out",
+		Parameters: []*huma.Param{
+			{Name: "t", In: "query", Description: "Seconds at which the frame is taken; the middle of the first long caption unless it is said", Schema: &huma.Schema{Type: "number"}},
+			{Name: "sheet", In: "query", Description: "Nine frames, spread over the captions", Schema: d.switched},
+			{Name: "size", In: "query", Description: "Width and height where no video is named, such as 1080x1920; 1280x720 unless it is said", Schema: d.text},
+		},
+		RequestBody: &huma.RequestBody{Required: true, Content: d.request},
+		Responses: map[string]*huma.Response{
+			"200": {
+				Description: "The picture, at most 720 pixels on its short side", Content: content("image/png", d.bytes),
+				Headers: map[string]*huma.Header{
+					"X-Preview-Background": {Description: "video, or plain where there is none or it cannot be read here", Schema: d.text},
+					"X-Preview-Times":      {Description: "When the frames are shown, in seconds", Schema: d.text},
+					"X-Job-Warnings":       {Description: "Codes of what was mended or guessed, as a JSON list; absent where nothing was", Schema: d.text},
+				},
+			},
+			"501": {Description: "preview_unavailable: nothing here draws pictures", Content: d.problem},
 		},
 	})
 }

@@ -50,8 +50,10 @@ type Jobs struct {
 	Blob   *blob.Store
 	Fetch  *fetch.Client
 	Policy Policy
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Previews draws pictures of requests; nil where that is switched off.
+	Previews *Previews
+	Log      *slog.Logger
+	Now      func() time.Time
 
 	closed  atomic.Bool
 	uploads uploads
