@@ -273,7 +273,7 @@ func TestPlain(t *testing.T) {
 		"smaller":        {Order{Spec: apigpu.CaptionSpec{Output: apigpu.Output{Resolution: apigpu.Resolution{Name: "480p"}}}}, image.Pt(854, 480), false},
 		"a damaged file": {Order{Video: broken.video()}, image.Pt(1280, 720), true},
 		"half a file":    {Order{Video: cut.video(), Ask: apigpu.PreviewAsk{At: at(17)}}, image.Pt(320, 180), true},
-		"out of reach": {Order{Video: (&source{refuse: apigpu.E(apigpu.SourceUnreachable, nil, "It does not answer.")}).video()}, image.Pt(1280, 720), true},
+		"out of reach":   {Order{Video: (&source{refuse: apigpu.E(apigpu.SourceUnreachable, nil, "It does not answer.")}).video()}, image.Pt(1280, 720), true},
 	} {
 		c.order.Document = cues("One", "Two", "Three", "Four", "Five")
 		p, err := s.Draw(t.Context(), c.order)
