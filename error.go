@@ -47,6 +47,7 @@ const (
 	MediaTooBig          Code = "media_too_big"            // more pixels than this server accepts
 	EncoderFailed        Code = "encoder_failed"           // FFmpeg could not write the result
 	RenderStalled        Code = "render_stalled"           // FFmpeg made no progress
+	PreviewUnavailable   Code = "preview_unavailable"      // nothing here draws pictures
 	NoEncoder            Code = "no_encoder"               // the worker cannot encode at all, or not this codec
 	RateLimited          Code = "rate_limited"             // too many requests
 	Internal             Code = "internal"                 // our fault; the cause is in the log

@@ -136,7 +136,7 @@ func exitFor(code apigpu.Code) int {
 		apigpu.SubtitleEmpty, apigpu.SubtitleNotText, apigpu.SubtitleUnparseable, apigpu.SubtitleCharset, apigpu.SubtitleWarnings,
 		apigpu.SourceIsHTML, apigpu.BlockedAddress, apigpu.NoVideoStream, apigpu.MediaUndecodable, apigpu.MediaTooLong, apigpu.MediaTooBig:
 		return exitUsage
-	case apigpu.Unavailable, apigpu.RateLimited:
+	case apigpu.Unavailable, apigpu.RateLimited, apigpu.PreviewUnavailable:
 		return exitUnreachable
 	case apigpu.Unauthorized, apigpu.Forbidden, apigpu.AddressNotAllowed, apigpu.InvalidSession:
 		return exitUnauthorized

@@ -58,6 +58,7 @@ var answers = map[apigpu.Code]struct {
 	apigpu.Internal:             {http.StatusInternalServerError, "Internal server error"},
 	apigpu.EncoderFailed:        {http.StatusInternalServerError, "Encoder failed"},
 	apigpu.RenderStalled:        {http.StatusInternalServerError, "Render stalled"},
+	apigpu.PreviewUnavailable:   {http.StatusNotImplemented, "No preview here"},
 	apigpu.GPULost:              {http.StatusBadGateway, "GPU lost"},
 	apigpu.ResultLost:           {http.StatusBadGateway, "Result lost"},
 	apigpu.NoEncoder:            {http.StatusServiceUnavailable, "No encoder"},

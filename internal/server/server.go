@@ -51,8 +51,10 @@ type Jobs struct {
 	Fetch  *fetch.Client
 	Fonts  *Fonts // nil keeps none
 	Policy Policy
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Previews draws pictures of requests; nil where that is switched off.
+	Previews *Previews
+	Log      *slog.Logger
+	Now      func() time.Time
 
 	closed  atomic.Bool
 	uploads uploads

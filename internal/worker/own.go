@@ -19,6 +19,7 @@ import (
 	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
+	"github.com/api-gpu/api-gpu/internal/render"
 	"github.com/api-gpu/api-gpu/internal/subtitle"
 )
 
@@ -100,6 +101,16 @@ func (o *ownJobs) Validate(ctx context.Context, _ httpapi.Caller, s httpapi.Subm
 		}
 	}
 	return v, nil
+}
+
+// Preview draws what Submit would make.
+func (o *ownJobs) Preview(ctx context.Context, _ httpapi.Caller, s httpapi.Submission, ask apigpu.PreviewAsk) (apigpu.Preview, error) {
+	w := o.worker()
+	document, err := w.readSubtitle(ctx, s)
+	if err != nil {
+		return apigpu.Preview{}, err
+	}
+	return w.studio.Draw(ctx, render.Order{Document: document, Spec: s.Spec, Ask: ask, Video: w.film(s)})
 }
 
 // readSubtitle gets the subtitle file and reads it.

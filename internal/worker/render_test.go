@@ -186,13 +186,13 @@ func TestStyle(t *testing.T) {
 
 func TestFontsAreLinked(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "fonts")
+	dir := t.TempDir()
 	for range 2 { // twice is no error
-		if err := installFonts(dir, []string{"/a/x.ttf", "/b/x.ttf"}); err != nil {
+		if err := render.InstallFonts(dir, []string{"/a/x.ttf", "/b/x.ttf"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if links := names(t, dir); len(links) != 2 {
+	if links := names(t, filepath.Join(dir, ffmpeg.FontsFolder)); len(links) != 2 {
 		t.Errorf("%q", links)
 	}
 }
