@@ -180,7 +180,7 @@ func (w *Worker) writeScript(j *job, p ffmpeg.Probe, times []int64, fonts *font.
 	if err := os.WriteFile(filepath.Join(j.dir, ffmpeg.ScriptFile), sheet.ASS, 0o600); err != nil {
 		return fmt.Errorf("write script: %w", err)
 	}
-	if err := installFonts(filepath.Join(j.dir, ffmpeg.FontsFolder), fonts.Files(sheet.Families)); err != nil {
+	if err := installFonts(filepath.Join(j.dir, ffmpeg.FontsFolder), fonts.Files(append(slices.Clone(sheet.Families), fonts.Base()))); err != nil {
 		return err
 	}
 	captions := subtitle.Account(j.document, sheet.Shown)
