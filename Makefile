@@ -92,6 +92,10 @@ check: setup lint demo test ## What CI runs: lint, demo, test
 docs: ## Write the table of settings into README.md
 	@scripts/docs.sh
 
+.PHONY: docs-pictures
+docs-pictures: ## Draw the pictures of presets, for the guide and to compare with
+	STRICT=1 $(GO) test ./internal/render -run 'TestPresets|TestPicturesOfTheGuide' -count 1 -update
+
 .PHONY: bench
 bench: ## Measure
 	$(GO) test -run '^$$' -bench . -benchmem ./...

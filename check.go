@@ -117,7 +117,7 @@ func (t Font) check(f *faults, in string) {
 	if strings.ContainsAny(t.Family, ",{}\\") {
 		f.add(in+"family", "%.40q is no name of a font", t.Family)
 	}
-	between(f, in+"size", set(t.Size.Pixels), 8, 400)
+	between(f, in+"size", set(t.Size.Pixels), minSize, maxSize)
 	between(f, in+"weight", set(t.Weight), 100, 900)
 	between(f, in+"letter_spacing", t.LetterSpacing, -20, 100)
 	between(f, in+"line_height", t.LineHeight, 0.5, 4)
@@ -180,6 +180,8 @@ const (
 	maxReplaces   = 200
 	maxFind       = 500    // characters
 	maxTime       = 86_400 // seconds: a day
+	minSize       = 8.     // of a font, in reference pixels
+	maxSize       = 400.
 )
 
 // languageTag is the shape of a BCP 47 tag; whether its parts are registered

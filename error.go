@@ -34,6 +34,7 @@ const (
 	SubtitleNotText      Code = "subtitle_not_text"        // HTML, JSON or binary where subtitles were promised
 	SubtitleUnparseable  Code = "subtitle_unparseable"     // text, but not subtitles
 	SubtitleCharset      Code = "subtitle_charset_unknown" // bytes of an encoding that is not recognised
+	SubtitleWarnings     Code = "subtitle_warnings"        // a file that needs mending, for a strict request
 	FontUnknown          Code = "font_unknown"             // no font has this name
 	FontUnreadable       Code = "font_unreadable"          // not a font that can be read
 	FontNotFound         Code = "font_not_found"           // no such font was uploaded
@@ -46,7 +47,8 @@ const (
 	MediaTooBig          Code = "media_too_big"            // more pixels than this server accepts
 	EncoderFailed        Code = "encoder_failed"           // FFmpeg could not write the result
 	RenderStalled        Code = "render_stalled"           // FFmpeg made no progress
-	NoEncoder            Code = "no_encoder"               // the worker cannot encode at all
+	PreviewUnavailable   Code = "preview_unavailable"      // nothing here draws pictures
+	NoEncoder            Code = "no_encoder"               // the worker cannot encode at all, or not this codec
 	RateLimited          Code = "rate_limited"             // too many requests
 	Internal             Code = "internal"                 // our fault; the cause is in the log
 	GPULost              Code = "gpu_lost"                 // the machine went away too often

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Writes what the documents say of the program, and what it says itself: the
-# table of settings into README.md, the tables of costs into docs/COSTS.md.
+# table of settings into README.md, the tables of costs into docs/COSTS.md, those of styles into
+# docs/CAPTIONS.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,3 +24,4 @@ between() {
 
 between README.md settings config
 between docs/COSTS.md costs costs
+between docs/CAPTIONS.md styles styles

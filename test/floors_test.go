@@ -46,7 +46,8 @@ var floors = map[string]int{
 
 	// The life of a job: on the VPS, on the GPU.
 	"internal/queue":  2,
-	"internal/worker": 2,
+	"internal/render": 2, // captions on pictures: of the worker, and of previews
+	"internal/worker": 3,
 
 	// Rent and destroy.
 	"internal/fleet": 3,
@@ -175,11 +176,11 @@ func imports(t *testing.T) map[string][]string {
 var workerLinks = struct{ packages, modules []string }{
 	packages: []string{
 		".", "cmd/worker", "internal/apng", "internal/caption", "internal/crash", "internal/emoji", "internal/fetch", "internal/ffmpeg", "internal/font", "internal/httpapi",
-		"internal/link", "internal/pause", "internal/program", "internal/selfdestroy", "internal/subtitle", "internal/typeset", "internal/worker",
+		"internal/link", "internal/mp4", "internal/pause", "internal/program", "internal/render", "internal/selfdestroy", "internal/subtitle", "internal/typeset", "internal/worker",
 	},
 	modules: []string{
 		"code.dny.dev/ssrf", "github.com/alecthomas/kong", "github.com/danielgtaylor/huma/v2", "github.com/go-text/typesetting",
-		"github.com/oklog/ulid/v2", "github.com/wlynxg/chardet", "golang.org/x/image", "golang.org/x/sys", "golang.org/x/text", "golang.org/x/time",
+		"github.com/oklog/ulid/v2", "golang.org/x/image", "golang.org/x/sys", "golang.org/x/text", "golang.org/x/time",
 	},
 }
 

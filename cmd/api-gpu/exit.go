@@ -133,10 +133,10 @@ func withHint(lines []string, hint string) []string {
 func exitFor(code apigpu.Code) int {
 	switch code {
 	case apigpu.InvalidRequest, apigpu.TooLarge, apigpu.UnsupportedMediaType,
-		apigpu.SubtitleEmpty, apigpu.SubtitleNotText, apigpu.SubtitleUnparseable, apigpu.SubtitleCharset,
+		apigpu.SubtitleEmpty, apigpu.SubtitleNotText, apigpu.SubtitleUnparseable, apigpu.SubtitleCharset, apigpu.SubtitleWarnings,
 		apigpu.SourceIsHTML, apigpu.BlockedAddress, apigpu.NoVideoStream, apigpu.MediaUndecodable, apigpu.MediaTooLong, apigpu.MediaTooBig:
 		return exitUsage
-	case apigpu.Unavailable, apigpu.RateLimited:
+	case apigpu.Unavailable, apigpu.RateLimited, apigpu.PreviewUnavailable:
 		return exitUnreachable
 	case apigpu.Unauthorized, apigpu.Forbidden, apigpu.AddressNotAllowed, apigpu.InvalidSession:
 		return exitUnauthorized

@@ -33,6 +33,8 @@ type cli struct {
 
 	Caption  captionCmd  `cmd:"" help:"Burn captions into a video."`
 	Validate validateCmd `cmd:"" help:"Check subtitles, and a video's address, without a job."`
+	Preview  previewCmd  `cmd:"" help:"Draw what captions would look like, without a job."`
+	Styles   stylesCmd   `cmd:"" help:"List presets, animations, safe areas and limits of styles."`
 	Jobs     jobsCmd     `cmd:"" help:"List jobs, newest first."`
 	Job      jobCmd      `cmd:"" help:"Show one job."`
 	Cancel   cancelCmd   `cmd:"" help:"End a job."`

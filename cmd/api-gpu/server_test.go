@@ -28,6 +28,8 @@ type memory struct {
 	onWait func(apigpu.Job)
 	// refuse, if not nil, is the answer to a submission.
 	refuse error
+	drawn  httpapi.Submission // of the last preview
+	asked  apigpu.PreviewAsk
 
 	mu       sync.Mutex
 	jobs     map[string]*held
@@ -117,6 +119,20 @@ func (m *memory) Submit(_ context.Context, _ httpapi.Caller, s httpapi.Submissio
 	m.jobs[id] = h
 	m.order = append(m.order, id)
 	return h.job, false, nil
+}
+
+func (m *memory) Preview(_ context.Context, _ httpapi.Caller, s httpapi.Submission, ask apigpu.PreviewAsk) (apigpu.Preview, error) {
+	if m.refuse != nil {
+		return apigpu.Preview{}, m.refuse
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.drawn, m.asked = s, ask
+	p := apigpu.Preview{PNG: []byte("a picture"), At: []float64{3.2}, Background: apigpu.BackgroundPlain, Warnings: []string{"charset_guessed"}}
+	if s.Spec.URLVideo != "" || s.Upload != "" {
+		p.Background, p.Warnings = apigpu.BackgroundVideo, nil
+	}
+	return p, nil
 }
 
 func (m *memory) Validate(_ context.Context, _ httpapi.Caller, s httpapi.Submission, cues bool) (apigpu.Validation, error) {

@@ -34,6 +34,7 @@ type Config struct {
 	JobTimeout time.Duration `env:"JOB_TIMEOUT" group:"Jobs" help:"How long one run may take. Default: from the length of the video."`
 	ResultTTL  time.Duration `name:"result-ttl" env:"RESULT_TTL" default:"24h" group:"Jobs" help:"How long a result is kept: half of it always, then until its room is needed."`
 	MaxUpload  program.Bytes `env:"MAX_UPLOAD" default:"2GiB" group:"Jobs" help:"Largest video that is accepted."`
+	Preview    string        `env:"PREVIEW" default:"auto" enum:"auto,off" group:"Jobs" help:"Draw previews here where FFmpeg and fonts are installed, else on a worker that is ready (auto), or none (off)."`
 
 	DatabaseURL string        `name:"database-url" env:"DATABASE_URL" default:"sqlite:data/api-gpu.db" group:"State" help:"Where jobs and the ledger are: sqlite:FILE, or postgres://user:password@host/name, which several orchestrators can share."`
 	StorageURL  string        `name:"storage-url" env:"STORAGE_URL" default:"file:data/files" group:"State" help:"Where results are."`

@@ -13,10 +13,12 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/joho/godotenv"
 
+	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/program"
 )
 
 func main() {
+	ffmpeg.Launch() // it starts itself to become FFmpeg for previews, within bounds
 	// A missing .env is no error, and a set variable wins over it. A broken one
 	// must not start a server without its key; doctor tells of it beside the rest.
 	if err := godotenv.Load(); err != nil && !errors.Is(err, fs.ErrNotExist) && !isDoctor(os.Args[1:]) {
@@ -36,6 +38,7 @@ type commands struct {
 	Backup  backupCmd        `cmd:"" help:"Copy the database into a new file, while a server uses it."`
 	Costs   costsCmd         `cmd:"" help:"Tell what jobs are expected to cost, as Markdown tables; ask nobody."`
 	Health  healthCmd        `cmd:"" help:"Ask a running orchestrator on this machine whether it is healthy."`
+	Styles  stylesCmd        `cmd:"" help:"Print presets, safe areas and animations as Markdown tables."`
 	Config  configCmd        `cmd:"" help:"Print every setting as a Markdown table."`
 	Secret  webhookSecretCmd `cmd:"" name:"webhook-secret" help:"Print the secret that signs webhooks, for their receivers."`
 	Version kong.VersionFlag `help:"Print the version."`

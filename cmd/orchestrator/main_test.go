@@ -18,10 +18,12 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/test/need"
 )
 
 func TestMain(m *testing.M) {
+	ffmpeg.Launch()  // this program is its own launcher
 	need.Parallel(8) // most of them mostly wait
 	if err := cleanEnv(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

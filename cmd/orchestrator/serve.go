@@ -133,6 +133,7 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 			Afford:   o.fleet.Affordable,
 			Expect:   o.fleet.Expected,
 		},
+		Previews: o.previews(),
 	}
 	return o, o.listen(ctx, identity, provider)
 }
@@ -310,6 +311,7 @@ func (o *orchestrator) listen(ctx context.Context, identity fleet.Identity, prov
 	o.api.Mux.HandleFunc("GET /health", o.status.Health)
 	o.jobs.Fonts.Register(o.api, gate.Require)
 	(&server.GPUs{Fleet: o.fleet}).Register(o.api, gate.RequireAdmin)
+	server.RegisterStyles(o.api, gate.Require)
 	server.RegisterDoctor(o.api, gate.RequireAdmin, o.examiner(identity))
 	if o.cfg.MetricsAddr == "" {
 		o.api.Mux.Handle("GET /metrics", gate.RequireAdmin(o.status.Metrics()))

@@ -153,15 +153,15 @@ func (d *driver) begin(ctx context.Context, worker *client.Client, how beginning
 	})
 }
 
-// assignment is what a worker is told of a job: the video's address when it
-// may fetch it itself, and never a header or an address of the user's private
-// network.
+// assignment is what a worker is told of a job: all that was asked for, and the
+// video's address when it may fetch it itself. Never where the subtitles came
+// from, a header, or an address of the user's private network.
 func assignment(j queue.Job, subtitle []byte, push, requireGPU bool, left time.Duration) apigpu.Assignment {
-	spec := apigpu.CaptionSpec{
-		Output: j.Spec.Output, Mode: j.Spec.Mode, Language: j.Spec.Language, Charset: j.Spec.Charset, Style: j.Spec.Style, KeepPositions: j.Spec.KeepPositions,
-	}
-	if !push {
-		spec.URLVideo = j.Spec.URLVideo
+	spec := j.Spec
+	spec.HeadersVideo, spec.HeadersSRT = nil, nil
+	spec.URLSRT, spec.SRT, spec.Captions, spec.Words = "", "", nil, nil
+	if push {
+		spec.URLVideo = ""
 	}
 	return apigpu.Assignment{
 		Attempt: j.Attempt, Spec: spec, Subtitle: subtitle, Fonts: sumsOf(j.Fonts), Push: push,

@@ -193,12 +193,13 @@ func (s *Set) Own() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// Files returns the files of these families, each once.
+// Files returns the files of the faces that libass finds under these names,
+// each once.
 func (s *Set) Files(families []string) []string {
 	var paths []string
 	for _, name := range families {
 		for _, f := range s.families[strings.ToLower(name)] {
-			if !slices.Contains(paths, f.path) {
+			if strings.EqualFold(f.Family, name) && !slices.Contains(paths, f.path) {
 				paths = append(paths, f.path)
 			}
 		}
@@ -211,7 +212,7 @@ func (s *Set) Files(families []string) []string {
 func (s *Set) pick(family string, want caption.Face) *face {
 	var best *face
 	distance := func(f *face) int {
-		d := max(f.Weight-want.Weight, want.Weight-f.Weight)
+		d := max(f.Weight-want.Weight, want.Weight-f.Weight) + 2000*max(f.Width-5, 5-f.Width)
 		if f.Italic != want.Italic {
 			d += 10_000
 		}

@@ -86,6 +86,7 @@ func (a *API) routes() {
 	guarded := func(pattern string, h http.HandlerFunc) { a.Mux.Handle(pattern, a.cfg.Guard(h)) }
 	a.Mux.Handle("POST /video/caption", a.cfg.Guard(a.rate.limit(http.HandlerFunc(a.caption))))
 	a.Mux.Handle("POST /video/caption/validate", a.cfg.Guard(a.rate.limit(http.HandlerFunc(a.validate))))
+	a.Mux.Handle("POST /video/caption/preview", a.cfg.Guard(a.rate.limit(http.HandlerFunc(a.preview))))
 	guarded("GET /jobs/{id}", a.job)
 	guarded("GET /jobs/{id}/events", a.events)
 	guarded("GET /jobs/{id}/video", a.video)

@@ -39,7 +39,8 @@ type fakeJobs struct {
 	waits     int // calls of Wait so far
 	submitErr error
 	waitErr   error
-	panics    string // the name of a method that panics
+	asked     apigpu.PreviewAsk // of the last preview
+	panics    string            // the name of a method that panics
 }
 
 type fakeJob struct {
@@ -101,6 +102,20 @@ func (f *fakeJobs) Submit(_ context.Context, who Caller, s Submission) (apigpu.J
 	f.jobs[j.job.ID] = j
 	f.order = append(f.order, j.job.ID)
 	return j.job, false, nil
+}
+
+func (f *fakeJobs) Preview(_ context.Context, _ Caller, s Submission, ask apigpu.PreviewAsk) (apigpu.Preview, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.submitErr != nil {
+		return apigpu.Preview{}, f.submitErr
+	}
+	f.asked = ask
+	p := apigpu.Preview{PNG: s.Subtitle, At: []float64{1.2346, 2}, Background: apigpu.BackgroundPlain, Warnings: []string{"charset_guessed"}}
+	if s.Spec.URLVideo != "" || s.Upload != "" {
+		p.Background, p.Warnings = apigpu.BackgroundVideo, nil
+	}
+	return p, nil
 }
 
 func (f *fakeJobs) Validate(_ context.Context, _ Caller, s Submission, cues bool) (apigpu.Validation, error) {

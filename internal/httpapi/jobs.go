@@ -92,6 +92,11 @@ type Jobs interface {
 	// cues they are part of the answer.
 	Validate(ctx context.Context, who Caller, s Submission, cues bool) (apigpu.Validation, error)
 
+	// Preview draws what Submit would make, one frame or nine, and records
+	// nothing. PreviewUnavailable where nothing is there that draws; no machine
+	// is rented for it.
+	Preview(ctx context.Context, who Caller, s Submission, ask apigpu.PreviewAsk) (apigpu.Preview, error)
+
 	// Job returns a job as it is.
 	Job(ctx context.Context, who Caller, id string) (apigpu.Job, error)
 

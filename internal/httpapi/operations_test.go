@@ -155,6 +155,7 @@ func TestOpenAPI(t *testing.T) {
 		"get /jobs/{id}/video key=true 200 206 default",
 		"post /jobs/{id}/cancel key=true 200 400 401 404 409 500",
 		"post /video/caption key=true 200 202 303 503 default",
+		"post /video/caption/preview key=true 200 501 default",
 		"post /video/caption/validate key=true 200 default",
 	}
 	if d := cmp.Diff(want, got); d != "" || !strings.HasPrefix(doc.OpenAPI, "3.1") {

@@ -361,6 +361,9 @@ func (s Submission) validate() (Submission, error) {
 // inline moves subtitles that stand in the request itself to the bytes of a
 // file, and leaves no other source of them in the spec than url_srt.
 func inline(subtitle []byte, spec apigpu.CaptionSpec) ([]byte, apigpu.CaptionSpec) {
+	if subtitle == nil && spec.URLSRT == "" {
+		spec.Charset = "" // the text of a request is Unicode
+	}
 	switch {
 	case subtitle != nil:
 	case spec.SRT != "":

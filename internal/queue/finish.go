@@ -41,6 +41,11 @@ func (q *Queue) Complete(ctx context.Context, l Lease, o Outcome) error {
 	}
 	if o.Captions == nil {
 		o.Captions = j.Captions
+	} else if o.Captions.Charset == j.Captions.Charset {
+		// The worker was told the charset: who told it knows how sure it is.
+		used := *o.Captions
+		used.Confidence = j.Captions.Confidence
+		o.Captions = &used
 	}
 	used := Traffic{Down: o.Down, Up: o.Video.Bytes}
 	return q.announced(l, q.fencedEnd(ctx, l, used, "complete job", `status = 'succeeded', phase = $4, phase_note = '', progress = 100, video = $5, stats = $6, warnings = $7,
@@ -261,7 +266,7 @@ func (q *Queue) Prune(ctx context.Context) (keys []string, err error) {
 	if _, err = q.change(ctx, `DELETE FROM jobs WHERE finished_at < $1 AND result = '' RETURNING id`, db.Millis(now.Add(-historyFor))); err != nil {
 		err = fmt.Errorf("prune jobs: %w", err)
 	}
-	return withThumbnails(keys), errors.Join(err, q.pruneAttempts(ctx, now))
+	return keys, errors.Join(err, q.pruneAttempts(ctx, now))
 }
 
 // oneOf is the condition that a column is in a list, which is a parameter in
@@ -283,16 +288,6 @@ func ThumbnailOf(result string) string {
 	return name + ".jpg"
 }
 
-// withThumbnails adds to keys those of the thumbnails that go with them.
-func withThumbnails(keys []string) []string {
-	for _, key := range keys {
-		if thumbnail := ThumbnailOf(key); thumbnail != "" {
-			keys = append(keys, thumbnail)
-		}
-	}
-	return keys
-}
-
 // Files returns the blob keys that jobs still need: results that are kept,
 // with their thumbnails, and uploads and fonts of jobs that have not ended.
 func (q *Queue) Files(ctx context.Context) (map[string]bool, error) {
@@ -311,9 +306,10 @@ func (q *Queue) Files(ctx context.Context) (map[string]bool, error) {
 			keys[key] = true
 		}
 	}
-	for _, key := range withThumbnails(list) {
-		keys[key] = true
+	for _, key := range list {
+		keys[key], keys[ThumbnailOf(key)] = true, true
 	}
+	delete(keys, "") // of an upload
 	return keys, nil
 }
 

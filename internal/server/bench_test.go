@@ -20,11 +20,15 @@ import (
 	"github.com/api-gpu/api-gpu/internal/db"
 	"github.com/api-gpu/api-gpu/internal/db/dbtest"
 	"github.com/api-gpu/api-gpu/internal/fetch"
+	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
 	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	ffmpeg.Launch() // this program is its own launcher
+	goleak.VerifyTestMain(m)
+}
 
 const oneCue = "1\n00:00:00,000 --> 00:00:01,000\nHello\n"
 

@@ -16,7 +16,7 @@ func isEmoji(cluster []rune) bool {
 		}
 	}
 	switch {
-	case first < 0x231a:
+	case first < 0x231a, first > 0x2b55 && first < 0x1f004:
 		return false
 	case first >= 0x1f300 && first <= 0x1f64f, first >= 0x1f680 && first <= 0x1f6ff, first >= 0x1f7e0 && first <= 0x1f7f0,
 		first >= 0x1f90c && first <= 0x1f9ff, first >= 0x1fa70 && first <= 0x1faff, first >= 0x1f1e6 && first <= 0x1f1ff:

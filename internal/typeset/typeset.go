@@ -62,9 +62,6 @@ type Job struct {
 	Pictured func(emoji string) bool
 	// Clock is when the frames are shown; the zero value knows nothing.
 	Clock caption.FrameClock
-	// Paint gives colours the values that look like them in the result; nil
-	// leaves them as they are.
-	Paint func(apigpu.Color) apigpu.Color
 }
 
 // Sheet is what is drawn over a video.
@@ -92,9 +89,9 @@ type Emoji = caption.Emoji
 // Set sets cues. Times are snapped to the frames of the clock, those of words
 // within a cue too.
 //
-// No text becomes ASS: it is drawn as the characters it is made of. The number
-// of events of a cue is at most four for each of its words and eight for each
-// of its lines.
+// No text becomes ASS: it is drawn as the characters it is made of. A cue has
+// at most five events for each stretch of it that is of one word, face, look
+// and direction, and two for its boxes and lines.
 func Set(job Job) (Sheet, error) {
 	if job.Script != nil {
 		return passThrough(job)

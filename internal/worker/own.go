@@ -19,6 +19,7 @@ import (
 	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
+	"github.com/api-gpu/api-gpu/internal/render"
 	"github.com/api-gpu/api-gpu/internal/subtitle"
 )
 
@@ -102,20 +103,34 @@ func (o *ownJobs) Validate(ctx context.Context, _ httpapi.Caller, s httpapi.Subm
 	return v, nil
 }
 
+// Preview draws what Submit would make.
+func (o *ownJobs) Preview(ctx context.Context, _ httpapi.Caller, s httpapi.Submission, ask apigpu.PreviewAsk) (apigpu.Preview, error) {
+	w := o.worker()
+	document, err := w.readSubtitle(ctx, s)
+	if err != nil {
+		return apigpu.Preview{}, err
+	}
+	return w.studio.Draw(ctx, render.Order{Document: document, Spec: s.Spec, Ask: ask, Video: w.film(s)})
+}
+
 // readSubtitle gets the subtitle file and reads it.
 func (w *Worker) readSubtitle(ctx context.Context, s httpapi.Submission) (caption.Document, error) {
-	raw, field := s.Subtitle, "srt"
+	raw, field, contentType := s.Subtitle, "srt", ""
 	if s.Spec.URLSRT != "" {
 		field = "url_srt"
-		fetched, _, err := w.cfg.Fetch.Bytes(ctx, s.Spec.URLSRT, s.Spec.HeadersSRT, apigpu.MaxSubtitle)
+		fetched, info, err := w.cfg.Fetch.Bytes(ctx, s.Spec.URLSRT, s.Spec.HeadersSRT, apigpu.MaxSubtitle)
 		if err != nil {
 			return caption.Document{}, apigpu.AsError(err).WithField(field)
 		}
-		raw = fetched
+		raw, contentType = fetched, info.ContentType
 	}
-	document, err := subtitle.Parse(raw, subtitle.Options{Charset: s.Spec.Charset})
+	document, err := subtitle.Read(raw, s.Spec, contentType)
 	if err != nil {
-		return caption.Document{}, apigpu.AsError(err).WithField(field)
+		e := apigpu.AsError(err)
+		if e.Field == "" {
+			e = e.WithField(field)
+		}
+		return caption.Document{}, e
 	}
 	return document, nil
 }

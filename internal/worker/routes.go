@@ -122,7 +122,8 @@ func (w *Worker) fromAssignment(id string, a apigpu.Assignment) (*job, error) {
 	if a.Attempt < 1 || a.DeadlineSeconds <= 0 {
 		return nil, apigpu.E(apigpu.InvalidRequest, nil, "attempt and deadline_seconds must be above 0.")
 	}
-	document, err := subtitle.Parse(a.Subtitle, subtitle.Options{Charset: spec.Charset})
+	spec.Strict = false // the orchestrator was, before it knew of this worker
+	document, err := subtitle.Read(a.Subtitle, spec, "")
 	if err != nil {
 		return nil, err
 	}

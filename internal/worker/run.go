@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -14,11 +13,10 @@ import (
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
 	"github.com/api-gpu/api-gpu/internal/crash"
-	"github.com/api-gpu/api-gpu/internal/emoji"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/font"
+	"github.com/api-gpu/api-gpu/internal/render"
 	"github.com/api-gpu/api-gpu/internal/subtitle"
-	"github.com/api-gpu/api-gpu/internal/typeset"
 )
 
 // Shares of a job here, in percent: getting the video, then rendering.
@@ -179,6 +177,9 @@ func (w *Worker) look(ctx context.Context, path string, want *ffmpeg.Spec) (ffmp
 		probe = probe.Silent()
 	}
 	want.Frames, err = w.cfg.Tools.Frames(ctx, path, probe)
+	if want.KeepsHDR(probe) {
+		want.Light = w.cfg.Tools.Light(ctx, path, probe)
+	}
 	return probe, err
 }
 
@@ -200,13 +201,12 @@ func (w *Worker) writeCaptions(j *job, want *ffmpeg.Spec, p ffmpeg.Probe, fonts 
 	}
 	captions, warnings := subtitle.Account(j.document, len(cues)), subtitle.Warnings(late)
 	if want.Mode != apigpu.Soft {
-		sheet, more, err := w.writeScript(j, want, p, cues, fonts)
+		sheet, more, err := render.Write(j.dir, render.Captions{Cues: cues, Script: j.document.Script, Spec: j.spec}, want, p, fonts)
 		if err != nil {
 			return err
 		}
-		warnings = append(warnings, more...)
 		captions.CuesUsed, captions.Timing, captions.Fonts = sheet.Shown, string(sheet.Timing), sheet.Families
-		warnings = append(append(warnings, typeset.Warnings(sheet.Notes)...), fontReplaced(j.spec.Style, fonts)...)
+		warnings = append(warnings, more...)
 	}
 	if want.Mode == apigpu.Soft || want.Mode == apigpu.Both {
 		track := caption.WriteSRT(caption.Flat(until(cues, want.Frames.End)))
@@ -234,53 +234,6 @@ func until(cues []caption.Cue, end time.Duration) []caption.Cue {
 	return cues
 }
 
-// writeScript sets the cues for libass, on the frames and in the size of this
-// very result, and draws the emoji that libass cannot.
-func (w *Worker) writeScript(j *job, want *ffmpeg.Spec, p ffmpeg.Probe, cues []caption.Cue, fonts *font.Set) (typeset.Sheet, []apigpu.Warning, error) {
-	width, height := ffmpeg.Canvas(want.Output, p)
-	todo := typeset.Job{
-		Cues: placed(cues, j.spec.KeepPositions), Script: j.document.Script, Style: j.spec.Style, Language: j.spec.Language,
-		Size: typeset.Size{Width: width, Height: height}, Fonts: fonts, Pictured: fonts.Pictured,
-		Clock: frameClock(*want, p), Paint: ffmpeg.Paint(*want, p),
-	}
-	sheet, err := typeset.Set(todo)
-	if err != nil {
-		return sheet, nil, err
-	}
-	area, err := emoji.Write(filepath.Join(j.dir, ffmpeg.OverlayFile), sheet.Emoji, image.Pt(width, height), fonts, todo.Paint)
-	var warnings []apigpu.Warning
-	switch {
-	case errors.Is(err, emoji.ErrTooMany):
-		todo.Style.Emoji = apigpu.EmojiMono
-		if sheet, err = typeset.Set(todo); err != nil {
-			return sheet, nil, err
-		}
-		warnings = append(warnings, apigpu.Warning{Code: "emoji_mono", Message: "There are too many emoji to draw them in colour: they are outlines."})
-	case err != nil:
-		return sheet, nil, err
-	case !area.Empty():
-		want.Overlay = &ffmpeg.Overlay{X: area.Min.X, Y: area.Min.Y}
-	}
-	if err := os.WriteFile(filepath.Join(j.dir, ffmpeg.ScriptFile), sheet.ASS, 0o600); err != nil {
-		return sheet, nil, fmt.Errorf("write script: %w", err)
-	}
-	return sheet, warnings, installFonts(filepath.Join(j.dir, ffmpeg.FontsFolder), fonts.Files(sheet.Families))
-}
-
-// placed takes back where the file puts its cues, unless that is wanted. What
-// it says of the edge of the picture ({\an8}) stands in any case: it is there
-// to keep captions off other text.
-func placed(cues []caption.Cue, keep bool) []caption.Cue {
-	if keep {
-		return cues
-	}
-	cues = slices.Clone(cues)
-	for i := range cues {
-		cues[i].Place = nil
-	}
-	return cues
-}
-
 // end is where the picture ends: after the last frame where the frames are
 // known, else as the header promises.
 func end(p ffmpeg.Probe, times []int64) time.Duration {
@@ -288,25 +241,4 @@ func end(p ffmpeg.Probe, times []int64) time.Duration {
 		return 0 // the header may lie: drop no cue for it
 	}
 	return time.Duration(times[len(times)-1]+1) * time.Millisecond
-}
-
-// frameClock is when the frames of the result are shown: at the rate that was
-// asked for, else as in the source: exactly, where the file tells, or by its
-// rate.
-func frameClock(want ffmpeg.Spec, p ffmpeg.Probe) caption.FrameClock {
-	if rate := ffmpeg.FrameRate(want.Output.FPS); rate.Num > 0 {
-		return caption.FrameClock{Num: rate.Num, Den: rate.Den}
-	}
-	times := want.Frames.Times
-	if len(times) == 0 {
-		if p.Video.VFR() {
-			return caption.FrameClock{}
-		}
-		return caption.FrameClock{Num: p.Video.AvgRate.Num, Den: p.Video.AvgRate.Den}
-	}
-	clock := caption.FrameClock{Times: make([]time.Duration, len(times))}
-	for i, ms := range times {
-		clock.Times[i] = time.Duration(ms) * time.Millisecond
-	}
-	return clock
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/font"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
+	"github.com/api-gpu/api-gpu/internal/render"
 )
 
 // Times of jobs that nobody fetches or ends.
@@ -71,7 +72,9 @@ type Worker struct {
 	api   *httpapi.API
 	lease *lease
 	slots chan struct{}
-	began time.Time
+	// studio draws previews, beside the jobs.
+	studio *render.Studio
+	began  time.Time
 
 	assigning chan struct{} // one assignment at a time
 
@@ -111,6 +114,7 @@ func New(cfg Config) (*Worker, error) {
 		return nil, err
 	}
 	w.ctx, w.stop = context.WithCancel(context.Background())
+	w.studio = render.NewStudio(cfg.WorkDir, w.means)
 	w.api = httpapi.New(httpapi.Config{
 		Jobs: (*ownJobs)(w), Guard: cfg.Guard.Require, LinkSecret: secret, SyncWait: cfg.SyncWait, MaxUpload: cfg.MaxInput,
 		Title: "api-gpu worker", Version: cfg.Version, Log: cfg.Log, Now: cfg.Now,
@@ -130,7 +134,7 @@ func (w *Worker) clear() error {
 	}
 	for _, entry := range left {
 		name := entry.Name()
-		if !strings.HasPrefix(name, jobDirPrefix) && !strings.HasPrefix(name, uploadPrefix) && name != proofDir {
+		if !strings.HasPrefix(name, jobDirPrefix) && !strings.HasPrefix(name, uploadPrefix) && !strings.HasPrefix(name, render.DirPrefix) && name != proofDir {
 			continue
 		}
 		if err := os.RemoveAll(filepath.Join(w.cfg.WorkDir, name)); err != nil {
