@@ -16,6 +16,8 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/ffmpeg"
+	"github.com/api-gpu/api-gpu/internal/render"
 	"github.com/api-gpu/api-gpu/test/need"
 )
 
