@@ -89,7 +89,7 @@ lint: ## Look for faults without running anything
 check: setup lint demo test ## What CI runs: lint, demo, test
 
 .PHONY: docs
-docs: ## Write the table of settings into README.md
+docs: ## Write the tables that the program knows into README.md and docs
 	@scripts/docs.sh
 
 .PHONY: docs-pictures

@@ -48,7 +48,9 @@ func TestPreview(t *testing.T) {
 
 func TestPreviewRefused(t *testing.T) {
 	t.Parallel()
-	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, http.StatusNotImplemented, apigpu.PreviewUnavailable) })
+	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, http.StatusNotImplemented, apigpu.PreviewUnavailable)
+	})
 	_, err := c.Preview(t.Context(), Request{}, apigpu.PreviewAsk{})
 	wantCode(t, err, apigpu.PreviewUnavailable)
 }

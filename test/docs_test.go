@@ -248,3 +248,13 @@ func TestCostsAreDocumented(t *testing.T) {
 		t.Errorf("docs/COSTS.md shows other costs than the program reckons: run make docs (-program +page)\n%s", diff)
 	}
 }
+
+// TestStylesAreDocumented compares the tables of presets, animations, safe areas
+// and limits with the data that captions are drawn by.
+func TestStylesAreDocumented(t *testing.T) {
+	t.Parallel()
+	shown := between(t, read(t, "docs/CAPTIONS.md"), "<!-- styles -->\n", "<!-- /styles -->")
+	if diff := cmp.Diff(orchestrator(t, "styles"), shown); diff != "" {
+		t.Errorf("docs/CAPTIONS.md shows other styles than the program has: run make docs (-program +page)\n%s", diff)
+	}
+}

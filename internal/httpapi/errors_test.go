@@ -3,7 +3,9 @@ package httpapi
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/api-gpu/api-gpu"
@@ -59,6 +61,25 @@ func TestEveryCodeIsDocumented(t *testing.T) {
 			if !seen[code] {
 				t.Errorf("%s lacks %s", file, code)
 			}
+		}
+	}
+}
+
+// Every field of a request stands in the guide to captions, an object by its
+// members or by an example.
+func TestEveryFieldIsDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/CAPTIONS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := fieldNames(&captionBody{})
+	for _, name := range fields {
+		last := name[strings.LastIndex(name, ".")+1:]
+		if !strings.Contains(string(text), "`"+name+"`") && !strings.Contains(string(text), `"`+last+`":`) && !slices.ContainsFunc(fields, func(f string) bool {
+			return strings.HasPrefix(f, name+".")
+		}) && !strings.Contains(string(text), "`"+last+"`") {
+			t.Errorf("docs/CAPTIONS.md says nothing of %s", name)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
 	"net/url"
@@ -92,11 +93,17 @@ func previewAsk(r *http.Request) (ask apigpu.PreviewAsk, err error) {
 		}
 		ask.Width, _ = strconv.Atoi(m[1]) // digits, as the form has it
 		ask.Height, _ = strconv.Atoi(m[2])
-		if min(ask.Width, ask.Height) < minPreview || max(ask.Width, ask.Height) > maxPreview {
-			return ask, sizeFault(query.Get("size"))
-		}
+		return ask, CheckPreviewSize(ask.Width, ask.Height)
 	}
 	return ask, nil
+}
+
+// CheckPreviewSize refuses a size that no preview has.
+func CheckPreviewSize(width, height int) error {
+	if min(width, height) < minPreview || max(width, height) > maxPreview {
+		return sizeFault(fmt.Sprintf("%dx%d", width, height))
+	}
+	return nil
 }
 
 func sizeFault(value string) error {

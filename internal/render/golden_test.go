@@ -23,6 +23,8 @@ var update = flag.Bool("update", false, "write the pictures of presets, here and
 
 const (
 	pictures = "../../docs/pictures"
+	// far is how far apart pictures are that look different: see apart.
+	far = 8
 	// maxPicture bounds a picture of the guide, in bytes.
 	maxPicture = 40 << 10
 )
@@ -54,7 +56,7 @@ func TestPresets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if off := apart(got, want); off > 8 {
+			if off := apart(got, want); off > far {
 				out := filepath.Join(os.TempDir(), string(preset)+".png")
 				save(t, out, got)
 				t.Errorf("it is %.1f apart from %s: look at %s", off, path, out)
@@ -188,3 +190,23 @@ func block(p image.Image, x, y int) (mean [3]float64) {
 }
 
 func abs(f float64) float64 { return max(f, -f) }
+
+// TestApart tells presets apart, and a picture not from itself.
+func TestApart(t *testing.T) {
+	t.Parallel()
+	pictures := map[apigpu.Preset]image.Image{}
+	for _, preset := range apigpu.Presets() {
+		picture, err := readPNG(filepath.Join("testdata", string(preset)+".png"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pictures[preset] = picture
+	}
+	for a := range pictures {
+		for b := range pictures {
+			if off := apart(pictures[a], pictures[b]); (off > far) != (a != b) {
+				t.Errorf("%s is %.1f apart from %s", a, off, b)
+			}
+		}
+	}
+}

@@ -96,7 +96,10 @@ func (s *Jobs) drawnElsewhere(ctx context.Context, worker *client.Client, sub ht
 		if err != nil {
 			return apigpu.Preview{}, err
 		}
-		spec.URLVideo, ask.Width, ask.Height = "", head.Width, head.Height
+		spec.URLVideo = ""
+		if httpapi.CheckPreviewSize(head.Width, head.Height) == nil {
+			ask.Width, ask.Height = head.Width, head.Height
+		}
 	}
 	p, err := worker.Preview(ctx, client.Request{Spec: spec, Subtitle: &client.File{Name: "captions", Content: bytes.NewReader(raw)}}, ask)
 	if err != nil {

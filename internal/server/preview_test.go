@@ -6,11 +6,15 @@ import (
 	"errors"
 	"image/png"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
@@ -173,5 +177,33 @@ func TestStyles(t *testing.T) {
 		if l, known := s.Limits[path]; !known || l.Min >= l.Max {
 			t.Errorf("%s is from %g to %g", path, l.Min, l.Max)
 		}
+	}
+}
+
+func TestStylesAreServed(t *testing.T) {
+	t.Parallel()
+	keys, err := httpapi.ParseKeys("secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := httpapi.New(httpapi.Config{Jobs: newBench(t).Jobs, Guard: keys.Require, LinkSecret: []byte("links"), Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	t.Cleanup(api.Stop)
+	RegisterStyles(api, keys.Require)
+	server := httptest.NewServer(api)
+	t.Cleanup(server.Close)
+	for key, ok := range map[string]bool{"secret": true, "wrong": false} {
+		c, err := client.New(server.URL, client.Options{Key: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.Styles(t.Context())
+		if ok {
+			if d := cmp.Diff(Styles(), got); err != nil || d != "" {
+				t.Errorf("%v %s", err, d)
+			}
+		} else if apigpu.CodeOf(err) != apigpu.Unauthorized {
+			t.Errorf("with a wrong key: %v", err)
+		}
+		c.Close()
 	}
 }

@@ -57,7 +57,7 @@ func TestPreviewShowsTheResult(t *testing.T) {
 		r, g, bl, _ := picture.At(i/3%160, i/3/160).RGBA()
 		got := []uint32{r >> 8, g >> 8, bl >> 8}[i%3]
 		sum += max(int(got)-int(want), int(want)-int(got))
-		if want > 200 {
+		if want > 100 {
 			bright++
 		}
 	}

@@ -74,6 +74,7 @@ func TestStories(t *testing.T) {
 var documents = map[string]string{
 	"readme": "README.md", "recipe": "docs/recipes/curl.md", "quickstart": "docs/QUICKSTART.md", "easypanel": "docs/DEPLOY_EASYPANEL.md",
 	"operations": "docs/OPERATIONS.md", "costs": "docs/COSTS.md", "plan": "docs/FROM_THE_PLAN.md",
+	"captions": "docs/CAPTIONS.md",
 }
 
 // withDocuments adds the commands that run what the documents show.
