@@ -129,18 +129,7 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	if err := s.accepts(ctx); err != nil {
 		return apigpu.Job{}, false, err
 	}
-	if err := s.checkWebhook(sub.WebhookURL); err != nil {
-		return apigpu.Job{}, false, err
-	}
-	raw, document, err := s.readSubtitle(ctx, sub)
-	if err != nil {
-		return apigpu.Job{}, false, err
-	}
-	drawn, err := s.castOf(ctx, who, sub, document)
-	if err != nil {
-		return apigpu.Job{}, false, err
-	}
-	head, err := s.lookAtVideo(ctx, sub)
+	in, err := s.inspect(ctx, who, sub)
 	if err != nil {
 		return apigpu.Job{}, false, err
 	}
@@ -148,10 +137,10 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	// send the same request again.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	room := resultRoom(head, sub.Spec.Output.Quality)
-	run := s.Policy.JobTimer.For(head)
+	room := resultRoom(in.head, sub.Spec.Output.Quality)
+	run := s.Policy.JobTimer.For(in.head)
 	if s.Policy.Afford != nil {
-		if err := s.Policy.Afford(ctx, queue.Ask{Run: run, Size: head.Size, Room: room}); err != nil {
+		if err := s.Policy.Afford(ctx, queue.Ask{Run: run, Size: in.head.Size, Room: room}); err != nil {
 			return apigpu.Job{}, false, err
 		}
 	}
@@ -160,7 +149,7 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 		return apigpu.Job{}, false, refusal(err)
 	}
 	defer hold.Release()
-	fonts, err := s.keepSent(ctx, drawn)
+	fonts, err := s.keepSent(ctx, in.drawn)
 	if err != nil {
 		return apigpu.Job{}, false, err
 	}
@@ -168,16 +157,16 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	spec.URLSRT, spec.HeadersSRT = "", nil
 	// The worker reads the same bytes, and does not hear what the server of
 	// the file said of them.
-	spec.Charset = document.Charset
+	spec.Charset = in.document.Charset
 	most := s.Policy.MaxJobsPerKey
 	if who.Admin {
 		most = 0
 	}
 	j, replayed, err := s.Queue.SubmitOnce(ctx, queue.Draft{
-		Client: who.Name, Spec: spec, Subtitle: raw, Upload: sub.Upload, Fonts: fonts,
-		Captions: account(document, drawn), Warnings: append(subtitle.Warnings(document.Notes), drawn.warnings...),
+		Client: who.Name, Spec: spec, Subtitle: in.raw, Upload: sub.Upload, Fonts: fonts,
+		Captions: account(in.document, in.drawn), Warnings: append(subtitle.Warnings(in.document.Notes), in.drawn.warnings...),
 		WaitFor: s.Policy.QueueTTL, RunFor: run, KeepFor: s.Policy.ResultTTL,
-		Room: room, Video: head.Duration, Size: head.Size, MaxOpen: most, Base: sub.Base, WebhookURL: sub.WebhookURL,
+		Room: room, Video: in.head.Duration, Size: in.head.Size, MaxOpen: most, Base: sub.Base, WebhookURL: sub.WebhookURL,
 	}, once)
 	if err != nil {
 		return apigpu.Job{}, false, refusal(err)
@@ -186,8 +175,32 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 		return j.Job, true, nil
 	}
 	hold.Settle()
-	s.Log.InfoContext(ctx, "job queued", "job", j.ID, "client", who.Name, "cues", len(document.Cues), "duration", head.Duration, "room", room)
+	s.Log.InfoContext(ctx, "job queued", "job", j.ID, "client", who.Name, "cues", len(in.document.Cues), "duration", in.head.Duration, "room", room)
 	return j.Job, false, nil
+}
+
+// inspected is what is known of a request before anything is paid for.
+type inspected struct {
+	raw      []byte // the subtitle file
+	document caption.Document
+	drawn    cast
+	head     Head
+}
+
+// inspect looks at all that a request names, and refuses what would be refused
+// later.
+func (s *Jobs) inspect(ctx context.Context, who httpapi.Caller, sub httpapi.Submission) (in inspected, err error) {
+	if err := s.checkWebhook(sub.WebhookURL); err != nil {
+		return in, err
+	}
+	if in.raw, in.document, err = s.readSubtitle(ctx, sub); err != nil {
+		return in, err
+	}
+	if in.drawn, err = s.castOf(ctx, who, sub, in.document); err != nil {
+		return in, err
+	}
+	in.head, err = s.lookAtVideo(ctx, sub)
+	return in, err
 }
 
 // account is what is told of the captions.
