@@ -132,11 +132,7 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	if err := s.checkWebhook(sub.WebhookURL); err != nil {
 		return apigpu.Job{}, false, err
 	}
-	raw, document, err := s.readSubtitle(ctx, sub)
-	if err != nil {
-		return apigpu.Job{}, false, err
-	}
-	drawn, err := s.castOf(ctx, who, sub, document)
+	raw, document, drawn, err := s.readCaptions(ctx, who, sub)
 	if err != nil {
 		return apigpu.Job{}, false, err
 	}
@@ -169,15 +165,11 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	// The worker reads the same bytes, and does not hear what the server of
 	// the file said of them.
 	spec.Charset = document.Charset
-	most := s.Policy.MaxJobsPerKey
-	if who.Admin {
-		most = 0
-	}
 	j, replayed, err := s.Queue.SubmitOnce(ctx, queue.Draft{
 		Client: who.Name, Spec: spec, Subtitle: raw, Upload: sub.Upload, Fonts: fonts,
 		Captions: account(document, drawn), Warnings: append(subtitle.Warnings(document.Notes), drawn.warnings...),
 		WaitFor: s.Policy.QueueTTL, RunFor: run, KeepFor: s.Policy.ResultTTL,
-		Room: room, Video: head.Duration, Size: head.Size, MaxOpen: most, Base: sub.Base, WebhookURL: sub.WebhookURL,
+		Room: room, Video: head.Duration, Size: head.Size, MaxOpen: s.mostOpen(who), Base: sub.Base, WebhookURL: sub.WebhookURL,
 	}, once)
 	if err != nil {
 		return apigpu.Job{}, false, refusal(err)
@@ -188,6 +180,24 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	hold.Settle()
 	s.Log.InfoContext(ctx, "job queued", "job", j.ID, "client", who.Name, "cues", len(document.Cues), "duration", head.Duration, "room", room)
 	return j.Job, false, nil
+}
+
+// mostOpen is how many jobs a caller may have open; 0 is any number.
+func (s *Jobs) mostOpen(who httpapi.Caller) int {
+	if who.Admin {
+		return 0
+	}
+	return s.Policy.MaxJobsPerKey
+}
+
+// readCaptions reads the subtitle file, and finds out what they are drawn with.
+func (s *Jobs) readCaptions(ctx context.Context, who httpapi.Caller, sub httpapi.Submission) ([]byte, caption.Document, cast, error) {
+	raw, document, err := s.readSubtitle(ctx, sub)
+	if err != nil {
+		return nil, document, cast{}, err
+	}
+	drawn, err := s.castOf(ctx, who, sub, document)
+	return raw, document, drawn, err
 }
 
 // account is what is told of the captions.
