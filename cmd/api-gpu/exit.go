@@ -134,6 +134,7 @@ func exitFor(code apigpu.Code) int {
 	switch code {
 	case apigpu.InvalidRequest, apigpu.TooLarge, apigpu.UnsupportedMediaType,
 		apigpu.SubtitleEmpty, apigpu.SubtitleNotText, apigpu.SubtitleUnparseable, apigpu.SubtitleCharset, apigpu.SubtitleWarnings,
+		apigpu.FontUnknown, apigpu.FontUnreadable,
 		apigpu.SourceIsHTML, apigpu.BlockedAddress, apigpu.NoVideoStream, apigpu.MediaUndecodable, apigpu.MediaTooLong, apigpu.MediaTooBig:
 		return exitUsage
 	case apigpu.Unavailable, apigpu.RateLimited, apigpu.PreviewUnavailable:

@@ -44,7 +44,7 @@ func TestLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	look("beside who has it open", State{Dialect: SQLite, Schema: 8})
+	look("beside who has it open", State{Dialect: SQLite, Schema: 9})
 }
 
 // What is no database, or nobody's to write, is not called well.

@@ -83,6 +83,34 @@ func InstallFonts(dir string, files []string) error {
 	return nil
 }
 
+// sentFonts is the folder of fonts that came with a request. They get names of
+// ours there, and none is there that our own reader refused.
+const sentFonts = "sent-fonts"
+
+// WithFonts returns a set that has the fonts of these files too, whose bytes
+// nobody vouches for. The error is of code FontUnreadable where one is none.
+func WithFonts(dir string, fonts *font.Set, files [][]byte) (*font.Set, error) {
+	if len(files) == 0 {
+		return fonts, nil
+	}
+	dir = filepath.Join(dir, sentFonts)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make fonts folder: %w", err)
+	}
+	var paths []string
+	for i, b := range files {
+		if _, err := font.Check(b); err != nil {
+			return nil, apigpu.AsError(err).WithField("font")
+		}
+		path := filepath.Join(dir, strconv.Itoa(i)+".font")
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			return nil, fmt.Errorf("write font: %w", err)
+		}
+		paths = append(paths, path)
+	}
+	return fonts.With(paths...)
+}
+
 // FontReplaced warns where the family that was asked for is not here.
 func FontReplaced(style apigpu.Style, fonts *font.Set) []apigpu.Warning {
 	family := style.Font.Family

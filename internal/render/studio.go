@@ -88,6 +88,8 @@ type Order struct {
 	Ask      apigpu.PreviewAsk
 	// Video is where to read the video; nil where the request has none.
 	Video *Video
+	// Fonts are font files that came with the request, not yet looked at.
+	Fonts [][]byte
 }
 
 // Draw draws a preview. RateLimited where another is being drawn for too long,
@@ -199,7 +201,11 @@ func (d *drawing) prepare() error {
 	if len(cues) > manyCues {
 		cues = near(cues, d.times)
 	}
-	_, warnings, err := Write(d.dir, Captions{Cues: cues, Script: d.order.Document.Script, Spec: d.order.Spec}, &d.spec, d.probe, d.Fonts)
+	fonts, err := WithFonts(d.dir, d.Fonts, d.order.Fonts)
+	if err != nil {
+		return err
+	}
+	_, warnings, err := Write(d.dir, Captions{Cues: cues, Script: d.order.Document.Script, Spec: d.order.Spec}, &d.spec, d.probe, fonts)
 	d.warnings = append(d.warnings, warnings...)
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/api-gpu/api-gpu"
@@ -244,6 +245,31 @@ func unknownFont(family string, set *font.Set) error {
 		WithHint("GET /fonts lists those that there are. Upload yours by POST /fonts, or send it along as form field font.")
 	e.Available = set.Names(mostAvailable)
 	return e
+}
+
+// fontFiles reads all fonts that go along, for a preview: as many as a request
+// may bring.
+func (s *Jobs) fontFiles(ctx context.Context, c cast) (files [][]byte, err error) {
+	files = c.sent
+	left := int64(apigpu.MaxFont)
+	for _, b := range files {
+		left -= int64(len(b))
+	}
+	for _, key := range c.keys {
+		content, object, err := s.Blob.Open(ctx, key)
+		if err != nil {
+			return nil, fmt.Errorf("open font: %w", err)
+		}
+		if left -= object.Size; left < 0 || len(files) == apigpu.MaxJobFonts {
+			return files, content.Close() // a family of many: those that came first
+		}
+		b, err := io.ReadAll(content)
+		if err = errors.Join(err, content.Close()); err != nil {
+			return nil, fmt.Errorf("read font: %w", err)
+		}
+		files = append(files, b)
+	}
+	return files, nil
 }
 
 // keepSent stores fonts that came with a submission, and returns the keys of all

@@ -24,15 +24,18 @@ type Previews struct {
 
 // Preview draws what Submit would make: here, where FFmpeg and fonts are, else
 // on a worker that is ready.
-func (s *Jobs) Preview(ctx context.Context, _ httpapi.Caller, sub httpapi.Submission, ask apigpu.PreviewAsk) (apigpu.Preview, error) {
-	raw, document, err := s.readSubtitle(ctx, sub)
+func (s *Jobs) Preview(ctx context.Context, who httpapi.Caller, sub httpapi.Submission, ask apigpu.PreviewAsk) (apigpu.Preview, error) {
+	raw, document, drawn, err := s.readCaptions(ctx, who, sub)
 	if err != nil {
+		return apigpu.Preview{}, err
+	}
+	if sub.Fonts, err = s.fontFiles(ctx, drawn); err != nil {
 		return apigpu.Preview{}, err
 	}
 	if s.Previews == nil {
 		return apigpu.Preview{}, render.Unavailable(nil, "they are switched off (PREVIEW)")
 	}
-	p, err := s.Previews.Studio.Draw(ctx, render.Order{Document: document, Spec: sub.Spec, Ask: ask, Video: s.film(sub)})
+	p, err := s.Previews.Studio.Draw(ctx, render.Order{Document: document, Spec: sub.Spec, Ask: ask, Video: s.film(sub), Fonts: sub.Fonts})
 	if apigpu.CodeOf(err) != apigpu.PreviewUnavailable {
 		return p, err
 	}
@@ -101,7 +104,11 @@ func (s *Jobs) drawnElsewhere(ctx context.Context, worker *client.Client, sub ht
 			ask.Width, ask.Height = head.Width, head.Height
 		}
 	}
-	p, err := worker.Preview(ctx, client.Request{Spec: spec, Subtitle: &client.File{Name: "captions", Content: bytes.NewReader(raw)}}, ask)
+	request := client.Request{Spec: spec, Subtitle: &client.File{Name: "captions", Content: bytes.NewReader(raw)}}
+	for _, b := range sub.Fonts {
+		request.Fonts = append(request.Fonts, client.File{Name: "font", Content: bytes.NewReader(b)})
+	}
+	p, err := worker.Preview(ctx, request, ask)
 	if err != nil {
 		if e := apigpu.AsError(err); e.Code == apigpu.Unavailable || e.Code == apigpu.GPULost || e.Code == apigpu.Internal {
 			return p, render.Unavailable(err, "FFmpeg or fonts are not installed here, and the worker that was asked did not answer")

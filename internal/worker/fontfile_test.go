@@ -78,6 +78,17 @@ func TestFontsSentToWorker(t *testing.T) {
 	if j, err := ask(file); err != nil || !slices.Equal(j.Captions.Fonts, []string{"Wonder Type"}) {
 		t.Errorf("%+v %v", j.Captions, err)
 	}
+	preview := func(font []byte) (apigpu.Preview, error) {
+		r := client.Request{Subtitle: &client.File{Name: "a.srt", Content: strings.NewReader(oneCue)}, Fonts: []client.File{{Name: "w.ttf", Content: bytes.NewReader(font)}}}
+		r.Spec.Style.Font.Family = "Wonder Type"
+		return b.client.Preview(t.Context(), r, apigpu.PreviewAsk{})
+	}
+	if p, err := preview(file); err != nil || slices.Contains(p.Warnings, "font_replaced") {
+		t.Errorf("a preview: %q %v", p.Warnings, err)
+	}
+	if _, err := preview([]byte("no font")); apigpu.CodeOf(err) != apigpu.FontUnreadable {
+		t.Errorf("a preview of junk: %v", err)
+	}
 	if _, err := ask([]byte("no font")); apigpu.CodeOf(err) != apigpu.FontUnreadable {
 		t.Errorf("junk: %v", err)
 	}

@@ -110,7 +110,7 @@ func (o *ownJobs) Preview(ctx context.Context, _ httpapi.Caller, s httpapi.Submi
 	if err != nil {
 		return apigpu.Preview{}, err
 	}
-	return w.studio.Draw(ctx, render.Order{Document: document, Spec: s.Spec, Ask: ask, Video: w.film(s)})
+	return w.studio.Draw(ctx, render.Order{Document: document, Spec: s.Spec, Ask: ask, Video: w.film(s), Fonts: s.Fonts})
 }
 
 // readSubtitle gets the subtitle file and reads it.
