@@ -193,14 +193,21 @@ func (s *Jobs) inspect(ctx context.Context, who httpapi.Caller, sub httpapi.Subm
 	if err := s.checkWebhook(sub.WebhookURL); err != nil {
 		return in, err
 	}
-	if in.raw, in.document, err = s.readSubtitle(ctx, sub); err != nil {
-		return in, err
-	}
-	if in.drawn, err = s.castOf(ctx, who, sub, in.document); err != nil {
+	if in.raw, in.document, in.drawn, err = s.readCaptions(ctx, who, sub); err != nil {
 		return in, err
 	}
 	in.head, err = s.lookAtVideo(ctx, sub)
 	return in, err
+}
+
+// readCaptions reads the subtitle file, and finds out what they are drawn with.
+func (s *Jobs) readCaptions(ctx context.Context, who httpapi.Caller, sub httpapi.Submission) ([]byte, caption.Document, cast, error) {
+	raw, document, err := s.readSubtitle(ctx, sub)
+	if err != nil {
+		return nil, document, cast{}, err
+	}
+	drawn, err := s.castOf(ctx, who, sub, document)
+	return raw, document, drawn, err
 }
 
 // account is what is told of the captions.
