@@ -33,7 +33,7 @@ type CaptionSpec struct {
 	URLVideo string `json:"url_video,omitempty" doc:"http(s) address of the video" example:"https://example.com/video.mp4"`
 	// URLSRT is the http or https address of the subtitles; SRT is the text
 	// itself. One of the two, or an uploaded file.
-	URLSRT string `json:"url_srt,omitempty" doc:"http(s) address of the SubRip file" example:"https://example.com/captions.srt"`
+	URLSRT string `json:"url_srt,omitempty" doc:"http(s) address of the subtitle file: SubRip, WebVTT, ASS, SSA, SBV or JSON" example:"https://example.com/captions.srt"`
 	SRT    string `json:"srt,omitempty" doc:"The text of a subtitle file itself, instead of url_srt"`
 	// Captions are cues with their times in seconds; Words is what a speech
 	// recogniser answered. See package subtitle for the shapes.

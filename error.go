@@ -34,6 +34,10 @@ const (
 	SubtitleNotText      Code = "subtitle_not_text"        // HTML, JSON or binary where subtitles were promised
 	SubtitleUnparseable  Code = "subtitle_unparseable"     // text, but not subtitles
 	SubtitleCharset      Code = "subtitle_charset_unknown" // bytes of an encoding that is not recognised
+	SubtitleWarnings     Code = "subtitle_warnings"        // a file that needs mending, for a strict request
+	FontUnknown          Code = "font_unknown"             // no font has this name
+	FontUnreadable       Code = "font_unreadable"          // not a font that can be read
+	FontNotFound         Code = "font_not_found"           // no such font was uploaded
 	SourceIsHTML         Code = "source_is_html"           // a page where a video was promised
 	SourceUnreachable    Code = "source_unreachable"       // the address does not answer, or answers with an error
 	BlockedAddress       Code = "blocked_address"          // the address leads into a private network
@@ -44,7 +48,7 @@ const (
 	EncoderFailed        Code = "encoder_failed"           // FFmpeg could not write the result
 	RenderStalled        Code = "render_stalled"           // FFmpeg made no progress
 	PreviewUnavailable   Code = "preview_unavailable"      // nothing here draws pictures
-	NoEncoder            Code = "no_encoder"               // the worker cannot encode at all
+	NoEncoder            Code = "no_encoder"               // the worker cannot encode at all, or not this codec
 	RateLimited          Code = "rate_limited"             // too many requests
 	Internal             Code = "internal"                 // our fault; the cause is in the log
 	GPULost              Code = "gpu_lost"                 // the machine went away too often
@@ -82,6 +86,8 @@ type Error struct {
 	Hint string `json:"hint,omitempty"`
 	// Details lists the faults where there is more than one.
 	Details []Detail `json:"details,omitempty"`
+	// Available lists what could be named instead, where that is known.
+	Available []string `json:"available,omitempty"`
 	// JobID names the job it is about, where the answer is an error.
 	JobID string `json:"job_id,omitempty"`
 	// Retryable tells whether the same request, sent again later, may well

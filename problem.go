@@ -14,6 +14,7 @@ type Problem struct {
 	Retryable  bool     `json:"retryable" doc:"The same request may well succeed later"`
 	RetryAfter int      `json:"retry_after,omitempty" doc:"Seconds to wait before trying again"`
 	JobID      string   `json:"job_id,omitempty" doc:"Job it is about"`
+	Available  []string `json:"available,omitempty" doc:"What could be named instead"`
 	Error      string   `json:"error" doc:"Same as title"`
 	Message    string   `json:"message" doc:"Same as detail"`
 	Details    []Detail `json:"details" doc:"The faults, field by field"`
@@ -23,6 +24,6 @@ type Problem struct {
 func (p Problem) AsError() *Error {
 	return &Error{
 		Code: p.Code, Message: p.Detail, Field: p.Field, Hint: p.Hint, Details: p.Details,
-		JobID: p.JobID, Retryable: p.Retryable, RetryAfter: p.RetryAfter,
+		JobID: p.JobID, Available: p.Available, Retryable: p.Retryable, RetryAfter: p.RetryAfter,
 	}
 }

@@ -15,6 +15,9 @@ type Assignment struct {
 	Spec CaptionSpec `json:"spec"`
 	// Subtitle is the subtitle file, as it was validated.
 	Subtitle []byte `json:"subtitle"`
+	// Fonts are the SHA-256 sums, in hex, of font files that come as
+	// PUT /jobs/{id}/fonts/{sum}: captions wait for them.
+	Fonts []string `json:"fonts,omitempty"`
 	// Push says that the video comes as PUT /jobs/{id}/input.
 	Push bool `json:"push,omitempty"`
 	// DeadlineSeconds bounds the run on the worker, from its arrival.
@@ -101,4 +104,7 @@ type WorkerInfo struct {
 	// Slots is how many jobs it runs at once.
 	Slots int    `json:"slots"`
 	Font  string `json:"font"`
+	// Fonts names the set of fonts that it has: two workers with the same name
+	// have the same.
+	Fonts string `json:"fonts,omitempty"`
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -52,6 +53,18 @@ func (c *Client) PushInput(ctx context.Context, id string, attempt int, offset, 
 		stream: r,
 	}, &state)
 	return state, err
+}
+
+// PushFont gives a worker a font file that goes along with a job, by the
+// SHA-256 of its bytes, in hex. It may be repeated. The code is FontUnreadable
+// where the worker cannot read it.
+func (c *Client) PushFont(ctx context.Context, id string, attempt int, sum string, file []byte) error {
+	var kept struct{}
+	return c.ask(ctx, call{
+		method: http.MethodPut, path: []string{"jobs", id, "fonts", sum}, query: url.Values{"attempt": {strconv.Itoa(attempt)}},
+		header: http.Header{"Content-Type": {"application/octet-stream"}},
+		stream: bytes.NewReader(file),
+	}, &kept)
 }
 
 // Manifest returns the chunks of a job's result. NotReady before its end.

@@ -185,6 +185,33 @@ func TestChunk(t *testing.T) {
 	}
 }
 
+func TestThumbnail(t *testing.T) {
+	t.Parallel()
+	const picture = "\xff\xd8\xff\xe0 a picture"
+	for _, tt := range []struct {
+		name   string
+		answer http.HandlerFunc
+		want   string
+		code   apigpu.Code
+	}{
+		{"there", plain([]byte(picture)), picture, ""},
+		{"none", problem(http.StatusNotFound, apigpu.NotFound), "", apigpu.NotFound},
+		{"no picture", plain([]byte("<html>")), "", apigpu.Internal},
+		{"too long", plain(append([]byte(picture), make([]byte, apigpu.MaxThumbnail)...)), "", apigpu.Internal},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := clientOf(t, tt.answer).Thumbnail(t.Context(), "job_1")
+			if tt.code != "" {
+				wantCode(t, err, tt.code)
+			} else if err != nil {
+				t.Error(err)
+			}
+			equal(t, string(got), tt.want)
+		})
+	}
+}
+
 func FuzzContentRange(f *testing.F) {
 	for _, s := range []string{"bytes 5-9/20", "bytes 0-0/*", "bytes 9-5/20", "bytes */20", "items 1-2/3", "bytes -1-2/3", ""} {
 		f.Add(s)

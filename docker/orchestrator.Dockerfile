@@ -94,8 +94,8 @@ RUN sh /build/closure.sh /ffmpeg /usr/bin/ffmpeg /usr/bin/ffprobe /usr/bin/fc-ca
 
 FROM $DEBIAN_IMAGE AS debian-fonts
 # Chinese, Japanese, Korean and emoji weigh nearly as much as FFmpeg: FONTS= leaves
-# them out. libass draws no colours, so the emoji are those of Symbola, in outline.
-ARG FONTS="fonts-noto-cjk fonts-symbola"
+# them out. Emoji are there twice: in colour, and in outline, as the worker has them.
+ARG FONTS="fonts-noto-cjk fonts-noto-color-emoji fonts-symbola"
 COPY scripts/notices.sh /build/
 RUN mkdir -p /more/usr/share/fonts /more/usr/share/doc/api-gpu \
  && if [ -n "$FONTS" ]; then \

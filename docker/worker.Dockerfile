@@ -45,9 +45,10 @@ RUN apt-get update \
 RUN apt-get update \
  && apt-get install -y --no-install-recommends fonts-noto-core \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
-# Chinese, Japanese, Korean and emoji: FONTS= leaves them out. libass draws no
-# colours, so the emoji are those of Symbola, in outline.
-ARG FONTS="fonts-noto-cjk fonts-symbola"
+# Chinese, Japanese, Korean and emoji: FONTS= leaves them out. Emoji are there
+# twice: as pictures in colour, which the worker lays over the video by itself,
+# and in outline (style.emoji: mono), which is all that libass draws.
+ARG FONTS="fonts-noto-cjk fonts-noto-color-emoji fonts-symbola"
 RUN if [ -n "$FONTS" ]; then \
       apt-get update \
    && apt-get install -y --no-install-recommends $FONTS \

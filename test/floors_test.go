@@ -14,6 +14,7 @@ import (
 // those of floor 0 the standard library only. It is drawn in CONTRIBUTING.md.
 var floors = map[string]int{
 	".":                   0, // what travels on the wire
+	"internal/apng":       0, // animated pictures
 	"internal/caption":    0, // words of captions, and their times
 	"internal/crash":      0, // moments at which tests kill
 	"internal/gpu":        0, // words of the rental
@@ -25,6 +26,7 @@ var floors = map[string]int{
 	"internal/blob":            1,
 	"internal/container":       1,
 	"internal/db":              1,
+	"internal/emoji":           1,
 	"internal/fetch":           1,
 	"internal/ffmpeg":          1,
 	"internal/font":            1,
@@ -173,12 +175,12 @@ func imports(t *testing.T) map[string][]string {
 // dashboard.
 var workerLinks = struct{ packages, modules []string }{
 	packages: []string{
-		".", "cmd/worker", "internal/caption", "internal/crash", "internal/fetch", "internal/ffmpeg", "internal/font", "internal/httpapi",
-		"internal/link", "internal/pause", "internal/mp4", "internal/program", "internal/render", "internal/selfdestroy", "internal/subtitle", "internal/typeset", "internal/worker",
+		".", "cmd/worker", "internal/apng", "internal/caption", "internal/crash", "internal/emoji", "internal/fetch", "internal/ffmpeg", "internal/font", "internal/httpapi",
+		"internal/link", "internal/mp4", "internal/pause", "internal/program", "internal/render", "internal/selfdestroy", "internal/subtitle", "internal/typeset", "internal/worker",
 	},
 	modules: []string{
 		"code.dny.dev/ssrf", "github.com/alecthomas/kong", "github.com/danielgtaylor/huma/v2", "github.com/go-text/typesetting",
-		"github.com/oklog/ulid/v2", "github.com/wlynxg/chardet", "golang.org/x/image", "golang.org/x/sys", "golang.org/x/text", "golang.org/x/time",
+		"github.com/oklog/ulid/v2", "golang.org/x/image", "golang.org/x/sys", "golang.org/x/text", "golang.org/x/time",
 	},
 }
 

@@ -133,7 +133,7 @@ func withHint(lines []string, hint string) []string {
 func exitFor(code apigpu.Code) int {
 	switch code {
 	case apigpu.InvalidRequest, apigpu.TooLarge, apigpu.UnsupportedMediaType,
-		apigpu.SubtitleEmpty, apigpu.SubtitleNotText, apigpu.SubtitleUnparseable, apigpu.SubtitleCharset,
+		apigpu.SubtitleEmpty, apigpu.SubtitleNotText, apigpu.SubtitleUnparseable, apigpu.SubtitleCharset, apigpu.SubtitleWarnings,
 		apigpu.SourceIsHTML, apigpu.BlockedAddress, apigpu.NoVideoStream, apigpu.MediaUndecodable, apigpu.MediaTooLong, apigpu.MediaTooBig:
 		return exitUsage
 	case apigpu.Unavailable, apigpu.RateLimited, apigpu.PreviewUnavailable:

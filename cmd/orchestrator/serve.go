@@ -125,7 +125,7 @@ func (c *serveCmd) open(ctx context.Context, log *slog.Logger) (_ *orchestrator,
 		Queue: o.queue, Fleet: o.fleet, Blob: store, Fetch: o.fetch, RequireGPU: c.requireGPU(), ResultGrace: c.ResultGrace, Log: log, Now: o.db.Now,
 	})
 	o.jobs = &server.Jobs{
-		Queue: o.queue, Blob: store, Fetch: o.fetch, Log: log, Now: o.db.Now,
+		Queue: o.queue, Blob: store, Fetch: o.fetch, Log: log, Now: o.db.Now, Fonts: &server.Fonts{DB: o.db, Blob: store},
 		Policy: server.Policy{
 			QueueTTL: c.QueueTTL, ResultTTL: c.ResultTTL, MaxUpload: int64(c.MaxUpload), MaxJobsPerKey: c.MaxJobsPerKey,
 			JobTimer: server.Timer{Fixed: c.JobTimeout, Max: maxRun},
@@ -309,6 +309,7 @@ func (o *orchestrator) listen(ctx context.Context, identity fleet.Identity, prov
 		return err
 	}
 	o.api.Mux.HandleFunc("GET /health", o.status.Health)
+	o.jobs.Fonts.Register(o.api, gate.Require)
 	(&server.GPUs{Fleet: o.fleet}).Register(o.api, gate.RequireAdmin)
 	server.RegisterStyles(o.api, gate.Require)
 	server.RegisterDoctor(o.api, gate.RequireAdmin, o.examiner(identity))

@@ -1,5 +1,7 @@
 package caption
 
+import "time"
+
 // Face is a face of a family of fonts: what a text is asked to be drawn in, or
 // is drawn in.
 type Face struct {
@@ -22,4 +24,12 @@ type Run struct {
 	Top, Bottom float64
 	// Missing tells that no font has it; nothing can be drawn.
 	Missing bool
+}
+
+// Emoji is one emoji over the picture: a square with its top left corner at
+// X, Y, shown on the frames from Start up to End.
+type Emoji struct {
+	Text       string
+	X, Y, Size int // pixels of the result
+	Start, End time.Duration
 }

@@ -33,7 +33,9 @@ func Prepare(d Document, ch Changes) (Document, error) {
 	d.Notes.Join(notes)
 	d.Cues, notes = Retime(d.Cues, ch.Offset, ch.Speed)
 	d.Notes.Join(notes)
-	d.Cues, notes = Exclude(d.Cues, ch.Exclude)
+	if d.Cues, notes, err = Exclude(d.Cues, ch.Exclude); err != nil {
+		return Document{}, err
+	}
 	d.Notes.Join(notes)
 	if len(d.Script) > 0 {
 		d.Script, err = prepareScript(d.Script, ch)
@@ -60,9 +62,9 @@ func prepareScript(script []byte, ch Changes) ([]byte, error) {
 	if ch.Offset == 0 && (ch.Speed == 0 || ch.Speed == 1) && len(ch.Exclude) == 0 {
 		return script, nil
 	}
-	return editScript(script, func(cues []Cue) []Cue {
+	return editScript(script, func(cues []Cue) ([]Cue, error) {
 		cues, _ = Retime(cues, ch.Offset, ch.Speed)
-		cues, _ = Exclude(cues, ch.Exclude)
-		return cues
-	}), nil
+		cues, _, err := Exclude(cues, ch.Exclude)
+		return cues, err
+	})
 }

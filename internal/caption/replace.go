@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -169,10 +170,11 @@ func untidy(text string) (out []edit) {
 
 // edited returns the cue with edits made, which are sorted and apart. Its
 // spans and words move along.
-func (c Cue) edited(edits []edit) Cue {
+func (c Cue) edited(edits edits) Cue {
 	if len(edits) == 0 {
 		return c
 	}
+	m := newShifts(edits)
 	old := c.Text
 	var b strings.Builder
 	at := 0
@@ -186,7 +188,7 @@ func (c Cue) edited(edits []edit) Cue {
 
 	var spans []Span
 	for _, s := range c.Spans {
-		s.From, s.To = moved(edits, s.From, false), moved(edits, s.To, true)
+		s.From, s.To = m.moved(s.From, false), m.moved(s.To, true)
 		if n := len(spans); n > 0 {
 			s.From = max(s.From, spans[n-1].To)
 		}
@@ -198,7 +200,13 @@ func (c Cue) edited(edits []edit) Cue {
 	if len(c.Words) > 0 {
 		marks := make([]Mark, 0, 2*len(c.Words))
 		for _, w := range c.Words {
-			marks = append(marks, Mark{moved(edits, w.From, false), w.Start}, Mark{moved(edits, w.To, true), w.End})
+			// The times within what is replaced are gone with it.
+			if !m.inside(w.From) {
+				marks = append(marks, Mark{m.moved(w.From, false), w.Start})
+			}
+			if !m.inside(w.To) {
+				marks = append(marks, Mark{m.moved(w.To, true), w.End})
+			}
 		}
 		slices.SortStableFunc(marks, func(a, b Mark) int { return a.At - b.At })
 		c.Words = TimeWords(c.Text, c.Start, c.End, marks)
@@ -206,24 +214,45 @@ func (c Cue) edited(edits []edit) Cue {
 	return c
 }
 
+// edits are sorted, and apart.
+type edits []edit
+
+// before returns how many edits end at or before the byte at, and by how much
+// they move it.
+func (m shifts) before(at int) (n, by int) {
+	n = sort.Search(len(m.edits), func(i int) bool { return m.edits[i].to > at })
+	return n, m.by[n]
+}
+
+// shifts are edits, and by how much each moves what follows.
+type shifts struct {
+	edits edits
+	by    []int // by[n] is what the first n do
+}
+
+func newShifts(list edits) shifts {
+	m := shifts{edits: list, by: make([]int, 1, len(list)+1)}
+	for _, e := range list {
+		m.by = append(m.by, m.by[len(m.by)-1]+len(e.text)-(e.to-e.from))
+	}
+	return m
+}
+
+// inside reports whether the byte at is within an edit, and not at its ends.
+func (m shifts) inside(at int) bool {
+	n, _ := m.before(at)
+	return n < len(m.edits) && m.edits[n].from < at
+}
+
 // moved returns where the byte at in the old text is in the new one. Within an
 // edit it is its start, or with end its end.
-func moved(edits []edit, at int, end bool) int {
-	shift := 0
-	for _, e := range edits {
-		switch {
-		case e.to < at || e.to == at && (!end || e.from < e.to):
-			shift += len(e.text) - (e.to - e.from)
-			if e.to == at {
-				return at + shift
-			}
-		case e.from < at && end:
-			return e.from + shift + len(e.text)
-		case e.from < at:
-			return e.from + shift
-		default:
-			return at + shift
-		}
+func (m shifts) moved(at int, end bool) int {
+	n, by := m.before(at)
+	switch {
+	case n == len(m.edits) || m.edits[n].from >= at:
+		return at + by
+	case end:
+		return m.edits[n].from + by + len(m.edits[n].text)
 	}
-	return at + shift
+	return m.edits[n].from + by
 }

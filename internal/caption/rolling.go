@@ -14,6 +14,9 @@ const (
 	// not in each second cue right after each other.
 	rollingLeast = 3
 	rollingShare = 2
+	// One repetition in how many must add a line: files that highlight one
+	// word after the other repeat the whole text.
+	rollingGrowth = 4
 )
 
 // Dedupe undoes rolling captions, as YouTube makes them of speech: each cue
@@ -22,13 +25,16 @@ const (
 // repeat the one before, and counts what it dropped.
 func Dedupe(cues []Cue) ([]Cue, Notes) {
 	repeated := make([]int, len(cues)) // how many lines of the cue stood in the one before
-	n := 0
+	n, grown := 0, 0
 	for i := 1; i < len(cues); i++ {
 		if repeated[i] = repeats(cues[i-1], cues[i]); repeated[i] > 0 {
 			n++
+			if repeated[i] <= strings.Count(cues[i].Text, "\n") {
+				grown++ // it adds a line
+			}
 		}
 	}
-	if n < rollingLeast || n*rollingShare < len(cues)-1 {
+	if n < rollingLeast || n*rollingShare < len(cues)-1 || grown*rollingGrowth < n {
 		return cues, nil
 	}
 	var notes Notes
@@ -102,5 +108,9 @@ func (c Cue) without(bytes int) Cue {
 		}
 	}
 	c.Spans, c.Words = spans, words
+	if len(words) > 0 {
+		// The time that lines shared with those that nobody says again.
+		c.Words[0].Start = c.Start
+	}
 	return c
 }

@@ -3,6 +3,7 @@ package caption
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +21,7 @@ const (
 // editScript gives the events of a script, as cues whose Line is their place
 // among them, to a function that changes the times of cues, and writes down
 // what it returns. An event that comes back twice is written twice.
-func editScript(script []byte, change func([]Cue) []Cue) []byte {
+func editScript(script []byte, change func([]Cue) ([]Cue, error)) ([]byte, error) {
 	head, events := cutScript(script)
 	var cues []Cue
 	for i, e := range events {
@@ -29,12 +30,16 @@ func editScript(script []byte, change func([]Cue) []Cue) []byte {
 			cues = append(cues, Cue{Start: start, End: end, Text: "x", Line: i + 1})
 		}
 	}
-	out := bytes.NewBuffer(append([]byte(nil), head...))
-	for _, c := range change(cues) {
+	cues, err := change(cues)
+	if err != nil {
+		return nil, err
+	}
+	out := bytes.NewBuffer(bytes.Clone(head))
+	for _, c := range cues {
 		f := strings.SplitN(events[c.Line-1], ",", 4)
 		fmt.Fprintf(out, "%s,%s,%s,%s\n", f[0], Stamp(c.Start), Stamp(c.End), f[3])
 	}
-	return out.Bytes()
+	return out.Bytes(), nil
 }
 
 // cutScript parts a script before its first event.
@@ -91,26 +96,43 @@ func replaceInScript(script []byte, rules []Rule) ([]byte, error) {
 		finders[i] = f
 	}
 	head, events := cutScript(script)
-	out := bytes.NewBuffer(append([]byte(nil), head...))
+	out := bytes.NewBuffer(bytes.Clone(head))
 	for _, e := range events {
 		f := strings.SplitN(e, ",", eventFields)
 		if len(f) == eventFields {
-			f[eventFields-1] = replaceInEvent(f[eventFields-1], finders)
+			text := replaceInEvent(f[eventFields-1], finders)
+			if len(text) > maxEvent {
+				return nil, ErrTooLong
+			}
+			f[eventFields-1] = text
 		}
 		out.WriteString(strings.Join(f, ",") + "\n")
 	}
 	return out.Bytes(), nil
 }
 
+// maxEvent bounds the bytes of an event's text.
+const maxEvent = 128 << 10
+
+var drawing = regexp.MustCompile(`\\p(\d+)`)
+
 func replaceInEvent(text string, finders []finder) string {
 	var b strings.Builder
+	draws := false // what follows is a vector drawing
 	for text != "" {
 		at := strings.IndexByte(text, '{')
 		if at < 0 {
 			at = len(text)
 		}
-		b.WriteString(replaceInRun(text[:at], finders))
+		if draws || b.Len() > maxEvent {
+			b.WriteString(text[:at])
+		} else {
+			b.WriteString(replaceInRun(text[:at], finders))
+		}
 		text = text[at:]
+		if d := drawing.FindAllStringSubmatch(text[:strings.IndexByte(text, '}')+1], -1); d != nil {
+			draws = strings.Trim(d[len(d)-1][1], "0") != ""
+		}
 		if end := strings.IndexByte(text, '}'); end >= 0 {
 			b.WriteString(text[:end+1])
 			text = text[end+1:]
@@ -127,6 +149,9 @@ func replaceInEvent(text string, finders []finder) string {
 func replaceInRun(run string, finders []finder) string {
 	c := Cue{Text: strings.ReplaceAll(run, `\N`, "\n")}
 	for _, f := range finders {
+		if len(c.Text) > maxEvent {
+			break // it is refused as a whole
+		}
 		edits := f.edits(c.Text)
 		for i := range edits {
 			edits[i].text = strings.NewReplacer("{", "(", "}", ")", `\`, "/").Replace(edits[i].text)

@@ -131,14 +131,14 @@ func Flat(cues []Cue) []Cue {
 			now = slices.Delete(now, 0, len(now)-maxTogether)
 		}
 		if len(now) > 0 {
-			out = append(out, joined(now, from, to))
+			out = append(out, together(now, from, to))
 		}
 	}
 	return out
 }
 
-// joined is one cue with the texts of several, without their words.
-func joined(cues []Cue, from, to time.Duration) Cue {
+// together is one cue with the texts of several, without their words.
+func together(cues []Cue, from, to time.Duration) Cue {
 	all := Cue{Start: from, End: to, Align: cues[0].Align, Line: cues[0].Line}
 	for i, c := range cues {
 		if i > 0 {

@@ -2,6 +2,7 @@ package caption
 
 import (
 	"cmp"
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -61,11 +62,11 @@ func byStart(a, b Cue) int { return cmp.Compare(a.Start, b.Start) }
 
 // Exclude takes the captions out of spans of the video: a cue within one is
 // dropped, one that reaches into one is cut there, and one around it is shown
-// before and after it. Each is counted.
-func Exclude(cues []Cue, ranges []Range) ([]Cue, Notes) {
+// before and after it. Each is counted. The error is ErrTooMany.
+func Exclude(cues []Cue, ranges []Range) ([]Cue, Notes, error) {
 	ranges = merged(ranges)
 	if len(ranges) == 0 {
-		return cues, nil
+		return cues, nil, nil
 	}
 	var notes Notes
 	kept := make([]Cue, 0, len(cues))
@@ -91,10 +92,19 @@ func Exclude(cues []Cue, ranges []Range) ([]Cue, Notes) {
 			}
 			kept = append(kept, part)
 		}
+		if len(kept) > len(cues)+maxSplits {
+			return nil, nil, ErrTooMany
+		}
 	}
 	slices.SortStableFunc(kept, byStart)
-	return kept, notes
+	return kept, notes, nil
 }
+
+// maxSplits bounds how many more cues there are after Exclude than before.
+const maxSplits = 20_000
+
+// ErrTooMany tells that excluded ranges split cues into too many.
+var ErrTooMany = errors.New("the excluded ranges split captions into too many")
 
 // merged sorts ranges and joins those that touch.
 func merged(ranges []Range) []Range {

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"database/sql"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/blob"
@@ -67,6 +70,77 @@ func TestWorkerStumbles(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// What was asked for goes to the worker; where the files came from does not.
+func TestAssignmentIsWhole(t *testing.T) {
+	t.Parallel()
+	spec := apigpu.CaptionSpec{
+		URLVideo: "http://video.example/v.mp4", URLSRT: "http://nas.lan/s.srt", SRT: "x", Captions: []byte("[]"), Words: []byte("[]"),
+		HeadersVideo: map[string]string{"Cookie": "secret"}, HeadersSRT: map[string]string{"Cookie": "secret"},
+		Charset: "windows-1252", Language: "pt-BR", Offset: 1, Mode: apigpu.Both, Style: apigpu.Style{Color: "red"},
+		Output: apigpu.Output{Codec: apigpu.AV1, Filename: "v.mp4"},
+	}
+	want := apigpu.CaptionSpec{
+		URLVideo: spec.URLVideo, Charset: spec.Charset, Language: spec.Language, Offset: spec.Offset, Mode: spec.Mode, Style: spec.Style, Output: spec.Output,
+	}
+	for _, push := range []bool{false, true} {
+		if push {
+			want.URLVideo = ""
+		}
+		a := assignment(queue.Job{Spec: spec}, []byte(subtitle), push, false, time.Minute)
+		if diff := cmp.Diff(want, a.Spec); diff != "" || a.Push != push {
+			t.Errorf("push %t: %s", push, diff)
+		}
+	}
+}
+
+// A thumbnail comes home beside its result, and no job fails for want of it.
+func TestThumbnail(t *testing.T) {
+	t.Parallel()
+	at := 1.5
+	for _, c := range []struct {
+		name  string
+		fault func(http.ResponseWriter, *http.Request) bool
+		want  string
+	}{
+		{"there", nil, picture},
+		{"cut once", times(1, "GET", "/thumbnail.jpg", cut), picture},
+		{"none", times(9, "GET", "/thumbnail.jpg", problem(apigpu.NotFound)), ""},
+		{"no picture", times(9, "GET", "/thumbnail.jpg", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }), ""},
+		{"too long", times(9, "GET", "/thumbnail.jpg", func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, picture, strings.Repeat("x", apigpu.MaxThumbnail))
+		}), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, nil)
+			if c.fault != nil {
+				b.worker.onRequest(c.fault)
+			}
+			b.start()
+			j := b.final(b.submit(func(d *queue.Draft) { d.Spec.Output.Thumbnail = &at }).ID)
+			b.wantResult(j)
+			failed := slices.ContainsFunc(j.Warnings, func(w apigpu.Warning) bool { return w.Code == apigpu.ThumbnailFailed })
+			if failed != (c.want == "") || !j.Thumbnail {
+				t.Errorf("warnings %v", j.Warnings)
+			}
+			content, _, err := b.blob.Open(t.Context(), queue.ThumbnailOf(j.Result))
+			if c.want == "" {
+				if err == nil {
+					t.Error("something was stored", content.Close())
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer content.Close()
+			if got, err := io.ReadAll(content); err != nil || string(got) != c.want {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
 	}
 }
 

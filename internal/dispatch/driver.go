@@ -20,8 +20,10 @@ const (
 	heartbeat = 5 * time.Second
 	// answerFresh is how old the worker's last authenticated answer may be
 	// while the job's lease is still renewed.
-	answerFresh   = 20 * time.Second
-	callTimeout   = 15 * time.Second
+	answerFresh = 20 * time.Second
+	callTimeout = 15 * time.Second
+	// fontTimeout bounds the transfer of one font: 20 MB at 350 kB a second.
+	fontTimeout   = time.Minute
 	settleTimeout = 15 * time.Second
 	cancelTimeout = 5 * time.Second
 	retryMin      = 200 * time.Millisecond
@@ -105,6 +107,9 @@ func (d *driver) run(ctx context.Context, worker *client.Client, how beginning) 
 	if err := d.begin(ctx, worker, how); err != nil {
 		return queue.Outcome{}, err
 	}
+	if err := d.pushFonts(ctx, worker); err != nil {
+		return queue.Outcome{}, err
+	}
 	if d.push() {
 		if err := d.pushVideo(ctx, worker); err != nil {
 			return queue.Outcome{}, err
@@ -148,16 +153,18 @@ func (d *driver) begin(ctx context.Context, worker *client.Client, how beginning
 	})
 }
 
-// assignment is what a worker is told of a job: the video's address when it
-// may fetch it itself, and never a header or an address of the user's private
-// network.
+// assignment is what a worker is told of a job: all that was asked for, and the
+// video's address when it may fetch it itself. Never where the subtitles came
+// from, a header, or an address of the user's private network.
 func assignment(j queue.Job, subtitle []byte, push, requireGPU bool, left time.Duration) apigpu.Assignment {
-	spec := apigpu.CaptionSpec{Output: j.Spec.Output, Mode: j.Spec.Mode, Language: j.Spec.Language}
-	if !push {
-		spec.URLVideo = j.Spec.URLVideo
+	spec := j.Spec
+	spec.HeadersVideo, spec.HeadersSRT = nil, nil
+	spec.URLSRT, spec.SRT, spec.Captions, spec.Words = "", "", nil, nil
+	if push {
+		spec.URLVideo = ""
 	}
 	return apigpu.Assignment{
-		Attempt: j.Attempt, Spec: spec, Subtitle: subtitle, Push: push,
+		Attempt: j.Attempt, Spec: spec, Subtitle: subtitle, Fonts: sumsOf(j.Fonts), Push: push,
 		DeadlineSeconds: left.Seconds(), RequireGPU: requireGPU,
 	}
 }

@@ -35,6 +35,9 @@ type fakeWorker struct {
 	requests    []string
 }
 
+// picture begins as a JPEG does.
+const picture = "\xff\xd8\xff\xe0 a picture"
+
 type fakeJob struct {
 	attempt int
 	input   []byte
@@ -58,6 +61,11 @@ func newFakeWorker(t *testing.T) *fakeWorker {
 	mux.HandleFunc("GET /jobs/{id}/video", func(w http.ResponseWriter, r *http.Request) {
 		if f.find(w, r) != nil {
 			http.ServeContent(w, r, "v.mp4", time.Time{}, bytes.NewReader(f.result))
+		}
+	})
+	mux.HandleFunc("GET /jobs/{id}/thumbnail.jpg", func(w http.ResponseWriter, r *http.Request) {
+		if f.find(w, r) != nil {
+			http.ServeContent(w, r, "thumbnail.jpg", time.Time{}, strings.NewReader(picture))
 		}
 	})
 	mux.HandleFunc("POST /jobs/{id}/cancel", func(w http.ResponseWriter, r *http.Request) {

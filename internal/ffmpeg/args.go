@@ -18,6 +18,9 @@ type Spec struct {
 	Language string      // of the captions (BCP 47), for a text track
 	Limits   Limits
 	Frames   Frames // of the source
+	Light    Light  // of the source, where its HDR is kept
+	// Overlay is laid over captions that are drawn; nil is nothing.
+	Overlay *Overlay
 	// Rate is the picture's bits a second; 0 takes what Output asks for. See
 	// Shrink.
 	Rate int64
@@ -76,16 +79,20 @@ const grace = time.Second
 const maxThreads = 16
 
 // Check refuses what this machine cannot make of a file, before it is tried:
-// NoEncoder, MediaTooBig where the result would be, and TooLarge where no
-// picture fits into the bytes that were asked for.
+// NoEncoder, InvalidRequest where the codec has no frames so small, MediaTooBig
+// where the result would be, and TooLarge where no picture fits into the bytes
+// that were asked for.
 func (s Spec) Check(p Probe, a Abilities) error {
 	w, h := Canvas(s.Output, p)
 	switch {
 	case s.Limits.MaxPixels > 0 && w*h > s.Limits.MaxPixels:
 		return apigpu.E(apigpu.MediaTooBig, nil, "The result would be %d x %d pixels; at most %d pixels are accepted.", w, h, s.Limits.MaxPixels).
 			WithField("output.resolution")
-	case EncoderFor(s, p, a) == "":
+	case EncoderFor(s, p, a) == "" && a.Best(s.Output.Codec) == "":
 		return a.lacks(s.Output.Codec)
+	case EncoderFor(s, p, a) == "":
+		return apigpu.E(apigpu.InvalidRequest, nil, "The result would be %d x %d pixels, which no encoder of %s takes here.", w, h, s.Output.Codec).
+			WithField("output.codec").WithHint("Ask for output.codec h264, or another output.resolution.")
 	}
 	return s.checkSize(p)
 }
@@ -180,7 +187,7 @@ func (s Spec) picture(p Probe, a Abilities) []string {
 		return args
 	}
 	args := []string{"-vf", strings.Join(filters(s, p, a), ",")}
-	args = append(args, encoder(name, effort{quality: s.quality(), rate: s.rate(p), deep: s.KeepsHDR(p), threads: a.Threads})...)
+	args = append(args, encoder(name, effort{quality: s.quality(), rate: s.rate(p), deep: s.KeepsHDR(p), light: s.Light, threads: a.Threads})...)
 	if rate := FrameRate(s.Output.FPS); rate.Num > 0 {
 		return append(args, "-fps_mode", "vfr", "-enc_time_base:v", fmt.Sprintf("%d/%d", rate.Den, rate.Num))
 	}

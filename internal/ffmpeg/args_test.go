@@ -80,21 +80,71 @@ func TestArgsGolden(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got := strings.Join(Args(Spec{Output: apigpu.Output{Quality: c.quality}, Limits: DefaultLimits(), Frames: c.frames}, c.probe, c.able), "\n") + "\n"
-			path := filepath.Join("testdata", c.name+".args")
-			if *update {
-				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("arguments differ from %s (-want +got):\n%s", path, diff)
-			}
+			golden(t, c.name, Args(Spec{Output: apigpu.Output{Quality: c.quality}, Limits: DefaultLimits(), Frames: c.frames}, c.probe, c.able))
 		})
+	}
+}
+
+// TestOutputGolden is the same for what can be asked for.
+func TestOutputGolden(t *testing.T) {
+	cpu := Abilities{Encoder: X264, More: []string{X265, SVTAV1}, Threads: 2, ToneMap: true}
+	gpu := Abilities{Encoder: NVENC, More: []string{NVENCHEVC, NVENCAV1, X265}, GPU: "RTX 4090", Threads: 8, ToneMap: true}
+	pq := func() Probe { p := plain(); hdr("smpte2084")(&p); return p }
+	studio := Light{Primaries: [8]int{13250, 34500, 7500, 3000, 34000, 16000, 15635, 16450}, Most: 10_000_000, Least: 1, Peak: 1000, Mean: 400}
+	known := Frames{Times: []int64{0, 33}, Last: 33 * time.Millisecond, End: 30 * time.Second}
+	box := func(fit apigpu.Fit) apigpu.Output {
+		return apigpu.Output{Resolution: apigpu.Resolution{Width: 1080, Height: 1920, Fit: fit}}
+	}
+	for _, c := range []struct {
+		name  string
+		spec  Spec
+		probe Probe
+		able  Abilities
+	}{
+		{"hevc", Spec{Output: apigpu.Output{Codec: apigpu.HEVC}}, plain(), cpu},
+		{"hevc_nvenc", Spec{Output: apigpu.Output{Codec: apigpu.HEVC, Quality: apigpu.High}}, plain(), gpu},
+		{"av1", Spec{Output: apigpu.Output{Codec: apigpu.AV1, Quality: apigpu.Draft}}, plain(), cpu},
+		{"av1_nvenc", Spec{Output: apigpu.Output{Codec: apigpu.AV1}}, plain(), gpu},
+		{"av1_libaom", Spec{Output: apigpu.Output{Codec: apigpu.AV1}}, plain(), Abilities{Encoder: X264, More: []string{AOM}, Threads: 2}},
+		{"hdr_kept", Spec{Output: apigpu.Output{Codec: apigpu.HEVC, HDR: apigpu.HDRKeep}, Light: studio}, pq(), cpu},
+		{"hdr_kept_nvenc", Spec{Output: apigpu.Output{Codec: apigpu.HEVC, HDR: apigpu.HDRKeep}}, pq(), gpu},
+		{"contain", Spec{Output: box("")}, plain(), cpu},
+		{"cover", Spec{Output: box(apigpu.FitCover)}, plain(), cpu},
+		{"stretch", Spec{Output: box(apigpu.FitStretch)}, plain(), cpu},
+		{"480p", Spec{Output: apigpu.Output{Resolution: apigpu.Resolution{Name: "480p"}}}, plain(), cpu},
+		{"fps", Spec{Output: apigpu.Output{FPS: 29.97}, Frames: known}, plain(), cpu},
+		{"bitrate", Spec{Output: apigpu.Output{BitrateKbps: 2500}}, plain(), cpu},
+		{"bitrate_nvenc", Spec{Output: apigpu.Output{BitrateKbps: 2500}}, plain(), gpu},
+		{"max_size", Spec{Output: apigpu.Output{MaxSizeMB: 8, Codec: apigpu.AV1}}, plain(), cpu},
+		{"audio_none", Spec{Output: apigpu.Output{Audio: apigpu.AudioNone}}, plain().Silent(), cpu},
+		{"soft_copied", Spec{Mode: apigpu.Soft, Language: "pt-BR", Frames: known}, plain(), cpu},
+		{"soft_encoded", Spec{Mode: apigpu.Soft, Language: "pt-BR"}, plain(), cpu},
+		{"both", Spec{Mode: apigpu.Both}, plain(), cpu},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.spec.Limits = DefaultLimits()
+			golden(t, "output_"+c.name, Args(c.spec, c.probe, c.able))
+		})
+	}
+}
+
+// golden compares arguments with those in a file.
+func golden(t *testing.T, name string, args []string) {
+	t.Helper()
+	got := strings.Join(args, "\n") + "\n"
+	path := filepath.Join("testdata", name+".args")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("arguments differ from %s (-want +got):\n%s", path, diff)
 	}
 }
 

@@ -37,7 +37,8 @@ const (
 	InputFile   = "input"
 	ScriptFile  = "captions.ass"
 	TrackFile   = "captions.srt"
-	FontsFolder = "fonts" // need not exist: the system's fonts are found too
+	OverlayFile = "emoji.png" // an animated one; see Overlay
+	FontsFolder = "fonts"     // need not exist: the system's fonts are found too
 	OutputFile  = "output.mp4"
 )
 

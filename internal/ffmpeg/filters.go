@@ -4,7 +4,7 @@ import "fmt"
 
 // filters returns the chain from the decoder to the encoder, in order:
 //
-//	(upright) → progressive → rate → on black → standard colours → size → shape → captions
+//	(upright) → progressive → rate → on black → standard colours → size → shape → captions → emoji
 //
 // FFmpeg turns the picture upright by itself before the first filter, and
 // removes the rotation from the result. Captions come last, so that libass
@@ -18,10 +18,7 @@ func filters(s Spec, p Probe, a Abilities) []string {
 		// flagged as interlaced pass untouched.
 		chain = append(chain, "bwdif=mode=send_frame:parity=auto:deint=interlaced")
 	}
-	if rate := FrameRate(s.Output.FPS); rate.Num > 0 {
-		// Frame n is at n/rate, from 0 on: the clock that cues are put on.
-		chain = append(chain, fmt.Sprintf("fps=fps=%d/%d:start_time=0:round=near", rate.Num, rate.Den))
-	}
+	chain = append(chain, s.rateFilters()...)
 	if v.alpha() {
 		// Colour times opacity is the picture on black. Without it, what was
 		// invisible would show.
@@ -63,6 +60,28 @@ func filters(s Spec, p Probe, a Abilities) []string {
 	chain = append(append(chain, l.filters()...), "setsar=1")
 	if s.burns() {
 		chain = append(chain, fmt.Sprintf("ass=filename=%s:fontsdir=%s", ScriptFile, FontsFolder))
+		if s.Overlay != nil {
+			chain[len(chain)-1] += s.Overlay.filters(s, p)
+		}
+	}
+	return chain
+}
+
+// rateFilters put frame n at n/rate, from 0 on: the clock that cues are put on.
+//
+// A filter is not told how long the last frame is (see timing). Where it is
+// longer than one of the result, it is repeated until its end.
+func (s Spec) rateFilters() []string {
+	rate := FrameRate(s.Output.FPS)
+	if rate.Num <= 0 {
+		return nil
+	}
+	chain := []string{fmt.Sprintf("fps=fps=%d/%d:start_time=0:round=near", rate.Num, rate.Den)}
+	last, frames := s.Frames.End-s.Frames.Last, int64(s.Frames.End.Seconds()*rate.Float()+0.5)
+	if last.Seconds()*rate.Float() > 1.5 && frames > 0 {
+		chain = append(chain,
+			fmt.Sprintf("tpad=stop_mode=clone:stop_duration=%.6f", last.Seconds()),
+			fmt.Sprintf("trim=end_frame=%d", frames))
 	}
 	return chain
 }

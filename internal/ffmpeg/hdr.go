@@ -1,7 +1,11 @@
 package ffmpeg
 
 import (
+	"bytes"
+	"fmt"
 	"math"
+	"regexp"
+	"strconv"
 
 	apigpu "github.com/api-gpu/api-gpu"
 )
@@ -32,6 +36,53 @@ func Paint(s Spec, p Probe) func(apigpu.Color) apigpu.Color {
 			A: c.A,
 		}
 	}
+}
+
+var (
+	anyColor = regexp.MustCompile(`&H[0-9A-Fa-f]{1,8}`)
+	// A change of colour within a text: \c&HBBGGRR& and \1c to \4c. Opacity
+	// (\alpha) has other letters.
+	override  = regexp.MustCompile(`\{[^}]*\}`)
+	inlineTag = regexp.MustCompile(`\\[1-4]?c&H[0-9A-Fa-f]{1,8}`)
+)
+
+// PaintScript gives the colours of a script for libass the values of Paint:
+// those of its styles, and those that its texts change to. Words that look like
+// a colour stay as they are.
+func PaintScript(script []byte, s Spec, p Probe) []byte {
+	if !s.KeepsHDR(p) {
+		return script
+	}
+	paint := Paint(s, p)
+	in := func(token []byte) []byte {
+		at := bytes.IndexByte(token, '&')
+		return append(token[:at:at], paintASS(string(token[at+2:]), paint)...)
+	}
+	var out []byte
+	for line := range bytes.Lines(script) {
+		switch {
+		case bytes.HasPrefix(line, []byte("Style:")):
+			line = anyColor.ReplaceAllFunc(line, in)
+		case bytes.HasPrefix(line, []byte("Dialogue:")):
+			line = override.ReplaceAllFunc(line, func(block []byte) []byte { return inlineTag.ReplaceAllFunc(block, in) })
+		}
+		out = append(out, line...)
+	}
+	return out
+}
+
+// paintASS paints AABBGGRR, of which the first digits may be missing.
+func paintASS(hex string, paint func(apigpu.Color) apigpu.Color) string {
+	n, err := strconv.ParseUint(hex, 16, 32)
+	if err != nil {
+		return "&H" + hex
+	}
+	c := paint(apigpu.Color{R: uint8(n), G: uint8(n >> 8), B: uint8(n >> 16)})
+	painted := fmt.Sprintf("%02X%02X%02X", c.B, c.G, c.R)
+	if len(hex) > 6 {
+		painted = fmt.Sprintf("%02X", n>>24) + painted
+	}
+	return "&H" + painted
 }
 
 // linear is the light of a value of sRGB, 0 to 1 (IEC 61966-2-1).

@@ -2,11 +2,9 @@ package ffmpeg
 
 import (
 	"bytes"
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -79,10 +77,12 @@ func wishes() []wish {
 			then: func(t *testing.T, path string) { turn(t, path, 0, 1, -1, 0) },
 			spec: out(func(o *apigpu.Output) { o.Resolution.Name = "480p" })},
 		{name: "fps", make: plain, ext: "mp4", spec: fps(29.97), w: 160, h: 120, check: rate(30000, 1001, 30)},
-		{name: "fps from a late start", long: true, ext: "ts", spec: fps(25), w: 160, h: 120, sound: []string{"=aac"}, check: rate(25, 1, 30),
+		{name: "fps from a late start", long: true, ext: "ts", spec: fps(25), w: 160, h: 120, sound: []string{"=aac"}, check: rate(25, 1, 31),
 			make: "-f|lavfi|-i|" + bars + "|-itsoffset|-0.2|-f|lavfi|-i|sine=d=1.2|" + x264 + "|-c:a|aac|-output_ts_offset|100"},
-		{name: "fps of slides", long: true, ext: "mp4", spec: fps(10), w: 160, h: 120, check: rate(10, 1, 202),
+		{name: "fps of slides", long: true, ext: "mp4", spec: fps(10), w: 160, h: 120, check: rate(10, 1, 201),
 			make: "-f|lavfi|-i|testsrc2=s=160x120:r=10:d=20.2,select=lt(n\\,10)+eq(n\\,100)+eq(n\\,200)|-fps_mode|vfr|" + x264},
+		{name: "fps of one a second", long: true, ext: "mp4", spec: fps(10), w: 160, h: 120, check: rate(10, 1, 30),
+			make: "-f|lavfi|-i|testsrc2=s=160x120:r=1:d=3|" + x264},
 		{name: "PQ kept", ext: "mp4", make: pqClip("smpte2084"), spec: keep, w: 160, h: 120, codec: "hevc", check: isHDR("smpte2084")},
 		{name: "HLG kept", long: true, ext: "mp4", make: pqClip("arib-std-b67"), spec: keep, w: 160, h: 120, codec: "hevc", check: isHDR("arib-std-b67")},
 		{name: "no HDR to keep", long: true, ext: "mp4", make: plain, spec: keep, w: 160, h: 120, codec: "hevc", notes: []string{"hdr_absent"}},
@@ -99,6 +99,14 @@ func wishes() []wish {
 		{name: "soft hevc in mkv", long: true, ext: "mkv", make: "-f|lavfi|-i|" + bars + "|-c:v|libx265|-preset|ultrafast|-x265-params|log-level=error|-pix_fmt|yuv420p", spec: soft, w: 160, h: 120, codec: "hevc", copy: true},
 		{name: "soft of irregular frames", long: true, ext: "mkv", spec: soft, w: 160, h: 120, copy: true,
 			make: "-f|lavfi|-i|testsrc2=s=160x120:r=30:d=20,select=lt(n\\,30)+not(mod(n\\,75))|-fps_mode|vfr|" + x264},
+		{name: "soft of an edit list", long: true, ext: "mp4", spec: soft, w: 160, h: 120, sound: []string{"=aac"},
+			make: "-f|lavfi|-i|testsrc2=s=160x120:r=10:d=3|-f|lavfi|-i|sine=d=3|-c:v|libx264|-preset|veryfast|-g|10|-c:a|aac",
+			then: func(t *testing.T, path string) {
+				ffmpeg(t, filepath.Dir(path), "-ss", "1.35", "-i", path, "-c", "copy", "cut.mp4")
+				if err := os.Rename(filepath.Join(filepath.Dir(path), "cut.mp4"), path); err != nil {
+					t.Fatal(err)
+				}
+			}},
 		{name: "soft of HDR that is kept", long: true, ext: "mp4", make: pqClip("smpte2084"), w: 160, h: 120, codec: "hevc", copy: true, check: isHDR("smpte2084"),
 			spec: Spec{Mode: apigpu.Soft, Output: apigpu.Output{Codec: apigpu.HEVC, HDR: apigpu.HDRKeep}}},
 		{name: "soft vp9", ext: "webm", spec: soft, w: 162, h: 122, make: "-f|lavfi|-i|testsrc=s=161x121:r=10:d=1|-c:v|libvpx-vp9|-cpu-used|8|-deadline|realtime"},
@@ -192,7 +200,7 @@ func TestOutput(t *testing.T) {
 			if spec.Output.FPS == 0 {
 				compareTimes(t, tools, spec.Frames, in, result, out)
 			}
-			compareSound(t, dir, in, out, c.sound)
+			compareSound(t, dir, in, out, c.sound, spec.Output.FPS != 0)
 			compareTrack(t, dir, spec)
 			if c.copy {
 				compareCopy(t, dir)
@@ -247,220 +255,5 @@ func compareRate(t *testing.T, path string, length time.Duration, kbps int) {
 	got := float64(info.Size()*8) / length.Seconds() / 1000
 	if math.Abs(got/float64(kbps)-1) > 0.3 { // a few seconds are too short to keep a mean
 		t.Errorf("%.0f kb/s, want %d", got, kbps)
-	}
-}
-
-func TestCanvas(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		w, h       int
-		resolution apigpu.Resolution
-		want       string
-	}{
-		{1920, 1080, apigpu.Resolution{}, "1920x1080"},
-		{1921, 1081, apigpu.Resolution{Name: "source"}, "1922x1082"},
-		{1920, 1080, apigpu.Resolution{Name: "720p"}, "1280x720"},
-		{1080, 1920, apigpu.Resolution{Name: "720p"}, "720x1280"},
-		{640, 360, apigpu.Resolution{Name: "4k"}, "640x360"},
-		{4096, 2160, apigpu.Resolution{Name: "4k"}, "4096x2160"},
-		{1000, 563, apigpu.Resolution{Name: "480p"}, "852x480"},
-		{640, 360, apigpu.Resolution{Width: 1080, Height: 1920}, "1080x1920"},
-		{640, 360, apigpu.Resolution{Width: 101, Height: 101, Fit: apigpu.FitCover}, "102x102"},
-		{640, 360, apigpu.Resolution{Width: 101}, "640x360"},
-	} {
-		p := plain()
-		p.Video.Width, p.Video.Height = c.w, c.h
-		w, h := Canvas(apigpu.Output{Resolution: c.resolution}, p)
-		if got := fmt.Sprintf("%dx%d", w, h); got != c.want {
-			t.Errorf("%d x %d as %+v: %s, want %s", c.w, c.h, c.resolution, got, c.want)
-		}
-	}
-}
-
-func TestFrameRate(t *testing.T) {
-	t.Parallel()
-	for fps, want := range map[apigpu.FrameRate]Rational{
-		0: {}, 25: {25, 1}, 23.976: {24000, 1001}, 23.98: {24000, 1001}, 29.97: {30000, 1001}, 59.94: {60000, 1001}, 119.88: {120000, 1001},
-		30: {30, 1}, 12.5: {25, 2}, 1: {1, 1}, 29.9: {299, 10}, 120: {120, 1}, apigpu.FrameRate(math.NaN()): {},
-	} {
-		if got := FrameRate(fps); got != want {
-			t.Errorf("%v: %v, want %v", fps, got, want)
-		}
-	}
-}
-
-func TestPaint(t *testing.T) {
-	t.Parallel()
-	p := plain()
-	keep := Spec{Output: apigpu.Output{Codec: apigpu.HEVC, HDR: apigpu.HDRKeep}}
-	red, white, black := apigpu.Color{R: 255, A: 9}, apigpu.Color{R: 255, G: 255, B: 255, A: 255}, apigpu.Color{A: 255}
-	if got := Paint(keep, p)(red); got != red {
-		t.Errorf("standard range: %v", got)
-	}
-	for transfer, want := range map[string]uint8{"smpte2084": 148, "arib-std-b67": 191} { // 58 % and 75 %
-		hdr(transfer)(&p)
-		paint := Paint(keep, p)
-		if got := paint(white); got != (apigpu.Color{R: want, G: want, B: want, A: 255}) {
-			t.Errorf("%s: white is %v, want %d", transfer, got, want)
-		}
-		if got := paint(black); got != black {
-			t.Errorf("%s: black is %v", transfer, got)
-		}
-		if got := paint(red); got.A != 9 || got.R >= want || got.R < got.G || got.G < got.B || got.B == 0 {
-			t.Errorf("%s: red is %v", transfer, got)
-		}
-		if got := Paint(Spec{}, p)(white); got != white {
-			t.Errorf("%s that is mapped: %v", transfer, got)
-		}
-	}
-}
-
-func TestTrackLanguage(t *testing.T) {
-	t.Parallel()
-	for tag, want := range map[string]string{
-		"": "und", "pt-BR": "por", "pt_BR": "por", "en": "eng", "zh-Hant": "zho", "de": "deu", "yue": "yue", "x-private": "und", "und": "und", "??": "und", "q": "und",
-	} {
-		if got := trackLanguage(tag); got != want {
-			t.Errorf("%q: %s, want %s", tag, got, want)
-		}
-	}
-}
-
-// TestCan refuses a codec before any work, and falls back on the CPU where the
-// GPU lacks it.
-func TestCan(t *testing.T) {
-	t.Parallel()
-	gpu := Abilities{Encoder: NVENC, GPU: "RTX 3090", More: []string{NVENCHEVC, X265, SVTAV1}}
-	for _, c := range []struct {
-		name  string
-		able  Abilities
-		codec apigpu.Codec
-		want  string
-	}{
-		{"h264", gpu, "", NVENC},
-		{"hevc", gpu, apigpu.HEVC, NVENCHEVC},
-		{"av1 by the CPU", gpu, apigpu.AV1, SVTAV1},
-		{"hevc without the GPU", gpu.WithoutGPU(), apigpu.HEVC, X265},
-		{"h264 without the GPU", gpu.WithoutGPU(), apigpu.H264, X264},
-		{"only the GPU", gpu.GPUOnly(), apigpu.AV1, ""},
-		{"libaom before nothing", Abilities{Encoder: X264, More: []string{AOM}}, apigpu.AV1, AOM},
-		{"nothing", Abilities{Encoder: X264}, apigpu.AV1, ""},
-	} {
-		spec := Spec{Output: apigpu.Output{Codec: c.codec}}
-		if got := EncoderFor(spec, plain(), c.able); got != c.want {
-			t.Errorf("%s: %s, want %s", c.name, got, c.want)
-		}
-		for _, err := range []error{spec.Can(c.able), spec.Check(plain(), c.able)} {
-			if want := map[bool]apigpu.Code{true: apigpu.NoEncoder}[c.want == ""]; apigpu.CodeOf(err) != want {
-				t.Errorf("%s: %v", c.name, err)
-			}
-		}
-	}
-	big := Spec{Limits: DefaultLimits(), Output: apigpu.Output{Resolution: apigpu.Resolution{Width: 8192, Height: 8192}}}
-	if err := big.Check(plain(), gpu); apigpu.CodeOf(err) != apigpu.MediaTooBig {
-		t.Errorf("a huge box: %v", err)
-	}
-}
-
-func TestMaxSize(t *testing.T) {
-	t.Parallel()
-	spec := func(mb float64) Spec { return Spec{Output: apigpu.Output{MaxSizeMB: mb}} }
-	p := plain() // 30 s with AAC of unknown rate
-	able := Abilities{Encoder: X264}
-	if err := spec(0.3).Check(p, able); apigpu.CodeOf(err) != apigpu.TooLarge {
-		t.Errorf("less than the sound alone: %v", err)
-	}
-	if rate := spec(1000).rate(p); rate != 0 {
-		t.Errorf("plenty of bytes: %d", rate)
-	}
-	s := spec(10)
-	first := s.rate(p)
-	if total := float64(first) * 30 / 8; total > 10e6 || total < 8e6 {
-		t.Errorf("the picture of 10 MB has %.0f bytes", total)
-	}
-	next, err := s.Shrink(p, 12e6, 30*time.Second)
-	if err != nil || next.rate(p) >= first*9/10 || next.rate(p) < first/2 {
-		t.Errorf("after 12 MB of %d: %d, %v", first, next.rate(p), err)
-	}
-	if again, err := next.Shrink(p, 10.1e6, 30*time.Second); err != nil || again.rate(p) >= next.rate(p) {
-		t.Errorf("after 10.1 MB of %d: %d, %v", next.rate(p), again.rate(p), err)
-	}
-	// The header promised nothing, and the quality that was tried was too good.
-	p.Duration = 0
-	if rate := s.rate(p); rate != 0 {
-		t.Errorf("of unknown length: %d", rate)
-	}
-	if next, err := s.Shrink(p, 50e6, 30*time.Second); err != nil || next.rate(p) != first {
-		t.Errorf("known at last: %d, %v, want %d", next.rate(p), err, first)
-	}
-	if _, err := spec(0.3).Shrink(p, 50e6, 30*time.Second); apigpu.CodeOf(err) != apigpu.TooLarge {
-		t.Errorf("nothing would do: %v", err)
-	}
-}
-
-func TestShown(t *testing.T) {
-	t.Parallel()
-	const ms = time.Millisecond
-	out := Probe{Duration: time.Second, Video: Video{Duration: time.Second, TimeBase: Rational{1, 1000}, AvgRate: Rational{10, 1}}}
-	uneven := Spec{Frames: Frames{Times: []int64{0, 100, 900}}}
-	even := Spec{Output: apigpu.Output{FPS: 10}}
-	for _, c := range []struct {
-		spec     Spec
-		at, want time.Duration
-	}{
-		{uneven, 0, 0}, {uneven, 100 * ms, 100 * ms}, {uneven, 899 * ms, 100 * ms}, {uneven, time.Hour, 900 * ms},
-		{even, 0, 0}, {even, 100 * ms, 100 * ms}, {even, 199 * ms, 100 * ms}, {even, time.Hour, 900 * ms},
-		{Spec{}, 350 * ms, 350 * ms}, {Spec{}, time.Hour, 900 * ms},
-	} {
-		if got := c.spec.Shown(c.at, out); got != c.want {
-			t.Errorf("%+v at %s: %s, want %s", c.spec.Output, c.at, got, c.want)
-		}
-	}
-}
-
-func TestThumbnail(t *testing.T) {
-	need.FFmpeg(t)
-	t.Parallel()
-	tools := testTools(t)
-	for _, c := range []struct {
-		name, make string
-		at         time.Duration
-		w, h       int
-	}{
-		{"the last frame", "-f|lavfi|-i|" + bars + "|" + x264, time.Hour, 160, 120},
-		{"wide noise", "-f|lavfi|-i|testsrc2=s=1600x900:r=5:d=1,noise=alls=100:allf=t|" + x264, 300 * time.Millisecond, 1280, 720},
-		{"tall", "-f|lavfi|-i|testsrc2=s=90x160:r=5:d=1,setsar=2|" + x264, 0, 180, 160},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			ffmpeg(t, dir, append(command(c.make), OutputFile)...)
-			out, err := tools.Probe(t.Context(), filepath.Join(dir, OutputFile))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := tools.Thumbnail(t.Context(), dir, out, Spec{}.Shown(c.at, out), Abilities{}); err != nil {
-				t.Fatal(err)
-			}
-			raw, err := os.ReadFile(filepath.Join(dir, ThumbnailFile))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(raw) > apigpu.MaxThumbnail || !bytes.HasPrefix(raw, []byte("\xff\xd8\xff")) {
-				t.Errorf("%d bytes", len(raw))
-			}
-			luma := ffmpeg(t, dir, "-i", ThumbnailFile, "-vf", "extractplanes=y", "-f", "rawvideo", "-")
-			if len(luma) != c.w*c.h {
-				t.Errorf("%d pixels, want %d x %d", len(luma), c.w, c.h)
-			}
-		})
-	}
-}
-
-func TestEncodersListed(t *testing.T) {
-	t.Parallel()
-	list := " V..... = Video\n ------\n V....D libx265              libx265 H.265 / HEVC (codec hevc)\n V..... libsvtav1            SVT-AV1 (codec av1)\n"
-	if got := listed(list, X265, SVTAV1, AOM); !slices.Equal(got, []string{X265, SVTAV1}) {
-		t.Errorf("%q", got)
 	}
 }

@@ -47,8 +47,14 @@ func (s Spec) rate(p Probe) int64 {
 	return 0
 }
 
-// length is how long the result will be, as far as is known.
-func (s Spec) length(p Probe) time.Duration { return max(s.Frames.End, p.Duration) }
+// length is how long the result will be, as far as is known: by the frames, for
+// headers lie.
+func (s Spec) length(p Probe) time.Duration {
+	if s.Frames.End > 0 {
+		return s.Frames.End
+	}
+	return p.Duration
+}
 
 // MaxSize is how many bytes the result may have at most; 0 is no bound.
 func (s Spec) MaxSize() int64 { return int64(s.Output.MaxSizeMB * 1e6) }

@@ -8,6 +8,7 @@ import (
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
 	"github.com/api-gpu/api-gpu/internal/crash"
+	"github.com/api-gpu/api-gpu/internal/font"
 	"github.com/api-gpu/api-gpu/internal/gpu"
 )
 
@@ -100,6 +101,10 @@ func (f *Fleet) renew(ctx context.Context, in Instance, ttl time.Duration) (allo
 		f.wrongVersion(ctx, in, reply.Worker)
 	case news && reply.Ready:
 		f.unstop(ctx, stopEgress, stopImage, stopVersion)
+		if mine := font.Image().Hash(); reply.Worker.Fonts != "" && reply.Worker.Fonts != mine {
+			f.cfg.Log.WarnContext(ctx, "worker has other fonts than this version's image: what is said of characters that no font has may be wrong",
+				"instance", in.Label, "fonts", reply.Worker.Fonts, "image", mine)
+		}
 		f.cfg.Log.InfoContext(ctx, "worker is ready", "instance", in.Label, "encoder", reply.Worker.Encoder, "gpu", reply.Worker.GPU)
 		poke(f.wake)
 	case !reply.Ready:

@@ -201,7 +201,7 @@ func (f *Fleet) endsOnly(ctx context.Context, cause error) (time.Time, error) {
 	cause = errors.Join(cause, f.takeFaults())
 	snapshot, err := f.list(ctx)
 	if snapshot != nil {
-		s := Observe(f.cfg.Identity.ID, f.cfg.Provider.Traits(), rows, *snapshot, f.cfg.Policy.BootTimeout, f.actsSince(), now)
+		s := Observe(f.cfg.Identity.ID, f.cfg.Provider.Traits(), rows, *snapshot, f.cfg.Policy, f.actsSince(), now)
 		f.note(s, snapshot.Complete)
 		rows = overlay(rows, s.Changed)
 	}

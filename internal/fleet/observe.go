@@ -24,7 +24,7 @@ type Sighting struct {
 // Observe compares the ledger with a listing and moves rows passively: what
 // exists is found by its label, and what complete listings lack is gone. It
 // decides nothing about money. since is when this process began to act.
-func Observe(fleetID string, t gpu.Traits, rows []Instance, s gpu.Snapshot, bootTimeout time.Duration, since, now time.Time) Sighting {
+func Observe(fleetID string, t gpu.Traits, rows []Instance, s gpu.Snapshot, p Policy, since, now time.Time) Sighting {
 	out := Sighting{Exited: map[string]bool{}, Strays: map[string]string{}}
 	unknown := map[string][]gpu.Instance{} // by label
 	for _, in := range s.Instances {
@@ -40,7 +40,7 @@ func Observe(fleetID string, t gpu.Traits, rows []Instance, s gpu.Snapshot, boot
 		next := row
 		switch {
 		case ok:
-			next = seenAt(found(row, seen, bootTimeout, now), seen, s.Began)
+			next = seenAt(found(row, seen, p, now), seen, s.Began)
 		case s.Complete, row.State == gpu.Planned:
 			next = missedAt(missing(row, t, s.Began, since, now))
 		}
@@ -94,7 +94,10 @@ func pick(row Instance, listed []gpu.Instance, complete bool) (seen gpu.Instance
 }
 
 // found applies what a listing says about an instance that it has.
-func found(row Instance, seen gpu.Instance, bootTimeout time.Duration, now time.Time) Instance {
+func found(row Instance, seen gpu.Instance, p Policy, now time.Time) Instance {
+	if row.ProviderID != "" && row.ProviderID != seen.ID {
+		row = p.twin(row)
+	}
 	row.ProviderID, row.AbsentSince = seen.ID, time.Time{}
 	if seen.Address != "" && seen.Address != row.Address {
 		row.Address, row.AddressAt = seen.Address, now
@@ -107,10 +110,21 @@ func found(row Instance, seen gpu.Instance, bootTimeout time.Duration, now time.
 	}
 	if row.State == gpu.Creating {
 		row.State, row.Reason, row.StateSince, row.Ambiguous = gpu.Booting, "it is listed", now, false
-		row.Deadline = row.CreatedAt.Add(bootTimeout)
+		row.Deadline = row.CreatedAt.Add(p.BootTimeout)
 	}
 	if row.State == gpu.Booting && !row.Permanent {
 		row = said(row, seen, now)
+	}
+	return row
+}
+
+// twin is the row of an instance whose twin takes its place: to that nobody may
+// have spoken yet, so that it lives by its own first lease.
+func (p Policy) twin(row Instance) Instance {
+	row.HeardAt = time.Time{}
+	if !row.LeaseUntil.IsZero() { // of a machine that is paid for
+		row.LeaseUntil = latest(row.LeaseUntil, row.CreatedAt.Add(p.BootTimeout+p.firstLease()))
+		row.ReservedUntil = latest(row.ReservedUntil, row.leaseEnd())
 	}
 	return row
 }

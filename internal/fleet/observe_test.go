@@ -39,6 +39,11 @@ func TestObserve(t *testing.T) {
 		exited bool
 		strays map[string]string
 	}{
+		{"its twin takes its place, to which nobody spoke", with(known, func(i *Instance) { i.HeardAt, i.LeaseUntil = ago(time.Minute), in(time.Minute) }), complete(listed("2", a, true)), func(i *Instance) {
+			i.ProviderID, i.Address, i.AddressAt, i.HeardAt = "2", "http://2", noon, time.Time{}
+			i.LeaseUntil = latest(in(time.Minute), i.CreatedAt.Add(policy.BootTimeout+policy.firstLease()))
+			i.ReservedUntil = i.leaseEnd()
+		}, false, nil},
 		{"nothing new", known, complete(listed("1", a, true)), nil, false, nil},
 		{"an ambiguous create took", creating(a), complete(listed("1", a, true)), func(i *Instance) {
 			i.State, i.Reason, i.StateSince, i.Ambiguous = gpu.Booting, "it is listed", noon, false
@@ -93,7 +98,7 @@ func TestObserve(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got := Observe("us", policy.Traits, []Instance{c.row}, c.seen, policy.BootTimeout, time.Time{}, noon)
+			got := Observe("us", policy.Traits, []Instance{c.row}, c.seen, policy, time.Time{}, noon)
 			want := Sighting{Exited: map[string]bool{}, Strays: map[string]string{}}
 			if c.want != nil {
 				want.Changed = []Instance{with(c.row, c.want)}
@@ -121,7 +126,7 @@ func TestObserveGoneOnlyByTwoListings(t *testing.T) {
 		for s := range 200 {
 			now := in(time.Duration(s) * time.Second)
 			complete := s%3 != 0
-			got := Observe("us", policy.Traits, []Instance{row}, gpu.Snapshot{Complete: complete, Began: now}, time.Minute, time.Time{}, now)
+			got := Observe("us", policy.Traits, []Instance{row}, gpu.Snapshot{Complete: complete, Began: now}, policy, time.Time{}, now)
 			if len(got.Changed) == 0 {
 				continue
 			}
@@ -151,7 +156,7 @@ func TestObserveGoneSince(t *testing.T) {
 	listed := row
 	listed.Address = "https://x"
 	absent := func(row Instance, since, now time.Time) bool {
-		got := Observe("us", policy.Traits, []Instance{row}, gpu.Snapshot{Complete: true, Began: now}, time.Minute, since, now)
+		got := Observe("us", policy.Traits, []Instance{row}, gpu.Snapshot{Complete: true, Began: now}, policy, since, now)
 		return len(got.Changed) > 0 && !got.Changed[0].AbsentSince.IsZero()
 	}
 	if absent(row, noon, in(89*time.Second)) || !absent(row, noon, in(90*time.Second)) || !absent(listed, noon, in(time.Second)) {
@@ -163,7 +168,7 @@ func TestObservePermanent(t *testing.T) {
 	t.Parallel()
 	traits := gpu.Traits{Permanent: true}
 	s := gpu.Snapshot{Complete: true, Began: noon, Instances: []gpu.Instance{{ID: "w", Label: "w", Address: "http://w", Running: true}}}
-	got := Observe("us", traits, nil, s, time.Minute, time.Time{}, noon)
+	got := Observe("us", traits, nil, s, policy, time.Time{}, noon)
 	if len(got.Changed) != 1 || len(got.Strays) != 0 {
 		t.Fatalf("saw %+v", got)
 	}
@@ -171,7 +176,7 @@ func TestObservePermanent(t *testing.T) {
 	if !row.Permanent || row.State != gpu.Booting || row.Address != "http://w" || row.Slots != 1 || row.Deadline.Before(in(time.Hour)) {
 		t.Errorf("row is %+v", row)
 	}
-	if again := Observe("us", traits, got.Changed, s, time.Minute, time.Time{}, in(time.Second)); len(again.Changed) != 0 {
+	if again := Observe("us", traits, got.Changed, s, policy, time.Time{}, in(time.Second)); len(again.Changed) != 0 {
 		t.Errorf("changed again: %+v", again.Changed)
 	}
 }

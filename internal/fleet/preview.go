@@ -153,7 +153,7 @@ func (f *Fleet) sight(ctx context.Context, rows []Instance, now time.Time) (Sigh
 		return Sighting{}, nil, noWord(fmt.Errorf("list instances: %w", err))
 	}
 	snapshot.Began = now
-	s := Observe(f.cfg.Identity.ID, f.cfg.Provider.Traits(), rows, snapshot, f.cfg.Policy.BootTimeout, f.actsSince(), now)
+	s := Observe(f.cfg.Identity.ID, f.cfg.Provider.Traits(), rows, snapshot, f.cfg.Policy, f.actsSince(), now)
 	return s, foreign(f.cfg.Identity.ID, snapshot), nil
 }
 

@@ -244,7 +244,7 @@ func (f *Fleet) observe(ctx context.Context) error {
 			return err
 		}
 		rows = f.stillAsked(rows)
-		s = Observe(f.cfg.Identity.ID, f.cfg.Provider.Traits(), rows, *snapshot, f.cfg.Policy.BootTimeout, f.actsSince(), f.cfg.Now())
+		s = Observe(f.cfg.Identity.ID, f.cfg.Provider.Traits(), rows, *snapshot, f.cfg.Policy, f.actsSince(), f.cfg.Now())
 		return f.putSeen(ctx, tx, rows, s.Changed)
 	})
 	if err != nil {

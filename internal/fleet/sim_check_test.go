@@ -28,9 +28,10 @@ const (
 type simJob struct {
 	takes     time.Duration // of work
 	submitted time.Duration
-	canceled  bool // somebody asked for it
-	late      bool // it ran for longer than it may
-	committed int  // results
+	waited    time.Duration // when it was last seen to wait
+	canceled  bool          // somebody asked for it
+	late      bool          // it ran for longer than it may
+	committed int           // results
 	status    apigpu.Status
 	attempt   int
 	instance  string
@@ -181,6 +182,9 @@ func (w *world) checkJobs() {
 		n++
 		if j := w.jobs[id]; j != nil {
 			w.checkJob(id, j, status, attempt, spent && attempt > 0 && w.budget.Job > 0)
+			if j.status == apigpu.Queued || status == apigpu.Queued {
+				j.waited = w.clock.Elapsed()
+			}
 			j.status, j.attempt, j.instance, j.until = status, attempt, instance, at(until)
 		}
 	}
@@ -245,13 +249,18 @@ func (w *world) checkCreate(p *orchestrator, req gpu.Request) {
 	if w.full && !p.woke {
 		w.fault("1 intent", "%s is created though the ledger takes no writes", req.Label)
 	}
+	// A call that is late was begun for a job that may have been canceled since.
+	begun := w.clock.Elapsed()
+	if since, known := h.since[req.Label]; known {
+		begun = min(begun, since)
+	}
 	waiting := 0
 	for _, j := range w.jobs {
-		if j.status == apigpu.Queued {
+		if j.status == apigpu.Queued || j.waited >= begun {
 			waiting++
 		}
 	}
-	if waiting == 0 && !p.woke && p.late < 0 { // else it may have been canceled after the create was begun
+	if waiting == 0 && !p.woke {
 		w.fault("5.4-9 runaway", "%s is created, and no job waits", req.Label)
 	}
 	h.creates++

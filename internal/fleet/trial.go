@@ -88,7 +88,7 @@ func (t *Trial) Created(id string, err error, now time.Time) { t.Row = created(t
 // Seen notes what a listing says, and returns the ids of machines under labels
 // of this trial's fleet that are not the one.
 func (t *Trial) Seen(s gpu.Snapshot, now time.Time) (strays map[string]string) {
-	seen := Observe(t.Identity.ID, t.Policy.Traits, []Instance{t.Row}, s, t.Policy.BootTimeout, t.since, now)
+	seen := Observe(t.Identity.ID, t.Policy.Traits, []Instance{t.Row}, s, t.Policy, t.since, now)
 	t.exited = seen.Exited[t.Row.Label]
 	for _, row := range seen.Changed {
 		if row.Label == t.Row.Label {

@@ -3,6 +3,7 @@ package font
 import (
 	"fmt"
 	"os"
+	"unicode"
 
 	textfont "github.com/go-text/typesetting/font"
 	ot "github.com/go-text/typesetting/font/opentype"
@@ -16,6 +17,8 @@ type face struct {
 	header
 	path  string
 	index int // in its file
+	// listed are its characters, where there is no file: see Image.
+	listed ranges
 
 	mapped bool
 	glyphs textfont.Cmap // nil before it is read, and where it cannot be
@@ -59,6 +62,9 @@ func (f *face) ready() bool {
 // has reports whether the face has a glyph for r. It reads no more of the file
 // than tells that.
 func (f *face) has(r rune) bool {
+	if f.listed != nil {
+		return f.listed.has(r)
+	}
 	if !f.mapped {
 		f.mapped = true
 		f.glyphs, _ = readGlyphs(f.path, f.index)
@@ -86,7 +92,17 @@ func readGlyphs(path string, index int) (glyphs textfont.Cmap, err error) {
 	if err != nil || index >= len(loaders) {
 		return nil, unreadable(err)
 	}
-	raw, err := loaders[index].RawTable(tag("cmap"))
+	return glyphsOf(loaders[index])
+}
+
+// glyphsOf reads which characters a face has.
+func glyphsOf(l *ot.Loader) (glyphs textfont.Cmap, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			glyphs, err = nil, unreadable(fmt.Errorf("panic: %v", fault))
+		}
+	}()
+	raw, err := l.RawTable(tag("cmap"))
 	if err != nil {
 		return nil, unreadable(err)
 	}
@@ -100,6 +116,21 @@ func readGlyphs(path string, index int) (glyphs textfont.Cmap, err error) {
 
 // extent is how much room a text takes, in ems.
 type extent struct{ width, top, bottom float64 }
+
+// guessed is the extent of a text whose font is elsewhere, as in Noto Sans Bold.
+func guessed(text string) extent {
+	e := extent{top: 0.77, bottom: 0.22}
+	for _, r := range text {
+		switch {
+		case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		case r >= 0x1100 && isEastAsian(r, language.LookupScript(r)):
+			e.width++
+		default:
+			e.width += 0.6
+		}
+	}
+	return e
+}
 
 // measure shapes a text of one direction and script, as libass will.
 func (f *face) measure(buf *harfbuzz.Buffer, text string, script language.Script, lang string, rtl bool) (e extent) {

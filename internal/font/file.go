@@ -31,9 +31,12 @@ type Info struct {
 	Family, Typographic string
 	Weight              int
 	Italic              bool
+	Width               int // 1 to 9; 5 is normal, less is condensed
 	// Outlines tells that letters are drawn by curves. A font of pictures
 	// only, as those of coloured emoji are, cannot be drawn by libass.
 	Outlines bool
+	// Bitmaps tells that it has pictures in colour.
+	Bitmaps bool
 }
 
 // Check reads a font from bytes that nobody vouches for, and returns its
@@ -62,7 +65,7 @@ func Check(b []byte) (infos []Info, err error) {
 }
 
 func unreadable(err error) error {
-	return apigpu.E(apigpu.InvalidRequest, err, "This is no font that can be read: TTF, OTF and TTC are.")
+	return apigpu.E(apigpu.FontUnreadable, err, "This is no font that can be read: TTF, OTF and TTC are.")
 }
 
 // header is a face of which only the small tables were read.
@@ -170,7 +173,10 @@ func checkDirectories(r io.ReaderAt, size int64) error {
 
 // readHeader reads what a face says of itself.
 func readHeader(l *ot.Loader) (header, error) {
-	h := header{loader: l, Info: Info{Weight: 400, Outlines: l.HasTable(tag("glyf")) || l.HasTable(tag("CFF ")) || l.HasTable(tag("CFF2"))}}
+	h := header{loader: l, Info: Info{
+		Weight: 400, Width: 5, Outlines: l.HasTable(tag("glyf")) || l.HasTable(tag("CFF ")) || l.HasTable(tag("CFF2")),
+		Bitmaps: l.HasTable(tag("CBDT")) || l.HasTable(tag("sbix")),
+	}}
 	head, err := l.RawTable(tag("head"))
 	if err != nil || len(head) < 54 {
 		return h, fmt.Errorf("table head: %d bytes, %w", len(head), err)
@@ -211,6 +217,9 @@ func (h *header) lineHeight(l *ot.Loader) error {
 	if os2, err := l.RawTable(tag("OS/2")); err == nil && len(os2) >= 78 {
 		if w := int(binary.BigEndian.Uint16(os2[4:])); w >= 1 && w <= 1000 {
 			h.Weight = w
+		}
+		if w := int(binary.BigEndian.Uint16(os2[6:])); w >= 1 && w <= 9 {
+			h.Width = w
 		}
 		h.Italic = h.Italic || binary.BigEndian.Uint16(os2[62:])&1 != 0
 		h.ascent = float64(int16(binary.BigEndian.Uint16(os2[74:]))) / h.upem

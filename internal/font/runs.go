@@ -54,6 +54,9 @@ func (s *Set) measure(text string, want caption.Face, lang string, rtl bool) []c
 		g := it.Grapheme()
 		from, to := g.OffsetInBytes, g.OffsetInBytes+g.LengthInBytes
 		f, script := s.drawer(text[from:to], want, lang), scriptOf(g.Text)
+		if n := len(runs) - 1; n >= 0 && !script.Strong() && faces[n] != nil && f != faces[n] && !f.is(want.Family) && faces[n].hasAll(g.Text) {
+			f = faces[n] // a mark of several scripts stays with its word
+		}
 		if n := len(runs) - 1; n >= 0 && faces[n] == f && (script == written[n] || !script.Strong() || !written[n].Strong()) {
 			runs[n].To = to
 			if script.Strong() {
@@ -65,7 +68,7 @@ func (s *Set) measure(text string, want caption.Face, lang string, rtl bool) []c
 	}
 	for i, f := range faces {
 		r := &runs[i]
-		if f == nil || !f.ready() {
+		if f == nil || f.listed == nil && !f.ready() {
 			r.Missing, r.Face = true, want
 			continue
 		}
@@ -73,11 +76,21 @@ func (s *Set) measure(text string, want caption.Face, lang string, rtl bool) []c
 		if !script.Strong() {
 			script = language.Latin
 		}
-		e := f.measure(s.buf, text[r.From:r.To], script, lang, rtl)
+		var e extent
+		if f.listed != nil {
+			e = guessed(text[r.From:r.To])
+		} else {
+			e = f.measure(s.buf, text[r.From:r.To], script, lang, rtl)
+		}
 		r.Width, r.Top, r.Bottom, r.Ascent, r.Descent = e.width, e.top, e.bottom, f.ascent, f.descent
 		r.Face = f.drawnAs(want)
 	}
 	return runs
+}
+
+// is reports whether the face is of a family.
+func (f *face) is(family string) bool {
+	return f != nil && (strings.EqualFold(f.Family, family) || strings.EqualFold(f.Typographic, family))
 }
 
 // drawnAs is what libass is asked for, so that it takes this very face. It

@@ -3,6 +3,7 @@ package font
 import (
 	"cmp"
 	"fmt"
+	"image"
 	"io/fs"
 	"maps"
 	"os"
@@ -20,7 +21,8 @@ import (
 
 // Set is the fonts of a machine. It may be used by several goroutines at once.
 type Set struct {
-	base string
+	base, hash string
+	own        int // how many faces are there before those of another set
 
 	mu       sync.Mutex
 	faces    []*face            // sorted by name and weight
@@ -29,6 +31,8 @@ type Set struct {
 	seg      segmenter.Segmenter
 	drawn    map[drawnKey]*face        // which face draws a cluster; nil is none
 	runs     map[runsKey][]caption.Run // what was measured
+	colour   *face                     // of emoji in colour; nil without one
+	pictures map[string]image.Image    // emoji → its picture, or nil
 }
 
 // maxFontFiles bounds the search for fonts.
@@ -49,7 +53,7 @@ func SystemDirs() []string {
 // Find reads what the fonts in dirs are. A file that cannot be read is not
 // there. The error has the code NoEncoder where none is a font for captions.
 func Find(dirs []string) (*Set, error) {
-	var paths []string
+	var paths, sizes []string
 	seen := 0
 	for _, dir := range dirs {
 		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -58,6 +62,9 @@ func Find(dirs []string) (*Set, error) {
 			}
 			if err == nil && !entry.IsDir() && isFontFile(path) {
 				paths = append(paths, path)
+				if info, err := os.Stat(path); err == nil {
+					sizes = append(sizes, fmt.Sprintf("%s %d", filepath.Base(path), info.Size()))
+				}
 			}
 			return nil // what cannot be read is not there
 		})
@@ -66,34 +73,53 @@ func Find(dirs []string) (*Set, error) {
 		}
 	}
 	s := &Set{families: map[string][]*face{}, buf: harfbuzz.NewBuffer()}
-	s.add(paths)
+	s.colour = s.add(paths)
+	s.hash = hashOf(sizes)
+	return s, s.findBase()
+}
+
+// findBase chooses the family that captions are set in.
+func (s *Set) findBase() error {
 	for _, name := range base() {
 		if s.Has(name) {
 			s.base = name
-			return s, nil
+			return nil
 		}
 	}
-	return nil, apigpu.E(apigpu.NoEncoder, nil, "No font for captions is installed.").
+	return apigpu.E(apigpu.NoEncoder, nil, "No font for captions is installed.").
 		WithHint("Install Noto Sans (Debian: fonts-noto-core).")
 }
 
 // With returns a set that has the fonts of these files as well, before those
 // of the machine. A file that is no font is an error.
 func (s *Set) With(paths ...string) (*Set, error) {
-	more := &Set{base: s.base, families: map[string][]*face{}, buf: harfbuzz.NewBuffer()}
+	more := &Set{base: s.base, hash: s.hash, families: map[string][]*face{}, buf: harfbuzz.NewBuffer()}
 	for _, path := range paths {
 		if _, err := readFile(path); err != nil {
 			return nil, err
 		}
 	}
 	more.add(paths)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.faces {
-		// Anew: what a face has read is guarded by its own set.
-		more.keep(&face{header: f.header, path: f.path, index: f.index})
+	return more.over(s), nil
+}
+
+// over adds what another set has, behind its own.
+func (s *Set) over(below *Set) *Set {
+	s.own = len(s.faces)
+	below.mu.Lock()
+	defer below.mu.Unlock()
+	if below.colour != nil {
+		s.colour = below.colour.anew()
 	}
-	return more, nil
+	for _, f := range below.faces {
+		s.keep(f.anew())
+	}
+	return s
+}
+
+// anew is a face that has read nothing yet: what one has is guarded by its set.
+func (f *face) anew() *face {
+	return &face{header: f.header, path: f.path, index: f.index, listed: f.listed}
 }
 
 func isFontFile(path string) bool {
@@ -104,7 +130,9 @@ func isFontFile(path string) bool {
 	return false
 }
 
-func (s *Set) add(paths []string) {
+// add reads the files, and returns the first font of emoji in colour among
+// them, or nil.
+func (s *Set) add(paths []string) (colour *face) {
 	var found []*face
 	for _, path := range paths {
 		headers, err := readFile(path)
@@ -120,8 +148,12 @@ func (s *Set) add(paths []string) {
 		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Weight, b.Weight), cmp.Compare(a.path, b.path))
 	})
 	for _, f := range found {
+		if colour == nil && f.Bitmaps && strings.Contains(strings.ToLower(f.Family), "emoji") {
+			colour = f
+		}
 		s.keep(f)
 	}
+	return colour
 }
 
 func (s *Set) keep(f *face) {
@@ -151,12 +183,23 @@ func (s *Set) Families() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// Files returns the files of these families, each once.
+// Own lists the names of the families that it has before those of the set it
+// was made from.
+func (s *Set) Own() []string {
+	names := map[string]bool{}
+	for _, f := range s.faces[:s.own] {
+		names[f.Typographic], names[f.Family] = true, true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// Files returns the files of the faces that libass finds under these names,
+// each once.
 func (s *Set) Files(families []string) []string {
 	var paths []string
 	for _, name := range families {
 		for _, f := range s.families[strings.ToLower(name)] {
-			if !slices.Contains(paths, f.path) {
+			if strings.EqualFold(f.Family, name) && !slices.Contains(paths, f.path) {
 				paths = append(paths, f.path)
 			}
 		}
@@ -169,7 +212,7 @@ func (s *Set) Files(families []string) []string {
 func (s *Set) pick(family string, want caption.Face) *face {
 	var best *face
 	distance := func(f *face) int {
-		d := max(f.Weight-want.Weight, want.Weight-f.Weight)
+		d := max(f.Weight-want.Weight, want.Weight-f.Weight) + 2000*max(f.Width-5, 5-f.Width)
 		if f.Italic != want.Italic {
 			d += 10_000
 		}

@@ -426,3 +426,37 @@ func TestDisposition(t *testing.T) {
 		}
 	}
 }
+
+// A thumbnail has two addresses as the video has, and no key opens one that is
+// not there.
+func TestThumbnail(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	without, id := w.submit(t), w.submit(t)
+	w.jobs.change(id, func(j *fakeJob) { j.job.Thumbnail = true })
+	problem(t, w.do("GET", "/jobs/"+id+"/thumbnail.jpg", ""), apigpu.NotReady)
+	problem(t, w.do("GET", "/jobs/job_none/thumbnail.jpg", ""), apigpu.JobNotFound)
+	problem(t, w.do("GET", "/jobs/"+without+"/thumbnail.jpg", ""), apigpu.NotFound)
+	link := decode[apigpu.Job](t, w.do("GET", "/jobs/"+id, ""), 202).ThumbnailURL
+	if other := decode[apigpu.Job](t, w.do("GET", "/jobs/"+without, ""), 202).ThumbnailURL; other != "" {
+		t.Errorf("nobody asked for %s", other)
+	}
+	problem(t, w.do("GET", link, ""), apigpu.NotReady)
+	problem(t, w.do("GET", strings.Replace(link, "sig=", "sig=x", 1), ""), apigpu.NotFound)
+	w.jobs.finish(id, "picture")
+	for _, at := range []string{"/jobs/" + id + "/thumbnail.jpg", link} {
+		res := w.do("GET", at, "")
+		raw, err := io.ReadAll(res.Body)
+		h := res.Header
+		if err != nil || res.StatusCode != 200 || string(raw) != "picture" || h.Get("Content-Type") != "image/jpeg" ||
+			h.Get("Content-Disposition") != `inline; filename="thumbnail.jpg"` || h.Get("ETag") != `"abc123"` || h.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %d %q %v, %v", at, res.StatusCode, raw, h, err)
+		}
+	}
+	w.jobs.change(id, func(j *fakeJob) { j.job.Warnings = []apigpu.Warning{{Code: apigpu.ThumbnailFailed}} })
+	if job := decode[apigpu.Job](t, w.do("GET", "/jobs/"+id, ""), 200); job.ThumbnailURL != "" {
+		t.Errorf("%s leads nowhere", job.ThumbnailURL)
+	}
+	w.jobs.change(id, func(j *fakeJob) { j.gone = true })
+	problem(t, w.do("GET", link, ""), apigpu.Gone)
+}

@@ -188,6 +188,7 @@ func formSchema() *huma.Schema {
 	return &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{
 		"video":       field("binary", "The video, instead of url_video"),
 		"srt":         field("binary", "The subtitles, instead of url_srt"),
+		"font":        field("binary", "A font for these captions (TTF, OTF or TTC); up to 5 of them, 20 MB together"),
 		"url_video":   field("", "As in JSON"),
 		"url_srt":     field("", "As in JSON"),
 		"quality":     field("", "output.quality"),

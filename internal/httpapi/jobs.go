@@ -34,6 +34,8 @@ type Submission struct {
 	// Subtitle holds the bytes of a subtitle file received with the request,
 	// or given as text; nil when the spec has an address.
 	Subtitle []byte
+	// Fonts are font files received with the request, not yet looked at.
+	Fonts [][]byte
 
 	// WebhookURL is called at the end of the job; empty for none.
 	WebhookURL string

@@ -190,7 +190,7 @@ func TestJobsAreVisibleToTheirKeyOnly(t *testing.T) {
 	id := w.submit(t)
 	w.jobs.finish(id, "movie")
 	for _, c := range []struct{ method, path string }{
-		{"GET", "/jobs/" + id}, {"GET", "/jobs/" + id + "/events"}, {"GET", "/jobs/" + id + "/video"},
+		{"GET", "/jobs/" + id}, {"GET", "/jobs/" + id + "/events"}, {"GET", "/jobs/" + id + "/video"}, {"GET", "/jobs/" + id + "/thumbnail.jpg"},
 		{"POST", "/jobs/" + id + "/cancel"}, {"DELETE", "/jobs/" + id}, {"POST", "/jobs/" + id + "?follow=true"},
 	} {
 		problem(t, w.do(c.method, c.path, "", "X-API-Key: e7e"), apigpu.JobNotFound)

@@ -41,6 +41,10 @@ var answers = map[apigpu.Code]struct {
 	apigpu.SubtitleNotText:      {http.StatusUnprocessableEntity, "Not subtitles"},
 	apigpu.SubtitleUnparseable:  {http.StatusUnprocessableEntity, "Not subtitles"},
 	apigpu.SubtitleCharset:      {http.StatusUnprocessableEntity, "Unknown text encoding"},
+	apigpu.SubtitleWarnings:     {http.StatusUnprocessableEntity, "Subtitles need mending"},
+	apigpu.FontUnknown:          {http.StatusUnprocessableEntity, "Unknown font"},
+	apigpu.FontUnreadable:       {http.StatusUnprocessableEntity, "Not a font"},
+	apigpu.FontNotFound:         {http.StatusNotFound, "Font not found"},
 	apigpu.SourceIsHTML:         {http.StatusUnprocessableEntity, "Not a video"},
 	apigpu.BlockedAddress:       {http.StatusUnprocessableEntity, "Address not allowed"},
 	apigpu.NoVideoStream:        {http.StatusUnprocessableEntity, "No video stream"},
@@ -91,7 +95,8 @@ func ProblemOf(err error) apigpu.Problem {
 	return apigpu.Problem{
 		Type: "urn:api-gpu:error:" + string(e.Code), Title: title, Status: Status(e.Code), Detail: e.Message,
 		Code: e.Code, Field: e.Field, Hint: e.Hint, Retryable: e.Retryable, RetryAfter: e.RetryAfter, JobID: e.JobID,
-		Error: title, Message: e.Message, Details: details,
+		Available: e.Available,
+		Error:     title, Message: e.Message, Details: details,
 	}
 }
 

@@ -217,6 +217,7 @@ func (a *API) readMultipart(r *http.Request, form *multipart.Reader) (s Submissi
 	}()
 	fields := url.Values{}
 	var subtitle, request []byte
+	var fonts [][]byte
 	for n := 0; ; n++ {
 		part, err := form.NextPart()
 		if err == io.EOF { // not errors.Is: a body cut between parts wraps EOF
@@ -243,6 +244,10 @@ func (a *API) readMultipart(r *http.Request, form *multipart.Reader) (s Submissi
 			if subtitle, err = readPart(part, apigpu.MaxSubtitle); err != nil {
 				return Submission{}, nil, err
 			}
+		case name == "font":
+			if fonts, err = readFont(part, fonts); err != nil {
+				return Submission{}, nil, err
+			}
 		case name == "request":
 			if request, err = readPart(part, maxJSON); err != nil {
 				return Submission{}, nil, err
@@ -259,7 +264,9 @@ func (a *API) readMultipart(r *http.Request, form *multipart.Reader) (s Submissi
 	if err != nil {
 		return Submission{}, nil, err
 	}
-	return submission(body, upload, subtitle), body.Wait, nil
+	s = submission(body, upload, subtitle)
+	s.Fonts = fonts
+	return s, body.Wait, nil
 }
 
 func readForm(r io.Reader) (Submission, *float64, error) {
@@ -282,7 +289,7 @@ func readForm(r io.Reader) (Submission, *float64, error) {
 
 // formFields are the plain fields of a form; anything else goes into the JSON
 // part named request.
-var formFields = []string{"url_video", "url_srt", "srt", "quality", "filename", "wait", "webhook_url", "request", "video"}
+var formFields = []string{"url_video", "url_srt", "srt", "quality", "filename", "wait", "webhook_url", "request", "video", "font"}
 
 // formBody puts the fields of a form over the JSON of its request part.
 func formBody(fields url.Values, request []byte) (captionBody, error) {
@@ -316,6 +323,9 @@ func formBody(fields url.Values, request []byte) (captionBody, error) {
 		case "video":
 			return captionBody{}, apigpu.E(apigpu.InvalidRequest, nil, "video is a file, and this form can carry none.").WithField(name).
 				WithHint("Send multipart/form-data (curl -F video=@file.mp4), or an address as url_video.")
+		case "font":
+			return captionBody{}, apigpu.E(apigpu.InvalidRequest, nil, "font is a file, and this form can carry none.").WithField(name).
+				WithHint("Send multipart/form-data (curl -F font=@file.ttf).")
 		default:
 			return captionBody{}, unknownField("form field", name, formFields)
 		}
@@ -351,6 +361,9 @@ func (s Submission) validate() (Submission, error) {
 // inline moves subtitles that stand in the request itself to the bytes of a
 // file, and leaves no other source of them in the spec than url_srt.
 func inline(subtitle []byte, spec apigpu.CaptionSpec) ([]byte, apigpu.CaptionSpec) {
+	if subtitle == nil && spec.URLSRT == "" {
+		spec.Charset = "" // the text of a request is Unicode
+	}
 	switch {
 	case subtitle != nil:
 	case spec.SRT != "":

@@ -41,6 +41,11 @@ func (q *Queue) Complete(ctx context.Context, l Lease, o Outcome) error {
 	}
 	if o.Captions == nil {
 		o.Captions = j.Captions
+	} else if o.Captions.Charset == j.Captions.Charset {
+		// The worker was told the charset: who told it knows how sure it is.
+		used := *o.Captions
+		used.Confidence = j.Captions.Confidence
+		o.Captions = &used
 	}
 	used := Traffic{Down: o.Down, Up: o.Video.Bytes}
 	return q.announced(l, q.fencedEnd(ctx, l, used, "complete job", `status = 'succeeded', phase = $4, phase_note = '', progress = 100, video = $5, stats = $6, warnings = $7,
@@ -261,7 +266,7 @@ func (q *Queue) Prune(ctx context.Context) (keys []string, err error) {
 	if _, err = q.change(ctx, `DELETE FROM jobs WHERE finished_at < $1 AND result = '' RETURNING id`, db.Millis(now.Add(-historyFor))); err != nil {
 		err = fmt.Errorf("prune jobs: %w", err)
 	}
-	return withThumbnails(keys), errors.Join(err, q.pruneAttempts(ctx, now))
+	return keys, errors.Join(err, q.pruneAttempts(ctx, now))
 }
 
 // oneOf is the condition that a column is in a list, which is a parameter in
@@ -283,28 +288,28 @@ func ThumbnailOf(result string) string {
 	return name + ".jpg"
 }
 
-// withThumbnails adds to keys those of the thumbnails that go with them.
-func withThumbnails(keys []string) []string {
-	for _, key := range keys {
-		if thumbnail := ThumbnailOf(key); thumbnail != "" {
-			keys = append(keys, thumbnail)
-		}
-	}
-	return keys
-}
-
 // Files returns the blob keys that jobs still need: results that are kept,
-// with their thumbnails, and uploads of jobs that have not ended.
+// with their thumbnails, and uploads and fonts of jobs that have not ended.
 func (q *Queue) Files(ctx context.Context) (map[string]bool, error) {
 	list, err := db.Column[string](ctx, q.db.Read(), `SELECT result FROM jobs WHERE result <> ''
 		UNION SELECT upload FROM jobs WHERE upload <> '' AND status IN ('queued', 'running')`)
 	if err != nil {
 		return nil, fmt.Errorf("list files: %w", err)
 	}
-	keys := make(map[string]bool, len(list))
-	for _, key := range withThumbnails(list) {
-		keys[key] = true
+	fonts, err := db.Column[string](ctx, q.db.Read(), `SELECT DISTINCT fonts FROM jobs WHERE fonts <> '' AND status IN ('queued', 'running')`)
+	if err != nil {
+		return nil, fmt.Errorf("list files: %w", err)
 	}
+	keys := make(map[string]bool, len(list))
+	for _, some := range fonts {
+		for _, key := range splitKeys(some) {
+			keys[key] = true
+		}
+	}
+	for _, key := range list {
+		keys[key], keys[ThumbnailOf(key)] = true, true
+	}
+	delete(keys, "") // of an upload
 	return keys, nil
 }
 
@@ -315,4 +320,17 @@ func (q *Queue) Needs(ctx context.Context, upload string) (bool, error) {
 
 func canceled() *apigpu.Error {
 	return apigpu.E(apigpu.Canceled, nil, "The job was canceled.")
+}
+
+// fontPrefix begins the keys of fonts.
+const fontPrefix = "font-"
+
+// FontKey is a key of the store for a font of this SHA-256 sum, in hex. The
+// part behind it tells it from the same font of others.
+func FontKey(sum, part string) string { return fontPrefix + sum + "-" + part }
+
+// FontSum is the sum that a key of FontKey names.
+func FontSum(key string) string {
+	sum, _, _ := strings.Cut(strings.TrimPrefix(key, fontPrefix), "-")
+	return sum
 }

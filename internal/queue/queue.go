@@ -48,6 +48,7 @@ type Job struct {
 	Client          string
 	Spec            apigpu.CaptionSpec
 	Upload          string        // blob key of an uploaded video
+	Fonts           []string      // blob keys of fonts that go along
 	Push            bool          // the video travels through the orchestrator
 	RunFor          time.Duration // how long one run may take
 	KeepFor         time.Duration // how long the result is kept
@@ -85,6 +86,7 @@ type Draft struct {
 	Spec     apigpu.CaptionSpec
 	Subtitle []byte
 	Upload   string
+	Fonts    []string // blob keys of fonts that go along
 	Push     bool
 	Captions apigpu.Captions
 	Warnings []apigpu.Warning

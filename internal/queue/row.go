@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/api-gpu/api-gpu"
@@ -15,7 +16,15 @@ import (
 const columns = `id, client, operation, status, phase, phase_note, progress, revision, spec, upload, push, captions, warnings, stats,
 	video, error, result, created_at, started_at, finished_at, waiting_until, run_for, keep_for, running_until, expires_at, link_until,
 	attempt, blamed, owner, lease_until, instance, slot, cancel_requested,
-	base, webhook_url, webhook_status, webhook_tries, webhook_error, webhook_due, room, evicted, cost_usd, cost_state`
+	base, webhook_url, webhook_status, webhook_tries, webhook_error, webhook_due, room, evicted, cost_usd, cost_state, fonts`
+
+// splitKeys reads a list of keys of the store.
+func splitKeys(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.Split(list, ",")
+}
 
 type scanner interface{ Scan(dest ...any) error }
 
@@ -33,11 +42,12 @@ func (q *Queue) scan(row scanner) (Job, error) {
 		webhookDue                                sql.NullInt64
 		cost                                      int64
 		costState                                 apigpu.CostState
+		fonts                                     string
 	)
 	err := row.Scan(&j.ID, &j.Client, &j.Operation, &j.Status, &j.Phase, &j.PhaseNote, &j.Progress, &j.Revision, &spec, &j.Upload, &push,
 		&captions, &warnings, &stats, &video, &failure, &j.Result, &created, &started, &finished, &waiting, &runFor, &keepFor,
 		&runningUntil, &expires, &link, &j.Attempt, &j.Blamed, &owner, &leaseEnd, &instance, &slot, &cancel,
-		&j.Base, &j.WebhookURL, &webhook.Status, &webhook.Tries, &webhook.LastError, &webhookDue, &j.Room, &evicted, &cost, &costState)
+		&j.Base, &j.WebhookURL, &webhook.Status, &webhook.Tries, &webhook.LastError, &webhookDue, &j.Room, &evicted, &cost, &costState, &fonts)
 	if err != nil {
 		return Job{}, err
 	}
@@ -58,6 +68,7 @@ func (q *Queue) scan(row scanner) (Job, error) {
 	if j.Stats.CostUSD, j.Stats.CostState = 0, costState; costState != "" {
 		j.Stats.CostUSD = apigpu.Nanodollars(cost)
 	}
+	j.Fonts = splitKeys(fonts)
 	j.Object, j.Filename, j.Thumbnail = "job", j.Spec.Output.Filename, j.Spec.Output.Thumbnail != nil
 	j.Push, j.CancelRequested, j.Evicted = push != 0, cancel != 0, evicted != 0
 	j.Owner, j.Instance, j.Slot = owner.String, instance.String, int(slot.Int64)

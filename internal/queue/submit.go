@@ -152,13 +152,14 @@ func insertion(id string, d Draft, o Once, now time.Time) (statement string, arg
 	return `
 		INSERT INTO jobs (id, client, operation, status, phase, spec, upload, push, captions, warnings, stats,
 			created_at, waiting_until, run_for, keep_for, expires_at, link_until,
-			idempotency_key, idempotency_digest, idempotency_until, base, webhook_url, webhook_host, webhook_status, webhook_due, room, video_seconds, video_bytes)
+			idempotency_key, idempotency_digest, idempotency_until, base, webhook_url, webhook_host, webhook_status, webhook_due, room, video_seconds, video_bytes, fonts)
 		VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, '{}', $10, $11, $12, $13, $14, $15,
-			$16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)
+			$16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)
 		ON CONFLICT (client, idempotency_key) DO NOTHING RETURNING id`, []any{
 			id, d.Client, apigpu.CaptionOperation, apigpu.WaitingGPU, string(spec), d.Upload, flag(d.Push),
 			encode(d.Captions), encode(d.Warnings), db.Millis(now), db.Millis(waiting), d.RunFor.Milliseconds(),
 			d.KeepFor.Milliseconds(), db.Millis(end), db.Millis(link),
 			key, digest, until, d.Base, d.WebhookURL, host, status, due, d.Room, min(max(d.Video.Seconds(), 0), maxVideoSeconds), max(d.Size, 0),
+			strings.Join(d.Fonts, ","),
 		}, nil
 }

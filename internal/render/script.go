@@ -6,6 +6,7 @@ package render
 import (
 	"errors"
 	"fmt"
+	"image"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
+	"github.com/api-gpu/api-gpu/internal/emoji"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
 	"github.com/api-gpu/api-gpu/internal/font"
 	"github.com/api-gpu/api-gpu/internal/typeset"
@@ -30,20 +32,39 @@ type Captions struct {
 
 // Write sets captions for libass, on the frames and in the size of the result
 // that want makes of a file, and puts script and fonts into dir, where FFmpeg
-// looks for them.
-func Write(dir string, c Captions, want ffmpeg.Spec, p ffmpeg.Probe, fonts *font.Set) (typeset.Sheet, error) {
+// looks for them. Emoji that libass cannot draw become a picture there, which
+// want is told to lay over. The warnings tell what is not drawn as it was asked
+// for.
+func Write(dir string, c Captions, want *ffmpeg.Spec, p ffmpeg.Probe, fonts *font.Set) (typeset.Sheet, []apigpu.Warning, error) {
 	width, height := ffmpeg.Canvas(want.Output, p)
-	sheet, err := typeset.Set(typeset.Job{
-		Cues: placed(c.Cues, c.Spec.KeepPositions), Script: c.Script, Style: drawable(c.Spec.Style), Language: c.Spec.Language,
-		Size: typeset.Size{Width: width, Height: height}, Fonts: fonts, Clock: frameClock(want, p), Paint: ffmpeg.Paint(want, p),
-	})
+	todo := typeset.Job{
+		Cues: placed(c.Cues, c.Spec.KeepPositions), Script: c.Script, Style: c.Spec.Style, Language: c.Spec.Language,
+		Size: typeset.Size{Width: width, Height: height}, Fonts: fonts, Pictured: fonts.Pictured, Clock: frameClock(*want, p),
+	}
+	sheet, err := typeset.Set(todo)
 	if err != nil {
-		return sheet, err
+		return sheet, nil, err
 	}
-	if err := os.WriteFile(filepath.Join(dir, ffmpeg.ScriptFile), sheet.ASS, 0o600); err != nil {
-		return sheet, fmt.Errorf("write script: %w", err)
+	var warnings []apigpu.Warning
+	area, err := emoji.Write(filepath.Join(dir, ffmpeg.OverlayFile), sheet.Emoji, image.Pt(width, height), fonts, ffmpeg.Paint(*want, p))
+	switch {
+	case errors.Is(err, emoji.ErrTooMany):
+		todo.Style.Emoji = apigpu.EmojiMono
+		if sheet, err = typeset.Set(todo); err != nil {
+			return sheet, nil, err
+		}
+		warnings = append(warnings, apigpu.Warning{Code: "emoji_mono", Message: "There are too many emoji to draw them in colour: they are outlines."})
+	case err != nil:
+		return sheet, nil, err
+	case !area.Empty():
+		want.Overlay = &ffmpeg.Overlay{X: area.Min.X, Y: area.Min.Y}
 	}
-	return sheet, InstallFonts(dir, fonts.Files(sheet.Families))
+	script := ffmpeg.PaintScript(sheet.ASS, *want, p)
+	if err := os.WriteFile(filepath.Join(dir, ffmpeg.ScriptFile), script, 0o600); err != nil {
+		return sheet, nil, fmt.Errorf("write script: %w", err)
+	}
+	warnings = append(append(warnings, typeset.Warnings(sheet.Notes)...), FontReplaced(c.Spec.Style, fonts)...)
+	return sheet, warnings, InstallFonts(dir, fonts.Files(sheet.Families))
 }
 
 // InstallFonts makes font files the ones that libass finds first: links in a
@@ -86,14 +107,6 @@ func placed(cues []caption.Cue, keep bool) []caption.Cue {
 		cues[i].Place = nil
 	}
 	return cues
-}
-
-// drawable makes outlines of emoji in colour, which nothing here draws yet.
-func drawable(style apigpu.Style) apigpu.Style {
-	if style.Emoji == "" || style.Emoji == apigpu.EmojiColor {
-		style.Emoji = apigpu.EmojiMono
-	}
-	return style
 }
 
 // frameClock is when the frames of the result are shown: at the rate that was

@@ -199,12 +199,9 @@ func (d *drawing) prepare() error {
 	if len(cues) > manyCues {
 		cues = near(cues, d.times)
 	}
-	sheet, err := Write(d.dir, Captions{Cues: cues, Script: d.order.Document.Script, Spec: d.order.Spec}, d.spec, d.probe, d.Fonts)
-	if err != nil {
-		return err
-	}
-	d.warnings = append(append(d.warnings, subtitle.Warnings(sheet.Notes)...), FontReplaced(d.order.Spec.Style, d.Fonts)...)
-	return nil
+	_, warnings, err := Write(d.dir, Captions{Cues: cues, Script: d.order.Document.Script, Spec: d.order.Spec}, &d.spec, d.probe, d.Fonts)
+	d.warnings = append(d.warnings, warnings...)
+	return err
 }
 
 // pictures draws the frames, and lays them out.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/api-gpu/api-gpu"
+	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
 // Times of housekeeping.
@@ -40,13 +41,22 @@ func (s *Jobs) Keep(ctx context.Context, may func() bool) error {
 func (s *Jobs) KeepOnce(ctx context.Context) error {
 	spent, err := s.prune(ctx)
 	for _, key := range spent {
-		err = errors.Join(err, s.Blob.Delete(ctx, key))
+		err = errors.Join(err, s.remove(ctx, key))
 	}
 	// The references are read before the files are listed: a file that gets
 	// one in between is younger than strayAge.
 	needed, filesErr := s.Queue.Files(ctx)
 	if filesErr != nil {
 		return errors.Join(err, filesErr)
+	}
+	if s.Fonts != nil {
+		fonts, err := s.Fonts.Keys(ctx)
+		if err != nil {
+			return err
+		}
+		for _, key := range fonts {
+			needed[key] = true
+		}
 	}
 	strays, sweepErr := s.Blob.Sweep(ctx, func(key string, age time.Duration) bool {
 		return needed[key] || age < strayAge
@@ -67,11 +77,20 @@ func (s *Jobs) prune(ctx context.Context) ([]string, error) {
 	}
 	keys, readErr := s.Queue.Spent(ctx)
 	for _, key := range keys {
-		readErr = errors.Join(readErr, s.Blob.Delete(ctx, key))
+		readErr = errors.Join(readErr, s.remove(ctx, key))
 	}
 	if readErr != nil || len(keys) == 0 {
 		return nil, errors.Join(err, readErr)
 	}
 	s.Log.WarnContext(ctx, "spent files removed before their rows: the database has no room", "files", len(keys))
 	return s.Queue.Prune(ctx)
+}
+
+// remove removes a file, and with a result its thumbnail.
+func (s *Jobs) remove(ctx context.Context, key string) error {
+	err := s.Blob.Delete(ctx, key)
+	if thumbnail := queue.ThumbnailOf(key); thumbnail != "" {
+		err = errors.Join(err, s.Blob.Delete(ctx, thumbnail))
+	}
+	return err
 }

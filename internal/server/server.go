@@ -49,6 +49,7 @@ type Jobs struct {
 	Queue  *queue.Queue
 	Blob   *blob.Store
 	Fetch  *fetch.Client
+	Fonts  *Fonts // nil keeps none
 	Policy Policy
 	// Previews draws pictures of requests; nil where that is switched off.
 	Previews *Previews
@@ -135,6 +136,10 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	if err != nil {
 		return apigpu.Job{}, false, err
 	}
+	drawn, err := s.castOf(ctx, who, sub, document)
+	if err != nil {
+		return apigpu.Job{}, false, err
+	}
 	head, err := s.lookAtVideo(ctx, sub)
 	if err != nil {
 		return apigpu.Job{}, false, err
@@ -155,15 +160,22 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 		return apigpu.Job{}, false, refusal(err)
 	}
 	defer hold.Release()
+	fonts, err := s.keepSent(ctx, drawn)
+	if err != nil {
+		return apigpu.Job{}, false, err
+	}
 	spec := sub.Spec
 	spec.URLSRT, spec.HeadersSRT = "", nil
+	// The worker reads the same bytes, and does not hear what the server of
+	// the file said of them.
+	spec.Charset = document.Charset
 	most := s.Policy.MaxJobsPerKey
 	if who.Admin {
 		most = 0
 	}
 	j, replayed, err := s.Queue.SubmitOnce(ctx, queue.Draft{
-		Client: who.Name, Spec: spec, Subtitle: raw, Upload: sub.Upload,
-		Captions: subtitle.Account(document, len(document.Cues)), Warnings: subtitle.Warnings(document.Notes),
+		Client: who.Name, Spec: spec, Subtitle: raw, Upload: sub.Upload, Fonts: fonts,
+		Captions: account(document, drawn), Warnings: append(subtitle.Warnings(document.Notes), drawn.warnings...),
 		WaitFor: s.Policy.QueueTTL, RunFor: run, KeepFor: s.Policy.ResultTTL,
 		Room: room, Video: head.Duration, Size: head.Size, MaxOpen: most, Base: sub.Base, WebhookURL: sub.WebhookURL,
 	}, once)
@@ -178,21 +190,41 @@ func (s *Jobs) Submit(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	return j.Job, false, nil
 }
 
+// account is what is told of the captions.
+func account(document caption.Document, drawn cast) apigpu.Captions {
+	c := subtitle.Account(document, len(document.Cues))
+	if len(drawn.use.Families) > 0 {
+		c.Fonts = drawn.use.Families
+	}
+	return c
+}
+
 // readSubtitle gets the subtitle file and reads it as the worker will.
 func (s *Jobs) readSubtitle(ctx context.Context, sub httpapi.Submission) ([]byte, caption.Document, error) {
-	raw, field := sub.Subtitle, "srt"
+	raw, field, contentType := sub.Subtitle, "srt", ""
 	if sub.Spec.URLSRT != "" {
 		field = "url_srt"
-		var err error
-		if raw, _, err = s.Fetch.Bytes(ctx, sub.Spec.URLSRT, sub.Spec.HeadersSRT, apigpu.MaxSubtitle); err != nil {
+		fetched, info, err := s.Fetch.Bytes(ctx, sub.Spec.URLSRT, sub.Spec.HeadersSRT, apigpu.MaxSubtitle)
+		if err != nil {
 			return nil, caption.Document{}, apigpu.AsError(err).WithField(field)
 		}
+		raw, contentType = fetched, info.ContentType
 	}
-	document, err := subtitle.Parse(raw, subtitle.Options{Charset: sub.Spec.Charset})
+	document, err := subtitle.Read(raw, sub.Spec, contentType)
 	if err != nil {
-		return nil, caption.Document{}, apigpu.AsError(err).WithField(field)
+		return nil, caption.Document{}, aboutSubtitles(err, field)
 	}
 	return bytes.Clone(raw), document, nil
+}
+
+// aboutSubtitles names the field of a fault of the subtitles, where the fault
+// does not name its own.
+func aboutSubtitles(err error, field string) error {
+	e := apigpu.AsError(err)
+	if e.Field != "" {
+		return e
+	}
+	return e.WithField(field)
 }
 
 // Job returns a job that the caller may see.
@@ -274,9 +306,9 @@ func (s *Jobs) Delete(ctx context.Context, who httpapi.Caller, id string) error 
 	if j, err = s.Queue.Delete(ctx, id); err != nil {
 		return err
 	}
-	for _, key := range []string{j.Result, queue.ThumbnailOf(j.Result), j.Upload} {
+	for _, key := range []string{j.Result, j.Upload} {
 		if key != "" {
-			err = errors.Join(err, s.Blob.Delete(context.WithoutCancel(ctx), key))
+			err = errors.Join(err, s.remove(context.WithoutCancel(ctx), key))
 		}
 	}
 	return err

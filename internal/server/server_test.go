@@ -18,6 +18,7 @@ import (
 	"github.com/api-gpu/api-gpu/internal/blob"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
 	"github.com/api-gpu/api-gpu/internal/mp4"
+	"github.com/api-gpu/api-gpu/internal/queue"
 )
 
 func TestSubmitChecks(t *testing.T) {
@@ -419,5 +420,60 @@ func TestSignedLink(t *testing.T) {
 	}
 	if rec := ask("http://host/jobs/"+job.ID, "two"); rec.Code != 404 {
 		t.Errorf("to another key: %d", rec.Code)
+	}
+}
+
+// A thumbnail is served while its result is, and goes with it.
+func TestThumbnail(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	at := 1.0
+	submit := func(thumbnail *float64) string {
+		j, _, err := b.Submit(t.Context(), ann(), httpapi.Submission{
+			Spec: apigpu.CaptionSpec{Output: apigpu.Output{Thumbnail: thumbnail}}.Clean(), Upload: "upload-none", Subtitle: []byte(oneCue),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return j.ID
+	}
+	ask := func(id string, want apigpu.Code) {
+		t.Helper()
+		picture, err := b.Thumbnail(t.Context(), ann(), id)
+		wantCode(t, err, want, "")
+		if err != nil {
+			return
+		}
+		defer picture.Content.Close()
+		if got, err := io.ReadAll(picture.Content); err != nil || string(got) != "picture" || len(picture.SHA256) != 64 {
+			t.Errorf("%q %q, %v", got, picture.SHA256, err)
+		}
+	}
+	store := func(result string) string {
+		key := queue.ThumbnailOf(result)
+		if _, err := b.Blob.Receive(t.Context(), key, strings.NewReader("picture"), 100); err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	plain, deleted, spent := submit(nil), submit(&at), submit(&at)
+	ask(plain, apigpu.NotFound)
+	ask(deleted, apigpu.NotReady)
+	first := store(b.succeed(t, deleted, []byte("a")).Result)
+	second := b.succeed(t, spent, []byte("b")).Result
+	ask(spent, apigpu.NotFound) // it could not be made
+	second = store(second)
+	ask(deleted, "")
+	b.age(t, first, 100*strayAge)
+	if err := b.KeepOnce(t.Context()); err != nil || !b.exists(first) {
+		t.Errorf("a kept result lost its thumbnail: %v", err)
+	}
+	if err := b.Delete(t.Context(), ann(), deleted); err != nil || b.exists(first) {
+		t.Errorf("%v, it is there: %t", err, b.exists(first))
+	}
+	b.shift.Store(int64(61 * time.Minute))
+	ask(spent, apigpu.Gone)
+	if err := b.KeepOnce(t.Context()); err != nil || b.exists(second) {
+		t.Errorf("%v, it is there: %t", err, b.exists(second))
 	}
 }

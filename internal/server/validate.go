@@ -14,7 +14,7 @@ import (
 
 // Validate reads the subtitles and looks at the head of the video, as Submit
 // does, and records nothing.
-func (s *Jobs) Validate(ctx context.Context, _ httpapi.Caller, sub httpapi.Submission, cues bool) (apigpu.Validation, error) {
+func (s *Jobs) Validate(ctx context.Context, who httpapi.Caller, sub httpapi.Submission, cues bool) (apigpu.Validation, error) {
 	if err := s.checkWebhook(sub.WebhookURL); err != nil {
 		return apigpu.Validation{}, err
 	}
@@ -22,8 +22,12 @@ func (s *Jobs) Validate(ctx context.Context, _ httpapi.Caller, sub httpapi.Submi
 	if err != nil {
 		return apigpu.Validation{}, err
 	}
+	drawn, err := s.castOf(ctx, who, sub, document)
+	if err != nil {
+		return apigpu.Validation{}, err
+	}
 	v := apigpu.Validation{
-		Object: "validation", Captions: subtitle.Account(document, len(document.Cues)), Warnings: subtitle.Warnings(document.Notes),
+		Object: "validation", Captions: account(document, drawn), Warnings: append(subtitle.Warnings(document.Notes), drawn.warnings...),
 	}
 	if v.Warnings == nil {
 		v.Warnings = []apigpu.Warning{}

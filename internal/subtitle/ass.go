@@ -74,6 +74,7 @@ type script struct {
 	budget      overrideBudget
 	limited     int
 	tagNames    []string
+	fields      map[string]string
 }
 
 // assEvent is a Dialogue line.
@@ -90,7 +91,7 @@ type assEvent struct {
 
 // readASS reads a script: its cues, and the script rebuilt.
 func (r *reading) readASS(lines []string) ([]caption.Cue, error) {
-	s := &script{reading: r, info: map[string]string{}, budget: newOverrideBudget(), tagNames: tagNames()}
+	s := &script{reading: r, info: map[string]string{}, budget: newOverrideBudget(), tagNames: tagNames(), fields: map[string]string{}}
 	s.findVersion(lines)
 	in := noSection
 	for i, line := range lines {
@@ -166,9 +167,11 @@ func fieldNames(format string) []string {
 	return fields
 }
 
-// fieldsOf parts a line by a format; the last field keeps its commas.
-func fieldsOf(value string, format []string) map[string]string {
-	f := make(map[string]string, len(format))
+// fieldsOf parts a line by a format; the last field keeps its commas. What it
+// returns is good until the next call.
+func (s *script) fieldsOf(value string, format []string) map[string]string {
+	f := s.fields
+	clear(f)
 	for i, name := range format {
 		field := value
 		if i < len(format)-1 {
@@ -204,7 +207,7 @@ func (s *script) event(value string, number int) error {
 	if len(value) > rawShare*s.limits.CueText {
 		return s.cueTooLong(number)
 	}
-	f := fieldsOf(value, format)
+	f := s.fieldsOf(value, format)
 	start, ok1 := assTime(f["start"])
 	end, ok2 := assTime(f["end"])
 	if !ok1 || !ok2 {

@@ -35,7 +35,7 @@ func (s *script) style(value string) assStyle {
 				"BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, AlphaLevel, Encoding")
 		}
 	}
-	f := fieldsOf(value, format)
+	f := s.fieldsOf(value, format)
 	for name, v := range f {
 		f[name] = strings.TrimSpace(v)
 	}
@@ -49,7 +49,7 @@ func (s *script) style(value string) assStyle {
 		bold:   bounded(f["bold"], -1, 1000), italic: flag(f["italic"]), underline: flag(f["underline"]), struck: flag(f["strikeout"]),
 		scaleX: figure(f["scalex"], 100, 0, maxScale), scaleY: figure(f["scaley"], 100, 0, maxScale),
 		spacing: figure(f["spacing"], 0, -1000, 1000), angle: figure(f["angle"], 0, -3600, 3600),
-		border: bounded(f["borderstyle"], 0, 4), outline: figure(f["outline"], 0, 0, maxBorder), shadow: figure(f["shadow"], 0, 0, maxBorder),
+		border: bounded(f["borderstyle"], 0, 100), outline: figure(f["outline"], 0, 0, maxBorder), shadow: figure(f["shadow"], 0, 0, maxBorder),
 		align: bounded(f["alignment"], 0, 11), left: bounded(f["marginl"], 0, 10_000), right: bounded(f["marginr"], 0, 10_000),
 		vert: bounded(f["marginv"], 0, 10_000), charset: bounded(f["encoding"], -1, 255),
 	}
@@ -86,7 +86,7 @@ func keypad(a int) int {
 // fontName keeps the name of a font in its field: no comma, no brace, nothing
 // that could be taken for a path.
 func fontName(s string) string {
-	s = strings.NewReplacer("{", "", "}", "", `\`, "", "/", "", "..", "").Replace(fieldText(s))
+	s = strings.TrimSpace(strings.NewReplacer("{", "", "}", "", `\`, "", "/", "", "..", "").Replace(fieldText(s)))
 	if s == "" || s == "@" {
 		return "Noto Sans"
 	}
@@ -146,7 +146,7 @@ func (s *script) writeStyles(b *strings.Builder, height int) map[string]bool {
 	if !names[strings.ToLower(defaultStyle)] {
 		names[strings.ToLower(defaultStyle)] = true
 		assStyle{
-			name: defaultStyle, font: "Noto Sans", size: max(float64(height)/16, 8), colors: [4]uint32{0xFFFFFF, 0xFFFF, 0, 0}, scaleX: 100, scaleY: 100,
+			name: defaultStyle, font: "Noto Sans", size: min(max(float64(height)/16, 8), float64(height)), colors: [4]uint32{0xFFFFFF, 0xFFFF, 0, 0}, scaleX: 100, scaleY: 100,
 			border: 1, outline: max(float64(height)/200, 1), align: 2, left: 10, right: 10, vert: 10, charset: 1,
 		}.write(b)
 	}

@@ -17,9 +17,10 @@ type stamped struct {
 }
 
 // compose joins characters to a cue: each line trimmed, none blank. marks tell
-// where the count of stamps changes.
+// where the count of stamps changes. It moves what it keeps to the front of
+// out.
 func compose(out []styled) (c caption.Cue, marks []stamped) {
-	var kept []styled
+	kept := out[:0]
 	for len(out) > 0 {
 		end := slices.IndexFunc(out, func(s styled) bool { return s.r == '\n' })
 		line := out
@@ -37,14 +38,16 @@ func compose(out []styled) (c caption.Cue, marks []stamped) {
 		}
 		kept = append(kept, line...)
 	}
-	var text strings.Builder
+	var text, run strings.Builder
+	text.Grow(len(kept))
 	for len(kept) > 0 {
 		first := kept[0]
 		end := slices.IndexFunc(kept, func(s styled) bool { return s.look != first.look || s.stamp != first.stamp })
 		if end < 0 {
 			end = len(kept)
 		}
-		var run strings.Builder
+		run.Reset()
+		run.Grow(end)
 		for _, s := range kept[:end] {
 			run.WriteRune(s.r)
 		}

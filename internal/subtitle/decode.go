@@ -3,61 +3,72 @@ package subtitle
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
-
-	"golang.org/x/text/encoding/charmap"
 
 	apigpu "github.com/api-gpu/api-gpu"
 )
 
 const windows1252 = "windows-1252"
 
-const saveAsUTF8 = "Save the file as UTF-8 and send it again."
+const saveAsUTF8 = "Save the file as UTF-8 and send it again, or name its encoding as charset."
+
+// decoded is the text of a file, and how that was found.
+type decoded struct {
+	text, charset string
+	// confidence is 1 where the file or its owner says the charset.
+	confidence float64
+	// guessed: the charset was told from the text, which is not Unicode.
+	guessed bool
+}
+
+// detail says the charset, and how sure it is.
+func (d decoded) detail() string {
+	return fmt.Sprintf("%s (%.0f %% sure)", d.charset, 100*d.confidence)
+}
 
 // decode turns the bytes of a file into text and names their encoding. What
-// is certain comes first: a byte order mark, valid UTF-8, the zero bytes of
-// UTF-16. What is left has one byte a letter, and is read as Windows-1252
-// only where nothing speaks against it: a wrong guess would burn wrong
+// is certain comes first: what its owner says, a byte order mark, valid UTF-8,
+// the zero bytes of UTF-16 and UTF-32. What is left is judged by what it
+// spells, and refused where that is not clear: a wrong guess would burn wrong
 // letters into a video and call it a success.
-func decode0(b []byte) (text, charset string, err error) {
-	if text, charset, ok := decodeMarked(b); ok {
-		if charset == "utf-8" && !utf8.ValidString(text) {
-			return "", "", brokenUTF8(text)
-		}
-		return text, charset, nil
+func decode(b []byte, o Options) (decoded, error) {
+	text, charset, marked := decodeMarked(b)
+	if marked && charset == "utf-8" && !utf8.ValidString(text) && o.Charset == "" {
+		return decoded{}, brokenUTF8(text)
+	}
+	if marked { // a mark is no accident: it stands against any name
+		return decoded{text: strings.ToValidUTF8(text, "\uFFFD"), charset: charset, confidence: 1}, nil
 	}
 	if kind := binaryKind(b); kind != "" {
-		return "", "", apigpu.E(apigpu.SubtitleNotText, nil,
+		return decoded{}, apigpu.E(apigpu.SubtitleNotText, nil,
 			"The subtitle file is not text but %s. It begins with %q.", kind, excerpt(string(b)))
 	}
+	if o.Charset != "" {
+		return decodeAs(b, o.Charset)
+	}
+	whole := b
 	b = bytes.TrimRight(b, "\x00") // some editors pad the file
 	if bytes.IndexByte(b, 0) >= 0 {
-		if text, charset, ok := decodeUnmarked16(b); ok {
-			return text, charset, nil
+		if text, charset, ok := decodeUnmarked(whole); ok {
+			return decoded{text: text, charset: charset, confidence: 0.99}, nil
 		}
-		return "", "", apigpu.E(apigpu.SubtitleNotText, nil,
+		return decoded{}, apigpu.E(apigpu.SubtitleNotText, nil,
 			"The subtitle file is not text: it holds zero bytes. It begins with %q.", excerpt(string(b)))
 	}
-	// ISO-2022-JP and its kin are made of ASCII bytes, and would pass as UTF-8.
+	// ISO-2022-JP is made of ASCII bytes, and would pass as UTF-8.
 	if bytes.Contains(b, []byte("\x1b$")) {
-		return "", "", unknownCharset("ISO-2022")
+		return decodeEscaped(b)
 	}
 	if utf8.Valid(b) {
-		return string(b), "utf-8", nil
+		return decoded{text: string(b), charset: "utf-8", confidence: 1}, nil
 	}
 	if looksLikeUTF8(b) {
-		return "", "", brokenUTF8(string(b))
+		return decoded{}, brokenUTF8(string(b))
 	}
-	if other := notWestern(b); other != "" {
-		return "", "", unknownCharset(other)
-	}
-	out, err := charmap.Windows1252.NewDecoder().Bytes(b)
-	if err != nil {
-		return "", "", unknownCharset("")
-	}
-	return string(out), windows1252, nil
+	return guess(b, o.Hint)
 }
 
 // decodeMarked decodes a file that begins with a byte order mark.
@@ -78,29 +89,34 @@ func decodeMarked(b []byte) (text, charset string, ok bool) {
 	return "", "", false
 }
 
-// decodeUnmarked16 tells UTF-16 without a mark by where its zero bytes are:
-// digits, spaces and line ends have theirs on one side of each pair, and a
-// subtitle file of any language has at least one in eight of those.
-func decodeUnmarked16(b []byte) (text, charset string, ok bool) {
-	var zeros [2]int
+// decodeUnmarked tells UTF-16 and UTF-32 without a mark by where their zero
+// bytes are: digits, spaces and line ends have theirs on one side of each pair,
+// and a subtitle file of any language has at least one in eight of those.
+func decodeUnmarked(b []byte) (text, charset string, ok bool) {
+	var zeros [4]int
 	for i, c := range b {
 		if c == 0 {
-			zeros[i%2]++
+			zeros[i%4]++
 		}
 	}
-	few, many := len(b)/256, len(b)/16
+	quarter := len(b) / 4
+	left, right := zeros[0]+zeros[2], zeros[1]+zeros[3]
+	most := func(n int) bool { return n >= quarter-quarter/8 }
 	switch {
-	case zeros[1] > many && zeros[0] <= few:
-		// The zero of the last pair may have gone with the padding.
-		if len(b)%2 == 1 {
-			b = append(bytes.Clone(b), 0)
-		}
-		return decode16(b, binary.LittleEndian), "utf-16le", true
-	case zeros[0] > many && zeros[1] <= few:
-		return decode16(b, binary.BigEndian), "utf-16be", true
+	case len(b) >= 8 && most(zeros[3]) && most(zeros[2]) && zeros[0] <= quarter/16:
+		return trimPadding(decode32(b, binary.LittleEndian)), "utf-32le", true
+	case len(b) >= 8 && most(zeros[0]) && most(zeros[1]) && zeros[3] <= quarter/16:
+		return trimPadding(decode32(b, binary.BigEndian)), "utf-32be", true
+	case right > len(b)/16 && left*8 <= right:
+		return trimPadding(decode16(even(b), binary.LittleEndian)), "utf-16le", true
+	case left > len(b)/16 && right*8 <= left:
+		return trimPadding(decode16(b, binary.BigEndian)), "utf-16be", true
 	}
 	return "", "", false
 }
+
+// trimPadding removes the zeros that some editors put at the end.
+func trimPadding(text string) string { return strings.TrimRight(text, "\x00") }
 
 // decode16 decodes pairs of bytes; an odd last byte, the sign of a file that
 // was cut, is left out.
@@ -158,26 +174,4 @@ func brokenUTF8(text string) error {
 	return apigpu.E(apigpu.SubtitleCharset, nil,
 		"The subtitle file is UTF-8 for the most part, but line %d holds bytes that are not.", line).
 		WithHint(saveAsUTF8)
-}
-
-func unknownCharset(name string) error {
-	if name == "" {
-		return apigpu.E(apigpu.SubtitleCharset, nil, "The encoding of the subtitle file is not recognised.").
-			WithHint(saveAsUTF8)
-	}
-	return apigpu.E(apigpu.SubtitleCharset, nil,
-		"The subtitle file is neither UTF-8 nor Windows-1252; it may be %s.", name).
-		WithHint(saveAsUTF8)
-}
-
-type decoded struct {
-	text, charset string
-	confidence    float64
-	guessed       bool
-}
-
-func (d decoded) detail() string { return d.charset }
-func decode(b []byte, o Options) (decoded, error) {
-	t, c, err := decode0(b)
-	return decoded{t, c, 1, c == windows1252}, err
 }

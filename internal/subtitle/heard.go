@@ -3,6 +3,7 @@ package subtitle
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -175,6 +176,8 @@ type token struct {
 // tokens cleans a list of words. Those without a time get the one between
 // their neighbours; those that are out of order are moved. Both are counted.
 func (r *reading) tokens(list []heard, unit time.Duration) []token {
+	// ElevenLabs lists the spaces, too.
+	list = slices.DeleteFunc(slices.Clone(list), func(h heard) bool { return h.Type != nil && *h.Type == "spacing" })
 	spaced := false
 	for _, h := range list[min(1, len(list)):] {
 		spaced = spaced || strings.HasPrefix(h.said(), " ")
@@ -182,9 +185,6 @@ func (r *reading) tokens(list []heard, unit time.Duration) []token {
 	var out []token
 	var timeless []int
 	for _, h := range list {
-		if h.Type != nil && *h.Type == "spacing" { // ElevenLabs
-			continue
-		}
 		said := h.said()
 		text := strings.Join(strings.Fields(cleaned(said)), " ")
 		if !strings.ContainsFunc(text, isVisible) {
@@ -192,6 +192,9 @@ func (r *reading) tokens(list []heard, unit time.Duration) []token {
 		}
 		t := token{text: text, speaker: label(h.Speaker)}
 		if n := len(out); n > 0 {
+			if t.speaker == "" {
+				t.speaker = out[n-1].speaker
+			}
 			if spaced {
 				t.glued = !strings.HasPrefix(said, " ") && !strings.HasSuffix(out[n-1].text, " ")
 			} else {

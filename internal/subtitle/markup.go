@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	tagPattern     = regexp.MustCompile(`^<(/?)([A-Za-z][A-Za-z0-9_-]*)((?:\.[^\s<>&.]*)*)(\s.*?)?(/?)>$`)
+	tagPattern     = regexp.MustCompile(`^<\s*(/?)\s*([A-Za-z][A-Za-z0-9_-]*)((?:\.[^\s<>&.]*)*)(\s.*?)?(/?)>$`)
 	tagName        = regexp.MustCompile(`<(/?)([A-Za-z][A-Za-z0-9_.:@-]*)`)
 	karaokeStamp   = regexp.MustCompile(`^<((?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3})>`)
 	colorAttribute = regexp.MustCompile(`(?i)\bcolor\s*=\s*["']?\s*([#A-Za-z0-9]+)`)
@@ -30,7 +30,7 @@ func (r *reading) readMarkup(raw string, start, end time.Duration) caption.Cue {
 	if isPlain(raw) {
 		return caption.Cue{Text: raw}
 	}
-	m := markup{raw: raw, vtt: r.format == caption.WebVTT, classes: r.looks}
+	m := markup{raw: raw, vtt: r.format == caption.WebVTT, classes: r.looks, out: r.buffer[:0]}
 	if !m.vtt {
 		m.findPairs()
 	}
@@ -38,6 +38,7 @@ func (r *reading) readMarkup(raw string, start, end time.Duration) caption.Cue {
 		m.step(raw[m.at:])
 	}
 	c, marks := compose(m.out)
+	r.buffer = m.out
 	c.Align, c.Speaker = m.align, m.speaker
 	c.Words = timedWords(c.Text, start, end, marks, m.stamps)
 	if m.rubies > 0 && c.Text != "" {
@@ -151,7 +152,7 @@ func (m *markup) step(rest string) {
 	switch rest[0] {
 	case '<':
 		tag := enclosed(rest, '>')
-		if t := tagPattern.FindStringSubmatch(tag); t != nil && m.tag(t) || m.stamp(tag) {
+		if t := tagPattern.FindStringSubmatch(tag); t != nil && !compares(tag) && m.tag(t) || m.stamp(tag) {
 			m.at += len(tag)
 			return
 		}
@@ -179,6 +180,12 @@ func (m *markup) step(rest string) {
 	_, size := utf8.DecodeRuneInString(rest)
 	m.emit(rest[:size])
 	m.at += size
+}
+
+// compares reports whether what looks like a tag may be one number of an
+// inequality: "a < b > c".
+func compares(tag string) bool {
+	return len(tag) > 1 && tag[1] == ' ' && !strings.Contains(tag, "/") && strings.HasSuffix(tag, " >")
 }
 
 func (m *markup) emit(text string) {
@@ -234,7 +241,8 @@ func (m *markup) tag(t []string) bool {
 	case "b", "strong", "i", "em", "u", "ins", "font", "s", "strike", "del", "span", "p", "div", "c", "v", "ruby", "lang",
 		"big", "small", "sub", "sup", "tt", "code", "pre", "center", "a", "html", "body", "sync":
 	default:
-		if !m.vtt && !(m.opened[name+classes] && m.closed[name+classes]) {
+		// What closes is a tag: nobody says "</x>".
+		if !m.vtt && t[1] == "" && !(m.opened[name+classes] && m.closed[name+classes]) {
 			return false
 		}
 	}

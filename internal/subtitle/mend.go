@@ -3,6 +3,7 @@ package subtitle
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -69,12 +70,11 @@ func (b *block) joined() string {
 
 // shiftAt returns by how much the cues at a line are moved.
 func (r *reading) shiftAt(line int) time.Duration {
-	for _, s := range slices.Backward(r.shifts) {
-		if s.line <= line {
-			return s.by
-		}
+	after := sort.Search(len(r.shifts), func(i int) bool { return r.shifts[i].line > line })
+	if after == 0 {
+		return 0
 	}
-	return 0
+	return r.shifts[after-1].by
 }
 
 func (r *reading) cueTooLong(line int) error {

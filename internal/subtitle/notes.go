@@ -101,3 +101,20 @@ func explainChange(n caption.Note) string {
 	}
 	return string(n.Code)
 }
+
+// detailed is a warning with its figures, for where there is only room for
+// text.
+func detailed(w apigpu.Warning) string {
+	s := w.Message
+	if w.Count > 0 {
+		s += fmt.Sprintf(" (%d", w.Count)
+		for i, line := range w.Lines {
+			if i == 0 {
+				s += "; line"
+			}
+			s += fmt.Sprintf(" %d", line)
+		}
+		s += ")"
+	}
+	return s
+}

@@ -63,7 +63,7 @@ type eventText struct {
 // overrides reads the text of an event: what it says, and the same with its
 // overrides, bounded.
 func (s *script) overrides(text string, start, end time.Duration) overridden {
-	e := &eventText{script: s, start: start}
+	e := &eventText{script: s, start: start, styled: s.buffer[:0]}
 	text = strings.ReplaceAll(text, "\n", " ")
 	for text != "" {
 		if text[0] == '{' {
@@ -72,21 +72,34 @@ func (s *script) overrides(text string, start, end time.Duration) overridden {
 				text = text[close+1:]
 				continue
 			}
-			e.plain("{") // never closed: it is text, as for libass
-			text = text[1:]
-			continue
+			e.plain(unclosed.Replace(text)) // it is text, as for libass
+			break
 		}
-		next := strings.IndexByte(text, '{')
-		if next < 0 {
-			next = len(text)
-		}
+		next := openBrace(text)
 		e.plain(text[:next])
 		text = text[next:]
 	}
+	s.buffer = e.styled
 	c, marks := compose(e.styled)
 	c.Align, c.Place = e.align, e.place
 	c.Words = timedWords(c.Text, start, end, marks, e.stamps)
 	return overridden{script: strings.TrimRight(e.out.String(), "\r"), cue: c, draws: e.draws, limited: e.limited}
+}
+
+// unclosed writes braces that open no block as text.
+var unclosed = strings.NewReplacer(`\{`, `\{`, "{", `\{`)
+
+// openBrace returns where the first block begins, or the length of text.
+func openBrace(text string) int {
+	for at := 0; ; at++ {
+		i := strings.IndexByte(text[at:], '{')
+		if i < 0 {
+			return len(text)
+		}
+		if at += i; at == 0 || text[at-1] != '\\' {
+			return at
+		}
+	}
 }
 
 // plain reads text between blocks, or a drawing.
@@ -106,23 +119,23 @@ func (e *eventText) plain(text string) {
 		e.out.WriteString(drawing)
 		return
 	}
-	var clean strings.Builder
-	for _, r := range text {
+	text = strings.Map(func(r rune) rune {
 		if r, ok := caption.Clean(r); ok && r != '\n' {
-			clean.WriteRune(r)
+			return r
 		}
+		return -1
+	}, text)
+	e.out.WriteString(text)
+	if strings.IndexByte(text, '\\') >= 0 {
+		text = escapes.Replace(text)
 	}
-	text = clean.String()
-	if text == "{" {
-		e.out.WriteString(`\{`)
-	} else {
-		e.out.WriteString(text)
-	}
-	text = strings.NewReplacer(`\N`, "\n", `\n`, "\n", `\h`, "\u00a0", `\{`, "{", `\}`, "}").Replace(text)
 	for _, r := range text {
 		e.styled = append(e.styled, styled{r, int32(len(e.stamps)), e.look})
 	}
 }
+
+// escapes are what a backslash makes of the letter after it, in the text.
+var escapes = strings.NewReplacer(`\N`, "\n", `\n`, "\n", `\h`, "\u00a0", `\{`, "{", `\}`, "}")
 
 // block reads the overrides of one block; what is no override is a comment.
 func (e *eventText) block(block string) {
@@ -203,6 +216,9 @@ func takesList(name string) bool {
 func (e *eventText) named(name, arg string, within bool) string {
 	if takesList(name) {
 		return e.list(name, arg, within)
+	}
+	if strings.Trim(arg[:min(len(arg), 1)], "0123456789.+-&H") != "" && name != "fn" && name != "r" {
+		return "" // another override, which only begins like this one
 	}
 	if !within {
 		e.notice(name, arg)

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	apigpu "github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
@@ -136,7 +137,12 @@ func newScanner(lines []string, timeOf func(string) (timing, bool), maxCues int)
 const maxIndex = 64
 
 func (s *scanner) classify(i int) {
-	plain := strings.TrimSpace(wide(s.lines[i]))
+	line := strings.TrimSpace(s.lines[i])
+	arrow := mayHoldArrow(line)
+	if line != "" && !arrow && line[0] > ' ' && line[0] < utf8.RuneSelf && line[0] != '#' && (line[0] < '0' || line[0] > '9') {
+		return // text, as most lines are
+	}
+	plain := strings.TrimSpace(wide(line))
 	if plain == "" {
 		s.kinds[i] = blankLine
 		return
@@ -149,11 +155,25 @@ func (s *scanner) classify(i int) {
 			return
 		}
 	}
+	if !arrow && !strings.Contains(line, ",") {
+		return
+	}
 	if t, ok := s.timeOf(s.lines[i]); ok {
 		s.kinds[i], s.times = timedLine, append(s.times, t)
 	} else if looksTimed(s.lines[i]) {
 		s.kinds[i] = brokenTimed
 	}
+}
+
+// mayHoldArrow reports whether a line holds a byte that each arrow has one of:
+// see parseTiming.
+func mayHoldArrow(line string) bool {
+	for i := range len(line) {
+		if c := line[i]; c == '>' || c == ';' || c == 0xE2 || c == 0xE3 || c == 0xEF {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *scanner) timeAt(i int) bool {

@@ -71,6 +71,8 @@ type reading struct {
 	cuesIn int
 	// looks are what the style sheet of a WebVTT file gives its classes.
 	looks map[string]caption.Look
+	// buffer is used again for each cue.
+	buffer []styled
 	// shifts move the cues from a line on (X-TIMESTAMP-MAP).
 	shifts []shift
 }

@@ -194,7 +194,7 @@ func parseStamp(fields, sign, fraction string) (time.Duration, bool) {
 // looksTimed reports whether line, which parseTiming cannot read, was meant as
 // a time line: nothing but a time, or nothing at all, stands before its arrow.
 func looksTimed(line string) bool {
-	if len(line) > maxTimeLine {
+	if len(line) > maxTimeLine || !strings.Contains(line, "--") && !strings.Contains(line, "－") {
 		return false
 	}
 	before, _, arrow := strings.Cut(wide(line), "-->")

@@ -107,6 +107,8 @@ func (v *vttReader) paragraph() {
 		timed = v.block(from, timed, end)
 	case !v.cues && strings.HasPrefix(head, "X-TIMESTAMP-MAP"):
 		v.header(from, timed)
+	case timed == end && v.brokenTime(from, end):
+		timed = from
 	case timed == end && !v.cues:
 		v.clear(from, end) // nothing before the first cue is shown
 	case timed > from && timed < end:
@@ -116,6 +118,29 @@ func (v *vttReader) paragraph() {
 		}
 	}
 	v.cues = v.cues || timed < end
+	// Within a paragraph a line with an arrow ends a cue: above a time line it
+	// is the name of the next.
+	for i := timed + 1; i+1 < end; i++ {
+		if strings.Contains(v.lines[i], "-->") && !isVTTTime(v.lines[i]) && isVTTTime(v.lines[i+1]) {
+			v.clear(i, i+1)
+		}
+	}
+}
+
+// unreadable is a time line without times, as the scanner knows it.
+const unreadable = "00:00 -->"
+
+// brokenTime reports whether the first line of a paragraph, or the second,
+// below a name, was meant as a time line, and marks it as one.
+func (v *vttReader) brokenTime(from, end int) bool {
+	for i := from; i < min(from+2, end); i++ {
+		if strings.Contains(v.lines[i], "-->") {
+			v.clear(from, i)
+			v.lines[i] = unreadable
+			return true
+		}
+	}
+	return false
 }
 
 func isVTTTime(line string) bool {
@@ -144,7 +169,11 @@ func (v *vttReader) header(from, to int) {
 			}
 		}
 	}
-	if by != 0 && len(v.notes) < 100 {
+	last := time.Duration(0)
+	if n := len(v.shifts); n > 0 {
+		last = v.shifts[n-1].by
+	}
+	if by != 0 && by != last && len(v.shifts) < maxMaps {
 		v.notes.Say(caption.TimestampMap, strconv.FormatFloat(by.Seconds(), 'f', -1, 64))
 	}
 	if by != 0 || len(v.shifts) > 0 {
@@ -153,6 +182,9 @@ func (v *vttReader) header(from, to int) {
 	// The name of the first cue may stand right below the header.
 	v.clear(from, to)
 }
+
+// maxMaps bounds the maps that are told of.
+const maxMaps = 20
 
 // timestampMap reads the map that RFC 8216, section 3.5, gives a segment of
 // HLS: what LOCAL is on the clock of the stream, in ticks of 90 kHz.
@@ -182,8 +214,9 @@ func timestampMap(s string) (by time.Duration, ok bool) {
 // block reads a style sheet or a region, and empties it. A style sheet that
 // blank lines part goes on to its last brace, where no cue comes before that.
 func (v *vttReader) block(from, to, end int) (timed int) {
-	text := strings.Join(v.lines[from:to], "\n")
-	for to == end && strings.Count(text, "{") > strings.Count(text, "}") && end < len(v.lines) {
+	parts := []string{strings.Join(v.lines[from:to], "\n")}
+	open := braces(parts[0])
+	for to == end && open > 0 && end < len(v.lines) {
 		next := end + 1
 		for next < len(v.lines) && strings.TrimSpace(v.lines[next]) != "" && !isVTTTime(v.lines[next]) {
 			next++
@@ -191,16 +224,20 @@ func (v *vttReader) block(from, to, end int) (timed int) {
 		if next < len(v.lines) && isVTTTime(v.lines[next]) || next-from > maxStyleLines {
 			break
 		}
-		text += strings.Join(v.lines[min(end, len(v.lines)):min(next, len(v.lines))], "\n")
+		parts = append(parts, strings.Join(v.lines[end:min(next, len(v.lines))], "\n"))
+		open += braces(parts[len(parts)-1])
 		to, end = min(next, len(v.lines)), min(next, len(v.lines))
 		v.at = end + 1
 	}
 	if !v.cues {
-		v.styles(text)
+		v.styles(strings.Join(parts, "\n"))
 	}
 	v.clear(from, to)
 	return to
 }
+
+// braces counts how many more braces open than close.
+func braces(s string) int { return strings.Count(s, "{") - strings.Count(s, "}") }
 
 // Bounds of the style sheets of a file.
 const (
@@ -209,7 +246,8 @@ const (
 )
 
 var (
-	cueRule     = regexp.MustCompile(`::cue\(([^){}]{1,200})\)\s*\{([^{}]*)\}`)
+	cueRule     = regexp.MustCompile(`([^{}]*)\{([^{}]*)\}`)
+	cueSelector = regexp.MustCompile(`::cue\(([^){}]{1,200})\)`)
 	classNamed  = regexp.MustCompile(`^(?:c|v|i|b|u|lang)?\.([^\s.#:\[>]+)$`)
 	declaration = regexp.MustCompile(`([a-z-]+)\s*:\s*([^;]+)`)
 )
@@ -221,8 +259,8 @@ func (v *vttReader) styles(text string) {
 		if look == (caption.Look{}) || len(v.looks) >= maxStyles {
 			continue
 		}
-		for selector := range strings.SplitSeq(rule[1], ",") {
-			if m := classNamed.FindStringSubmatch(strings.TrimSpace(selector)); m != nil {
+		for _, selector := range cueSelector.FindAllStringSubmatch(rule[1], maxStyles) {
+			if m := classNamed.FindStringSubmatch(strings.TrimSpace(selector[1])); m != nil {
 				if v.looks == nil {
 					v.looks = map[string]caption.Look{}
 				}

@@ -22,8 +22,8 @@ const (
 	layerActive
 )
 
-// header writes the script's settings and its only style, which most letters
-// have.
+// header writes the script's settings and its two styles: that of most
+// letters, and that of their shadows.
 //
 // LayoutRes makes libass undo the pixel aspect where the filter is given a
 // frame of another shape than the displayed picture. The matrix "None" means
@@ -54,13 +54,14 @@ YCbCr Matrix: None
 [V4+ Styles]
 Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
 Style: Default,%[3]s,%[4]s,%[5]s,%[5]s,%[6]s,%[6]s,%[7]d,%[8]d,0,0,100,100,%[9]s,0,1,%[10]s,0,5,0,0,0,-1
+Style: Shadow,%[3]s,%[4]s,%[11]s,%[11]s,%[11]s,%[11]s,%[7]d,%[8]d,0,0,100,100,%[9]s,0,1,%[10]s,0,5,0,0,0,-1
 
 [Events]
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 `,
 		s.size.Width, s.size.Height, fontName(s.face.Face.Family), decimal(heightOf(s.face)*s.look.size),
-		styleColor(s.paint(s.look.color)), styleColor(s.paint(s.look.outlineColor)), bold, italic,
-		decimal(s.look.spacing), decimal(s.look.outline))
+		styleColor(s.look.color), styleColor(s.look.outlineColor), bold, italic,
+		decimal(s.look.spacing), decimal(s.look.outline), styleColor(s.look.shadowColor))
 }
 
 // heightOf is what libass sizes a font by, in ems.
@@ -74,16 +75,12 @@ func heightOf(r caption.Run) float64 {
 // sheet is what was set.
 func (s *setter) sheet() Sheet {
 	if s.absentAll > 0 {
-		var list []string
+		var list []rune
 		for _, c := range slices.Sorted(maps.Keys(s.absent)) {
 			r, _ := utf8.DecodeRuneInString(c)
-			list = append(list, fmt.Sprintf("U+%04X", r))
+			list = append(list, r)
 		}
-		const most = 20
-		if len(list) > most {
-			list = append(list[:most], "…")
-		}
-		s.notes = append(s.notes, caption.Note{Code: GlyphMissing, Count: len(s.absent), Detail: strings.Join(list, " ")})
+		s.notes = append(s.notes, MissingGlyphs(list))
 	}
 	slices.SortStableFunc(s.emoji, func(a, b Emoji) int { return int(min(max(a.Start-b.Start, -1), 1)) })
 	return Sheet{
@@ -111,7 +108,11 @@ func (s *setter) dialogue(layer int, start, end time.Duration) {
 	s.out = appendStamp(s.out, from)
 	s.out = append(s.out, ',')
 	s.out = appendStamp(s.out, to)
-	s.out = append(s.out, ",Default,,0,0,0,,"...)
+	if layer == layerShadow {
+		s.out = append(s.out, ",Shadow,,0,0,0,,"...)
+	} else {
+		s.out = append(s.out, ",Default,,0,0,0,,"...)
+	}
 }
 
 // paint is how letters are drawn.
@@ -135,14 +136,14 @@ func (s *setter) text(layer int, start, end time.Duration, p *part, r *row, at *
 	s.out = appendDecimal(s.out, y)
 	s.out = append(s.out, ')')
 	s.faceTags(p, at)
-	if with.fill != s.look.color {
+	if with.fill != s.look.color && layer != layerShadow {
 		s.colorTags(1, with.fill, s.look.color.A)
 	}
 	if with.width != s.look.outline {
 		s.out = append(s.out, `\bord`...)
 		s.out = appendDecimal(s.out, with.width)
 	}
-	if with.width > 0 && with.line != s.look.outlineColor {
+	if with.width > 0 && with.line != s.look.outlineColor && layer != layerShadow {
 		s.colorTags(3, with.line, s.look.outlineColor.A)
 	}
 	if with.blur > 0 {
@@ -151,7 +152,7 @@ func (s *setter) text(layer int, start, end time.Duration, p *part, r *row, at *
 	}
 	s.out = append(s.out, with.more...)
 	s.out = append(s.out, '}')
-	s.letters(at, p.rtl)
+	s.characters(at, p.rtl)
 	s.out = append(s.out, '\n')
 }
 
@@ -199,16 +200,22 @@ func appendBit(b []byte, v bool) []byte {
 
 // colorTags writes a colour, and its opacity where it is not the usual one.
 func (s *setter) colorTags(n int, c apigpu.Color, usual uint8) {
-	c = s.paint(c)
-	s.out = fmt.Appendf(s.out, `\%dc&H%02X%02X%02X&`, n, c.B, c.G, c.R)
+	s.out = append(s.out, '\\', byte('0'+n), 'c', '&', 'H')
+	s.out = append(appendHex(appendHex(appendHex(s.out, c.B), c.G), c.R), '&')
 	if c.A != usual {
-		s.out = fmt.Appendf(s.out, `\%da&H%02X&`, n, 255-c.A)
+		s.out = append(s.out, '\\', byte('0'+n), 'a', '&', 'H')
+		s.out = append(appendHex(s.out, 255-c.A), '&')
 	}
 }
 
-// letters writes the text of a piece. In a cue of both directions, marks of its
+func appendHex(b []byte, v uint8) []byte {
+	const digits = "0123456789ABCDEF"
+	return append(b, digits[v>>4], digits[v&15])
+}
+
+// characters writes the text of a piece. In a cue of both directions, marks of its
 // own direction around it keep commas and digits at its ends in it.
-func (s *setter) letters(at *piece, rtl bool) {
+func (s *setter) characters(at *piece, rtl bool) {
 	mark := ""
 	switch {
 	case at.level%2 == 1:
@@ -278,7 +285,14 @@ func centiseconds(d time.Duration) int64 {
 // appendStamp writes hundredths of a second as H:MM:SS.cc; libass reads any
 // number of hours.
 func appendStamp(b []byte, cs int64) []byte {
-	return fmt.Appendf(b, "%d:%02d:%02d.%02d", cs/360_000, cs/6000%60, cs/100%60, cs%100)
+	two := func(v int64) { b = append(b, byte('0'+v/10), byte('0'+v%10)) }
+	b = append(strconv.AppendInt(b, cs/360_000, 10), ':')
+	two(cs / 6000 % 60)
+	b = append(b, ':')
+	two(cs / 100 % 60)
+	b = append(b, '.')
+	two(cs % 100)
+	return b
 }
 
 // styleColor writes a colour as styles have it: opacity first, and 0 is solid.

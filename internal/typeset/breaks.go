@@ -25,7 +25,7 @@ func (s *setter) segments(runes []rune) (clusters []bool, breaks []kind) {
 	for it := s.seg.GraphemeIterator(); it.Next(); {
 		g := it.Grapheme()
 		clusters[g.Offset] = true
-		picture := s.coloured && isEmoji(g.Text)
+		picture := s.picture(g.Text)
 		for i := range g.Text {
 			s.emojiAt[g.Offset+i] = picture
 		}

@@ -152,19 +152,47 @@ func (s *setter) word(p *part, r *row, at *piece, m moment) {
 			s.text(layerActive, m.start, p.end, p, r, at, active)
 		}
 	default: // highlight and pop
-		if at.emoji {
-			s.still(p, r, at, p.start, p.end, plain, layerText)
-			return
-		}
-		if s.look.animation == apigpu.AnimationPop {
-			active.more += s.popping(len(p.rows) == 1 && len(r.pieces) == 1)
-		} else if k := s.look.active.scale; k != 1 {
-			active.more += fmt.Sprintf(`\fscx%[1]s\fscy%[1]s`, decimal(100*k))
-		}
-		s.still(p, r, at, p.start, m.start, plain, layerText)
-		s.markBox(p, r, at, m)
-		s.still(p, r, at, m.start, m.end, active, layerActive)
-		s.still(p, r, at, m.end, p.end, plain, layerText)
+		s.stressed(p, r, at, m, plain, active)
+	}
+}
+
+// stressed draws a word that looks different for a moment.
+func (s *setter) stressed(p *part, r *row, at *piece, m moment, plain, active paint) {
+	if at.emoji {
+		s.still(p, r, at, p.start, p.end, plain, layerText)
+		return
+	}
+	k := s.look.active.scale
+	if s.look.animation == apigpu.AnimationPop {
+		active.more += s.popping(len(p.rows) == 1 && len(r.pieces) == 1)
+	} else if k != 1 {
+		active.more += fmt.Sprintf(`\fscx%[1]s\fscy%[1]s`, decimal(100*k))
+		left, right, _ := r.wordAt(at) // its pieces grow from the middle of the word
+		active.dx = (r.left + at.left + at.width/2 - (left+right)/2) * (k - 1)
+	}
+	s.markBox(p, r, at, m)
+	if m.start <= p.start && m.end >= p.end { // it is all that is seen of it
+		s.shadow(p, r, at, p.start, p.end, active)
+		s.text(layerActive, p.start, p.end, p, r, at, active)
+		return
+	}
+	s.shadow(p, r, at, p.start, p.end, plain)
+	if k >= 1 && s.look.outline > 0 && active.width >= plain.width && active.line.A == 255 && active.fill.A == 255 {
+		// Its outline hides what is under it.
+		s.text(layerText, p.start, p.end, p, r, at, plain)
+	} else {
+		s.letters(p, r, at, p.start, m.start, plain)
+		s.letters(p, r, at, m.end, p.end, plain)
+	}
+	if m.end > m.start {
+		s.text(layerActive, m.start, m.end, p, r, at, active)
+	}
+}
+
+// letters draws a piece without its shadow.
+func (s *setter) letters(p *part, r *row, at *piece, start, end time.Duration, w paint) {
+	if end > start {
+		s.text(layerText, start, end, p, r, at, w)
 	}
 }
 

@@ -16,7 +16,7 @@ func isEmoji(cluster []rune) bool {
 		}
 	}
 	switch {
-	case first < 0x231a:
+	case first < 0x231a, first > 0x2b55 && first < 0x1f004:
 		return false
 	case first >= 0x1f300 && first <= 0x1f64f, first >= 0x1f680 && first <= 0x1f6ff, first >= 0x1f7e0 && first <= 0x1f7f0,
 		first >= 0x1f90c && first <= 0x1f9ff, first >= 0x1fa70 && first <= 0x1faff, first >= 0x1f1e6 && first <= 0x1f1ff:
@@ -44,6 +44,11 @@ func pictures() *unicode.RangeTable {
 			{0x1f21a, 0x1f21a, 1}, {0x1f22f, 0x1f22f, 1}, {0x1f232, 0x1f236, 1}, {0x1f238, 0x1f23a, 1}, {0x1f250, 0x1f251, 1},
 		},
 	}
+}
+
+// picture reports whether somebody else draws a character in colour.
+func (s *setter) picture(cluster []rune) bool {
+	return s.coloured && isEmoji(cluster) && (s.job.Pictured == nil || s.job.Pictured(string(cluster)))
 }
 
 // stripEmoji leaves emoji out.

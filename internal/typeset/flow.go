@@ -56,19 +56,11 @@ func newSetter(job Job) *setter {
 	}
 	s.look = newLook(job.Style, s.size, s.lang)
 	s.coloured = s.look.emoji == apigpu.EmojiColor
-	timing := caption.Estimate(s.cues) // a cue that is split needs them too
+	timing := estimate(s.cues) // a cue that is split needs them too
 	if s.look.needsWords() {
 		s.timing = timing
 	}
 	return s
-}
-
-// paint is a colour as it must be written to look like itself in the result.
-func (s *setter) paint(c apigpu.Color) apigpu.Color {
-	if s.job.Paint == nil {
-		return c
-	}
-	return s.job.Paint(c)
 }
 
 func (s *setter) runs(text string, face caption.Face, rtl bool) []caption.Run {
@@ -79,7 +71,6 @@ func (s *setter) runs(text string, face caption.Face, rtl bool) []caption.Run {
 type part struct {
 	cue        int
 	start, end time.Duration
-	items      []item
 	rows       []row
 	scale      float64
 	rtl        bool
@@ -88,7 +79,7 @@ type part struct {
 
 // leastScreen is for how long a part of a cue is shown at least, where it
 // could have more lines instead.
-const leastScreen = 80 * time.Millisecond
+const leastScreen = 120 * time.Millisecond
 
 // flow breaks cue i into lines and, where it has too many, into parts that are
 // shown one after the other.
@@ -109,29 +100,54 @@ func (s *setter) flow(i int) {
 		s.notes.Add(BrokenWord, c.Line)
 		t = s.itemsOf(text, torn)
 	}
-	lines := s.look.maxLines
-	shown := t.screens(s.look.limit, s.look.ownLimit, lines, scale)
-	for len(shown) > 1 && c.End-c.Start < leastScreen*time.Duration(len(shown)) && lines < maxCrowded {
-		lines++
-		shown = t.screens(s.look.limit, s.look.ownLimit, lines, scale)
+	shown := s.screensOf(t, scale, c.End-c.Start)
+	for !s.roomFor(shown) && scale > leastTall {
+		scale *= 0.85
+		shown = s.screensOf(t, scale, c.End-c.Start)
 	}
 	s.shown++
-	start := c.Start
+	start, least := c.Start, min(leastScreen, (c.End-c.Start)/time.Duration(len(shown)))
 	for n, screen := range shown {
 		end := c.End
 		if n+1 < len(shown) {
 			first := shown[n+1].lines[0].from
 			end = s.spoken(c, t, first, shown, n)
-			end = min(max(end, start), c.End)
+			end = min(max(end, start+least), c.End-least*time.Duration(len(shown)-n-1))
 		}
 		s.parts = append(s.parts, s.partOf(i, t, screen, start, end))
 		start = end
 	}
 }
 
+// screensOf breaks a cue into what is shown at once. One that is too short to
+// be shown in so many parts has more lines instead.
+func (s *setter) screensOf(t textOf, scale float64, long time.Duration) []screen {
+	lines := s.look.maxLines
+	shown := t.screens(s.look.limit, s.look.ownLimit, lines, scale)
+	for len(shown) > 1 && long < leastScreen*time.Duration(len(shown)) && lines < maxCrowded {
+		lines++
+		shown = t.screens(s.look.limit, s.look.ownLimit, lines, scale)
+	}
+	return shown
+}
+
+// roomFor reports whether the safe area is high enough for each screen.
+func (s *setter) roomFor(shown []screen) bool {
+	for _, sc := range shown {
+		if float64(len(sc.lines))*s.look.advance*sc.scale > s.look.area.height()-2*s.look.inset() {
+			return false
+		}
+	}
+	return true
+}
+
+// leastTall is how small letters become at least where lines are too many for
+// the height of the picture.
+const leastTall = 0.4
+
 // maxCrowded is how many lines a cue has at most that is too short to be shown
 // in parts.
-const maxCrowded = 10
+const maxCrowded = 100
 
 // spoken is when the first word of the screen after n is spoken.
 func (s *setter) spoken(c *caption.Cue, t textOf, atom int, shown []screen, n int) time.Duration {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/go-text/typesetting/bidi"
 
-	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
 )
 
@@ -33,7 +32,7 @@ type atom struct {
 	from, to, next int
 	chars          [2]int // where it is in the text, its space included
 	size, gap      extent
-	word           bool    // a word begins with it
+	words          float64 // how many it adds to a line
 	newline        bool    // the author's line ends with it
 	strain         float64 // what a break after it costs, 0 for nothing
 	pause          pause
@@ -80,7 +79,7 @@ func (s *setter) itemsOf(text []char, torn [][2]int) textOf {
 			}
 		}
 	}
-	a := atom{word: true}
+	a := atom{words: 1}
 	for from := 0; from < len(runes); {
 		to := from + 1
 		for to < len(runes) && !s.cut(text, levels, clusters, breaks, from, to) {
@@ -107,12 +106,33 @@ func (s *setter) itemsOf(text []char, torn [][2]int) textOf {
 			if a.to > a.from {
 				out.atoms = append(out.atoms, a)
 			}
-			begins := to < len(runes) && (isSpace(runes[to-1]) || text[to].word != text[to-1].word)
-			a = atom{from: a.next, to: a.next, word: begins, chars: [2]int{to, to}}
+			if signs := signsIn(runes[a.chars[0]:to]); signs > 0 && len(out.atoms) > 0 {
+				out.atoms[len(out.atoms)-1].words = signs * signWord
+			}
+			a = atom{from: a.next, to: a.next, chars: [2]int{to, to}}
+			if to < len(runes) && isSpace(runes[to-1]) {
+				a.words = 1
+			}
 		}
 		from = to
 	}
 	return out
+}
+
+// signWord is how much of a word a sign is, in scripts that put no space
+// between words: nine signs are as long as three words.
+const signWord = 1. / 3
+
+// signsIn counts the signs of such scripts.
+func signsIn(runes []rune) (n float64) {
+	for _, r := range runes {
+		if isUnspaced(r) && unicode.Is(unicode.Lo, r) {
+			n += 0.6 // a syllable has more than one letter
+		} else if unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Bopomofo) {
+			n++
+		}
+	}
+	return n
 }
 
 // cut reports whether an item that began at from ends before to.
@@ -131,7 +151,7 @@ func (s *setter) space(out *textOf, c char, level bidi.Level) {
 	run := s.runs(" ", face, false)[0]
 	wide := run.Width*s.look.size + s.look.spacing
 	if s.look.byWord() { // a word that grows does not touch the next
-		wide += s.look.outline/2 + max(s.look.active.scale-1, 0)*s.look.size*1.2
+		wide += s.look.outline/2 + max(s.look.active.scale-1, 0)*s.look.size
 	}
 	out.items = append(out.items, item{
 		text: " ", run: run, mark: c.mark, word: c.word, level: level, width: wide, cells: 1, space: true,
@@ -141,7 +161,7 @@ func (s *setter) space(out *textOf, c char, level bidi.Level) {
 // shape adds a text of one look and direction.
 func (s *setter) shape(out *textOf, text []char, level bidi.Level, runes []rune) {
 	like := item{mark: text[0].mark, word: text[0].word, level: level}
-	if s.look.emoji == apigpu.EmojiColor && isEmoji(runes) {
+	if s.picture(runes) {
 		like.text, like.emoji, like.cells = string(runes), true, 2
 		like.run = s.runs("x", s.faceOf(like.mark), false)[0]
 		like.run.Top, like.run.Bottom = emojiMiddle+emojiSize/2, emojiSize/2-emojiMiddle
@@ -249,22 +269,20 @@ func (s *setter) levels(runes []rune) (levels []bidi.Level, rtl bool) {
 	if right == 0 {
 		return levels, false
 	}
-	first := '\u200e'
+	direction := bidi.LeftToRight
 	if right >= left {
-		first = '\u200f'
+		direction = bidi.RightToLeft
 	}
-	text := append(make([]rune, 0, len(runes)+1), first)
-	for _, r := range runes {
+	text := slices.Clone(runes)
+	for i, r := range text {
 		if r == '\n' {
-			r = ' '
+			text[i] = ' '
 		}
-		text = append(text, r)
 	}
-	runs := s.bidi.Segment(text, bidi.LeftToRight)
+	runs := s.bidi.Segment(text, direction)
 	for i := range runs.NumRuns() {
-		run := runs.Run(i)
-		for at := max(run.Start, 1); at < run.End; at++ {
-			levels[at-1] = run.Level
+		for at, run := runs.Run(i).Start, runs.Run(i); at < run.End; at++ {
+			levels[at] = run.Level
 		}
 	}
 	return levels, true

@@ -3,6 +3,7 @@ package typeset
 import (
 	"math"
 	"strings"
+	"unicode/utf8"
 )
 
 // line is atoms[from:to] of a text, on one line.
@@ -10,15 +11,15 @@ type line struct{ from, to int }
 
 // within reports whether a line of this extent and so many words keeps to a
 // limit. scale is the share of its size that the text is drawn at.
-func (l limit) within(e extent, words int, scale float64) bool {
-	return e.cells <= l.chars && e.pixels*scale <= l.pixels+0.01 && (l.words == 0 || words <= l.words)
+func (l limit) within(e extent, words, scale float64) bool {
+	return e.cells <= l.chars && e.pixels*scale <= l.pixels+0.01 && (l.words == 0 || words <= float64(l.words)+0.01)
 }
 
 // grower measures a line that atoms are added to, one after the other.
 type grower struct {
 	atoms []atom
 	size  extent
-	words int
+	words float64
 	from  int
 }
 
@@ -28,9 +29,11 @@ func (g *grower) add(n int) {
 		g.size = g.size.plus(g.atoms[n-1].gap)
 	}
 	g.size = g.size.plus(g.atoms[n].size)
-	if g.atoms[n].word || n == g.from {
-		g.words++
+	words := g.atoms[n].words
+	if n == g.from && words == 0 {
+		words = 1 // the rest of a word that was broken
 	}
+	g.words += words
 }
 
 // breakLines breaks atoms[l.from:l.to] into the fewest lines within the limit,
@@ -116,11 +119,9 @@ func fits(atoms []atom, lines []line, lim limit, scale float64) bool {
 // note: each line is a voice of its own, and they must not run together.
 func (t textOf) isDialogue(lines []line) bool {
 	for _, l := range lines[1:] {
-		for _, r := range t.items[t.atoms[l.from].from].text {
-			if strings.ContainsRune("-–—•♪♫", r) {
-				return true
-			}
-			break
+		r, _ := utf8.DecodeRuneInString(t.items[t.atoms[l.from].from].text)
+		if strings.ContainsRune("-–—•♪♫", r) {
+			return true
 		}
 	}
 	return false
@@ -158,6 +159,18 @@ func (t textOf) screens(lim limit, ownLimit bool, maxLines int, scale float64) [
 	return out
 }
 
+// interruption is what it costs to go on after atom a on another screen, in
+// shares of the square of a full one.
+func interruption(a atom) float64 {
+	switch a.pause {
+	case comma:
+		return 0.08
+	case sentence:
+		return 0
+	}
+	return 0.25 + a.strain/4
+}
+
 // split parts atoms into the fewest screens of at most maxLines lines, about
 // equally full, and rather after a sentence than within one.
 func split(atoms []atom, lim limit, maxLines int, scale float64, keep bool) []line {
@@ -167,6 +180,7 @@ func split(atoms []atom, lim limit, maxLines int, scale float64, keep bool) []li
 		from    int
 	}
 	n := len(atoms)
+	room := lim.pixels / scale * float64(maxLines)
 	best := make([]way, n+1)
 	for k := 1; k <= n; k++ {
 		best[k].screens = math.MaxInt
@@ -186,13 +200,7 @@ func split(atoms []atom, lim limit, maxLines int, scale float64, keep bool) []li
 			w := way{best[from].screens + 1, best[from].squares, from}
 			square := all * all
 			if to+1 < n {
-				switch atoms[to].pause {
-				case comma:
-					square *= 0.8
-				case sentence:
-					square *= 0.6
-				}
-				square *= 1 + atoms[to].strain
+				square += interruption(atoms[to]) * room * room
 			}
 			w.squares += square
 			if b := best[to+1]; w.screens < b.screens || w.screens == b.screens && w.squares < b.squares {

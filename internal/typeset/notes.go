@@ -2,6 +2,7 @@ package typeset
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
@@ -13,6 +14,20 @@ const (
 	NothingLeft  caption.Code = "cue_dropped_undrawable" // cues of nothing that can be drawn
 	BrokenWord   caption.Code = "word_broken"            // words that are wider than the picture has room for
 )
+
+// MissingGlyphs is the note of characters that no font has.
+func MissingGlyphs(absent []rune) caption.Note {
+	const most = 20
+	var list []string
+	for _, r := range absent {
+		if len(list) == most {
+			list = append(list, "…")
+			break
+		}
+		list = append(list, fmt.Sprintf("U+%04X", r))
+	}
+	return caption.Note{Code: GlyphMissing, Count: len(absent), Detail: strings.Join(list, " ")}
+}
 
 // Warnings are the notes of a sheet as users read them.
 func Warnings(notes caption.Notes) []apigpu.Warning {

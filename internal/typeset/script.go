@@ -3,6 +3,7 @@ package typeset
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,5 +86,5 @@ func parseStamp(s string) (time.Duration, bool) {
 	if err1 != nil || err2 != nil || err3 != nil || h < 0 || h > 1e5 || m < 0 || m > 59 || !(sec >= 0 && sec < 61) {
 		return 0, false
 	}
-	return time.Duration(h)*time.Hour + time.Duration(m)*time.Minute + time.Duration(sec*float64(time.Second)), true
+	return time.Duration(h)*time.Hour + time.Duration(m)*time.Minute + time.Duration(math.Round(sec*1000))*time.Millisecond, true
 }

@@ -38,6 +38,7 @@ type look struct {
 	emoji      apigpu.Emoji
 	transform  func(string) string // nil for none
 	capitals   bool                // it makes all letters capitals
+	titles     bool                // it makes those capitals that begin a word
 }
 
 // active is the look of the spoken word; nil is that of the others.
@@ -84,6 +85,7 @@ func newLook(given apigpu.Style, size Size, lang string) look {
 		padding: k * bounded(*st.Box.Padding, 0, 200), radius: k * bounded(*st.Box.Radius, 0, 200), box: st.Box.Mode,
 		maxLines: bounded(st.MaxLines, 1, 10), animation: st.Animation, emoji: st.Emoji,
 		transform: transformer(st.Text.Transform, lang), capitals: st.Text.Transform == apigpu.TransformUpper,
+		titles: st.Text.Transform == apigpu.TransformCapitalize,
 	}
 	l.advance = l.size * bounded(*st.Font.LineHeight, 0.5, 4)
 	if l.outlineColor.A == 0 {

@@ -60,13 +60,12 @@ func (s *setter) chars(c *caption.Cue) []char {
 	if s.look.emoji == apigpu.EmojiStrip {
 		text = s.stripEmoji(text)
 	}
-	if s.look.transform != nil {
-		text = transformed(text, s.look.transform)
-	}
 	text = tidy(text)
 	for _, w := range s.look.wordStyles {
-		mark := w.mark
-		w.find(text, mark)
+		w.find(text, w.mark)
+	}
+	if s.look.transform != nil {
+		text = transformed(text, s.look.transform, s.look.titles)
 	}
 	return text
 }
@@ -116,9 +115,10 @@ func isSpace(r rune) bool {
 	return unicode.IsSpace(r) && r != '\u00a0' && r != '\u202f' && r != '\u2007'
 }
 
-// transformed changes the case of text, word by word, because the number of
-// characters may change with it.
-func transformed(text []char, change func(string) string) []char {
+// transformed changes the case of text, stretch by stretch of one look, because
+// the number of characters may change with it. With titles, what is not the
+// beginning of a word stays.
+func transformed(text []char, change func(string) string, titles bool) []char {
 	out := make([]char, 0, len(text))
 	for from := 0; from < len(text); {
 		to := from + 1
@@ -127,7 +127,7 @@ func transformed(text []char, change func(string) string) []char {
 			to++
 		}
 		like := text[from]
-		if isSpace(like.r) {
+		if isSpace(like.r) || titles && from > 0 && !isSpace(text[from-1].r) {
 			out = append(out, text[from:to]...)
 		} else {
 			for _, r := range change(stringOf(text[from:to])) {

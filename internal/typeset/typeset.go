@@ -11,8 +11,6 @@
 package typeset
 
 import (
-	"time"
-
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
 )
@@ -59,11 +57,11 @@ type Job struct {
 	Size     Size
 	// Fonts are those that libass will find; nil guesses.
 	Fonts Fonts
+	// Pictured reports whether somebody can draw an emoji in colour; nil is
+	// always. Others become outlines.
+	Pictured func(emoji string) bool
 	// Clock is when the frames are shown; the zero value knows nothing.
 	Clock caption.FrameClock
-	// Paint gives colours the values that look like them in the result; nil
-	// leaves them as they are.
-	Paint func(apigpu.Color) apigpu.Color
 }
 
 // Sheet is what is drawn over a video.
@@ -85,20 +83,15 @@ type Sheet struct {
 	Notes caption.Notes
 }
 
-// Emoji is one emoji over the picture: a square with its top left corner at
-// X, Y, in pixels of Size, shown on the frames from Start up to End.
-type Emoji struct {
-	Text       string
-	X, Y, Size int
-	Start, End time.Duration
-}
+// Emoji is one emoji over the picture, in pixels of Size.
+type Emoji = caption.Emoji
 
 // Set sets cues. Times are snapped to the frames of the clock, those of words
 // within a cue too.
 //
-// No text becomes ASS: it is drawn as the characters it is made of. The number
-// of events of a cue is at most four for each of its words and eight for each
-// of its lines.
+// No text becomes ASS: it is drawn as the characters it is made of. A cue has
+// at most five events for each stretch of it that is of one word, face, look
+// and direction, and two for its boxes and lines.
 func Set(job Job) (Sheet, error) {
 	if job.Script != nil {
 		return passThrough(job)

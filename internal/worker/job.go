@@ -26,7 +26,8 @@ type job struct {
 	document   caption.Document
 	requireGPU bool
 	dir        string
-	uploaded   bool   // the video is in dir already
+	uploaded   bool // the video is in dir already
+	fonts      *fontFiles
 	input      *input // pushed video; nil when it is fetched
 	keepFor    time.Duration
 

@@ -115,18 +115,22 @@ func (o *ownJobs) Preview(ctx context.Context, _ httpapi.Caller, s httpapi.Submi
 
 // readSubtitle gets the subtitle file and reads it.
 func (w *Worker) readSubtitle(ctx context.Context, s httpapi.Submission) (caption.Document, error) {
-	raw, field := s.Subtitle, "srt"
+	raw, field, contentType := s.Subtitle, "srt", ""
 	if s.Spec.URLSRT != "" {
 		field = "url_srt"
-		fetched, _, err := w.cfg.Fetch.Bytes(ctx, s.Spec.URLSRT, s.Spec.HeadersSRT, apigpu.MaxSubtitle)
+		fetched, info, err := w.cfg.Fetch.Bytes(ctx, s.Spec.URLSRT, s.Spec.HeadersSRT, apigpu.MaxSubtitle)
 		if err != nil {
 			return caption.Document{}, apigpu.AsError(err).WithField(field)
 		}
-		raw = fetched
+		raw, contentType = fetched, info.ContentType
 	}
-	document, err := subtitle.Parse(raw, subtitle.Options{Charset: s.Spec.Charset})
+	document, err := subtitle.Read(raw, s.Spec, contentType)
 	if err != nil {
-		return caption.Document{}, apigpu.AsError(err).WithField(field)
+		e := apigpu.AsError(err)
+		if e.Field == "" {
+			e = e.WithField(field)
+		}
+		return caption.Document{}, e
 	}
 	return document, nil
 }
@@ -145,6 +149,9 @@ func (o *ownJobs) submit(ctx context.Context, who httpapi.Caller, s httpapi.Subm
 		return apigpu.Job{}, err
 	}
 	j.client = who.Name
+	if err := j.bringFonts(s.Fonts); err != nil {
+		return apigpu.Job{}, errors.Join(err, j.drop())
+	}
 	if s.Upload != "" {
 		j.uploaded, err = true, os.Rename(w.take(s.Upload), filepath.Join(j.dir, ffmpeg.InputFile))
 	}

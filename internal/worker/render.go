@@ -62,11 +62,11 @@ func (w *Worker) render(ctx context.Context, j *job, want ffmpeg.Spec, p ffmpeg.
 func (w *Worker) renderHere(ctx context.Context, j *job, want ffmpeg.Spec, p ffmpeg.Probe, a ffmpeg.Abilities) (ffmpeg.Report, ffmpeg.Abilities, error) {
 	report, err := w.renderOnce(ctx, j, want, p, a)
 	if errors.Is(err, ffmpeg.ErrGPU) && !j.requireGPU && ctx.Err() == nil {
-		w.cfg.Log.Warn("GPU failed, trying the CPU", "job", j.id, "error", err)
-		a = a.WithoutGPU()
-		if err := want.Check(p, a); err != nil {
+		if want.Check(p, a.WithoutGPU()) != nil { // the CPU has no encoder of this codec
 			return report, a, err
 		}
+		w.cfg.Log.Warn("GPU failed, trying the CPU", "job", j.id, "error", err)
+		a = a.WithoutGPU()
 		j.change(func(shown *apigpu.Job) {
 			shown.Warnings = append(shown.Warnings, apigpu.Warning{Code: "gpu_failed", Message: "The GPU's encoder failed; the CPU did the work."})
 		})

@@ -152,6 +152,51 @@ func TestCuesThatCannotBeShown(t *testing.T) {
 	}
 }
 
+// A style goes all the way: words are timed, the fonts are named, and one that
+// is not here is replaced.
+func TestStyle(t *testing.T) {
+	t.Parallel()
+	need.FFmpeg(t)
+	b := realBench(t, nil)
+	job, err := b.client.Caption(t.Context(), client.Request{
+		Spec: apigpu.CaptionSpec{Style: apigpu.Style{
+			Preset: apigpu.PresetBoldSocial, Font: apigpu.Font{Family: "No Such Font"}, Position: apigpu.Position{Name: "top_left"},
+		}},
+		Video:    &client.File{Name: "a.mp4", Content: bytes.NewReader(black(t))},
+		Subtitle: &client.File{Name: "a.srt", Content: strings.NewReader(oneCue)},
+		Wait:     time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := job.Captions; c.Timing != "estimated" || len(c.Fonts) != 1 || c.CuesUsed != 1 {
+		t.Errorf("%+v", c)
+	}
+	if len(job.Warnings) != 1 || job.Warnings[0].Code != "font_replaced" || !strings.Contains(job.Warnings[0].Message, "No Such Font") {
+		t.Errorf("warnings %+v", job.Warnings)
+	}
+	var out bytes.Buffer
+	if err := b.client.Download(t.Context(), job, &out); err != nil {
+		t.Fatal(err)
+	}
+	if lit := litFrames(t, out.Bytes()); !slices.Equal(lit, frames10to19()) {
+		t.Errorf("captions are on frames %v", lit)
+	}
+}
+
+func TestFontsAreLinked(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for range 2 { // twice is no error
+		if err := render.InstallFonts(dir, []string{"/a/x.ttf", "/b/x.ttf"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if links := names(t, filepath.Join(dir, ffmpeg.FontsFolder)); len(links) != 2 {
+		t.Errorf("%q", links)
+	}
+}
+
 func TestManifestTiles(t *testing.T) {
 	t.Parallel()
 	for _, length := range []int{1, apigpu.MaxChunk - 1, apigpu.MaxChunk, apigpu.MaxChunk + 1, 2 * apigpu.MaxChunk} {

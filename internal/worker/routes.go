@@ -38,6 +38,7 @@ func (w *Worker) routes() {
 	guarded("PUT /jobs/{id}", w.assign)
 	guarded("GET /jobs/{id}/input", w.inputState)
 	guarded("PUT /jobs/{id}/input", w.pushInput)
+	guarded("PUT /jobs/{id}/fonts/{sum}", w.pushFont)
 	guarded("GET /jobs/{id}/manifest", w.getManifest)
 	guarded("PUT /lease", w.putLease)
 	w.api.Mux.HandleFunc("GET /health", w.health)
@@ -115,10 +116,14 @@ func (w *Worker) fromAssignment(id string, a apigpu.Assignment) (*job, error) {
 	if err := spec.Validate(a.Push, true); err != nil {
 		return nil, err
 	}
+	if err := checkFontSums(a.Fonts); err != nil {
+		return nil, err
+	}
 	if a.Attempt < 1 || a.DeadlineSeconds <= 0 {
 		return nil, apigpu.E(apigpu.InvalidRequest, nil, "attempt and deadline_seconds must be above 0.")
 	}
-	document, err := subtitle.Parse(a.Subtitle, subtitle.Options{Charset: spec.Charset})
+	spec.Strict = false // the orchestrator was, before it knew of this worker
+	document, err := subtitle.Read(a.Subtitle, spec, "")
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +132,7 @@ func (w *Worker) fromAssignment(id string, a apigpu.Assignment) (*job, error) {
 		return nil, err
 	}
 	j.client, j.requireGPU = orchestrator, a.RequireGPU
+	j.fonts = newFontFiles(j.dir, a.Fonts)
 	// The orchestrator read the same file: it has shown these already.
 	j.shown.Warnings = nil
 	if a.Push {
@@ -239,13 +245,13 @@ func (w *Worker) awaitProof(ctx context.Context) {
 
 // info is the worker's account of itself. The caller holds w.mu.
 func (w *Worker) info() apigpu.WorkerInfo {
-	base := ""
+	base, set := "", ""
 	if w.fonts != nil {
-		base = w.fonts.Base()
+		base, set = w.fonts.Base(), w.fonts.Hash()
 	}
 	return apigpu.WorkerInfo{
 		Version: w.cfg.Version, API: apigpu.APIVersion, FFmpeg: w.abilities.Version, Encoder: w.abilities.Encoder, GPU: w.abilities.GPU,
-		Cores: ffmpeg.Cores(), Load: load(), Slots: w.cfg.Slots, Font: base,
+		Cores: ffmpeg.Cores(), Load: load(), Slots: w.cfg.Slots, Font: base, Fonts: set,
 	}
 }
 

@@ -135,6 +135,9 @@ func (w *Worker) caption(ctx context.Context, j *job) (err error) {
 	if err := w.getVideo(ctx, j); err != nil {
 		return err
 	}
+	if fonts, err = j.fonts.with(ctx, fonts); err != nil {
+		return err
+	}
 	path := filepath.Join(j.dir, ffmpeg.InputFile)
 	defer os.Remove(path) // only the result is kept
 	probe, err := w.look(ctx, path, &want)
@@ -144,7 +147,7 @@ func (w *Worker) caption(ctx context.Context, j *job) (err error) {
 	if err := want.Check(probe, abilities); err != nil {
 		return err
 	}
-	if err := w.writeCaptions(j, want, probe, fonts); err != nil {
+	if err := w.writeCaptions(j, &want, probe, fonts); err != nil {
 		return err
 	}
 	crash.Point("worker.render")
@@ -174,6 +177,9 @@ func (w *Worker) look(ctx context.Context, path string, want *ffmpeg.Spec) (ffmp
 		probe = probe.Silent()
 	}
 	want.Frames, err = w.cfg.Tools.Frames(ctx, path, probe)
+	if want.KeepsHDR(probe) {
+		want.Light = w.cfg.Tools.Light(ctx, path, probe)
+	}
 	return probe, err
 }
 
@@ -188,19 +194,19 @@ func (w *Worker) begin(j *job) {
 
 // writeCaptions turns the cues into what FFmpeg reads: a script to draw, a text
 // track, or both.
-func (w *Worker) writeCaptions(j *job, want ffmpeg.Spec, p ffmpeg.Probe, fonts *font.Set) error {
+func (w *Worker) writeCaptions(j *job, want *ffmpeg.Spec, p ffmpeg.Probe, fonts *font.Set) error {
 	cues, late := caption.Within(j.document.Cues, end(p, want.Frames.Times))
 	if len(cues) == 0 {
 		return apigpu.E(apigpu.SubtitleEmpty, nil, "No cue begins before the end of the video.")
 	}
 	captions, warnings := subtitle.Account(j.document, len(cues)), subtitle.Warnings(late)
 	if want.Mode != apigpu.Soft {
-		sheet, err := render.Write(j.dir, render.Captions{Cues: cues, Script: j.document.Script, Spec: j.spec}, want, p, fonts)
+		sheet, more, err := render.Write(j.dir, render.Captions{Cues: cues, Script: j.document.Script, Spec: j.spec}, want, p, fonts)
 		if err != nil {
 			return err
 		}
 		captions.CuesUsed, captions.Timing, captions.Fonts = sheet.Shown, string(sheet.Timing), sheet.Families
-		warnings = append(append(warnings, subtitle.Warnings(sheet.Notes)...), render.FontReplaced(j.spec.Style, fonts)...)
+		warnings = append(warnings, more...)
 	}
 	if want.Mode == apigpu.Soft || want.Mode == apigpu.Both {
 		track := caption.WriteSRT(caption.Flat(until(cues, want.Frames.End)))

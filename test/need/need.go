@@ -53,6 +53,19 @@ func Postgres(t testing.TB) (dir string) {
 	return filepath.Dir(found[len(found)-1])
 }
 
+// Fonts skips the test unless the fonts of the worker's image are installed.
+func Fonts(t testing.TB) {
+	t.Helper()
+	for file, name := range map[string]string{
+		"NotoSans-Bold.ttf": "fonts-noto-core", "NotoSansCJK-Bold.ttc": "fonts-noto-cjk",
+		"NotoColorEmoji.ttf": "fonts-noto-color-emoji", "Symbola*.?tf": "fonts-symbola",
+	} {
+		if found, _ := filepath.Glob("/usr/share/fonts/*/*/" + file); len(found) == 0 {
+			missing(t, name)
+		}
+	}
+}
+
 // Docker skips the test unless a Docker engine answers.
 func Docker(t testing.TB) {
 	t.Helper()
@@ -111,4 +124,29 @@ func listed(what string) bool {
 		}
 	}
 	return false
+}
+
+// Samples skips the test unless the folder of sample files is there, and
+// returns one of its parts. It lies beside the repository (../shared/samples),
+// or where SAMPLES says.
+func Samples(t testing.TB, part string) (dir string) {
+	t.Helper()
+	root := os.Getenv("SAMPLES")
+	if root == "" {
+		wd, err := os.Getwd()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for root = wd; filepath.Dir(root) != root; root = filepath.Dir(root) {
+			if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
+				break
+			}
+		}
+		root = filepath.Join(root, "..", "shared", "samples")
+	}
+	dir = filepath.Join(root, part)
+	if _, err := os.Stat(dir); err != nil {
+		unmet(t, "samples", "the sample files, which are not there: see SAMPLES")
+	}
+	return dir
 }
