@@ -25,6 +25,8 @@ type Request struct {
 	// Video and Subtitle are files sent with the request, or nil. They are
 	// streamed, and never held in memory.
 	Video, Subtitle *File
+	// Fonts are font files sent with the request, for these captions alone.
+	Fonts []File
 	// WebhookURL is called at the end of the job; empty for none.
 	WebhookURL string
 	// IdempotencyKey makes the request one that may be repeated: for 24 hours
@@ -106,7 +108,7 @@ func (c *Client) Validate(ctx context.Context, r Request, cues bool) (apigpu.Val
 // captionCall makes the call of a request. done frees what it holds once the
 // call has been answered.
 func captionCall(r Request, path ...string) (k call, done func(), err error) {
-	if r.Video == nil && r.Subtitle == nil {
+	if r.Video == nil && r.Subtitle == nil && len(r.Fonts) == 0 {
 		k, err = jsonCall(http.MethodPost, r.body(), path...)
 		return k, func() {}, err
 	}
@@ -143,10 +145,15 @@ func writeForm(form *multipart.Writer, r Request) error {
 	if err := form.WriteField("request", string(spec)); err != nil {
 		return err
 	}
-	for _, f := range []struct {
+	type part struct {
 		field string
 		file  *File
-	}{{"srt", r.Subtitle}, {"video", r.Video}} {
+	}
+	parts := []part{{"srt", r.Subtitle}}
+	for i := range r.Fonts {
+		parts = append(parts, part{"font", &r.Fonts[i]})
+	}
+	for _, f := range append(parts, part{"video", r.Video}) {
 		if f.file == nil {
 			continue
 		}

@@ -217,7 +217,6 @@ func TestDoctorOfABadFlag(t *testing.T) {
 // and no more once the settings were mended.
 func TestDoctorTellsWhatStopped(t *testing.T) {
 	need.Long(t) // each look at a marketplace waits for its turn
-	t.Parallel()
 	t.Chdir(t.TempDir())
 	_, url := market(t, "{}")
 	dir := t.TempDir()

@@ -47,7 +47,8 @@ type Document struct {
 	// says it, less where it was told from the text.
 	Confidence float64
 	// CuesIn counts the cues met in the file. CuesIn - len(Cues) equals the
-	// sum of the counts of the notes whose code begins with "cue_dropped".
+	// sum of the counts of the notes whose code begins with "cue_dropped", less
+	// that of SplitCue.
 	CuesIn int
 	// Notes tell what was mended, guessed or dropped, in a fixed order.
 	Notes Notes

@@ -54,6 +54,7 @@ func Dedupe(cues []Cue) ([]Cue, Notes) {
 		}
 		if last := len(kept) - 1; last >= 0 && kept[last].End > c.Start && c.Start > kept[last].Start {
 			kept[last].End = c.Start // a line rolls up when the next one comes
+			kept[last].Words = slices.Clone(kept[last].Words)
 			kept[last].fitWords()
 		}
 		kept = append(kept, c)

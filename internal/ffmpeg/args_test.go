@@ -102,6 +102,8 @@ func TestOutputGolden(t *testing.T) {
 		able  Abilities
 	}{
 		{"hevc", Spec{Output: apigpu.Output{Codec: apigpu.HEVC}}, plain(), cpu},
+		{"emoji", Spec{Overlay: &Overlay{X: 640, Y: 900}}, plain(), cpu},
+		{"emoji_hdr_nvenc", Spec{Output: apigpu.Output{Codec: apigpu.HEVC, HDR: apigpu.HDRKeep}, Overlay: &Overlay{X: 2, Y: 0}}, pq(), gpu},
 		{"hevc_nvenc", Spec{Output: apigpu.Output{Codec: apigpu.HEVC, Quality: apigpu.High}}, plain(), gpu},
 		{"av1", Spec{Output: apigpu.Output{Codec: apigpu.AV1, Quality: apigpu.Draft}}, plain(), cpu},
 		{"av1_nvenc", Spec{Output: apigpu.Output{Codec: apigpu.AV1}}, plain(), gpu},

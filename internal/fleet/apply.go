@@ -88,6 +88,11 @@ func (f *Fleet) rent(ctx context.Context, a Action) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		// What was done since the plan may have taken seconds, and the job that
+		// waited may be canceled.
+		if waiting, _, err := f.cfg.Queue.Load(ctx); err != nil || waiting == 0 {
+			return err
+		}
 		err := f.create(ctx, offer, image, a.Reason)
 		if !errors.Is(err, gpu.ErrOfferGone) && !errors.Is(err, gpu.ErrNoCapacity) {
 			return err

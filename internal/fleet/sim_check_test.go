@@ -28,10 +28,10 @@ const (
 type simJob struct {
 	takes     time.Duration // of work
 	submitted time.Duration
-	waited    time.Duration // when it was last seen to wait
-	canceled  bool          // somebody asked for it
-	late      bool          // it ran for longer than it may
-	committed int           // results
+	waited    time.Time // when it was last seen to wait, by the ledger's clock
+	canceled  bool      // somebody asked for it
+	late      bool      // it ran for longer than it may
+	committed int       // results
 	status    apigpu.Status
 	attempt   int
 	instance  string
@@ -183,7 +183,7 @@ func (w *world) checkJobs() {
 		if j := w.jobs[id]; j != nil {
 			w.checkJob(id, j, status, attempt, spent && attempt > 0 && w.budget.Job > 0)
 			if j.status == apigpu.Queued || status == apigpu.Queued {
-				j.waited = w.clock.Elapsed()
+				j.waited = w.clock.Now()
 			}
 			j.status, j.attempt, j.instance, j.until = status, attempt, instance, at(until)
 		}
@@ -249,14 +249,10 @@ func (w *world) checkCreate(p *orchestrator, req gpu.Request) {
 	if w.full && !p.woke {
 		w.fault("1 intent", "%s is created though the ledger takes no writes", req.Label)
 	}
-	// A call that is late was begun for a job that may have been canceled since.
-	begun := w.clock.Elapsed()
-	if since, known := h.since[req.Label]; known {
-		begun = min(begun, since)
-	}
 	waiting := 0
 	for _, j := range w.jobs {
-		if j.status == apigpu.Queued || j.waited >= begun {
+		// A call that is late was begun for a job that may have been canceled since.
+		if j.status == apigpu.Queued || ok && !j.waited.Before(in.CreatedAt) {
 			waiting++
 		}
 	}

@@ -185,7 +185,7 @@ func TestCheck(t *testing.T) {
 		"nothing": nil, "text": []byte(strings.Repeat("font ", 100)), "half": goregular.TTF[:len(goregular.TTF)/2], "woff": []byte("wOFF" + strings.Repeat("\x00", 100)),
 		"a huge table": huge, "a huge collection": collection, "no name": renamed(t, goregular.TTF, "", 400),
 	} {
-		if _, err := Check(b); apigpu.CodeOf(err) != apigpu.InvalidRequest {
+		if _, err := Check(b); apigpu.CodeOf(err) != apigpu.FontUnreadable {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

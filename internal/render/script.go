@@ -64,7 +64,7 @@ func Write(dir string, c Captions, want *ffmpeg.Spec, p ffmpeg.Probe, fonts *fon
 		return sheet, nil, fmt.Errorf("write script: %w", err)
 	}
 	warnings = append(append(warnings, typeset.Warnings(sheet.Notes)...), FontReplaced(c.Spec.Style, fonts)...)
-	return sheet, warnings, InstallFonts(dir, fonts.Files(sheet.Families))
+	return sheet, warnings, InstallFonts(dir, fonts.Files(append(slices.Clone(sheet.Families), fonts.Base())))
 }
 
 // InstallFonts makes font files the ones that libass finds first: links in a

@@ -63,6 +63,7 @@ func newBench(t *testing.T) *bench {
 		Queue: queue.New(b.db, b.now), Blob: store, Fetch: f, Log: slog.New(slog.DiscardHandler), Now: b.now,
 		Policy: Policy{QueueTTL: time.Hour, ResultTTL: time.Hour, MaxUpload: 1 << 20, JobTimer: Timer{Max: 4 * time.Hour}, Limits: Limits{MaxDuration: 2 * time.Hour, MaxPixels: 4096 * 2176}},
 	}
+	b.Fonts = &Fonts{DB: b.db, Blob: store}
 	return b
 }
 

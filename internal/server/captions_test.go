@@ -34,16 +34,16 @@ func TestSubmitReadsAsAsked(t *testing.T) {
 		first      string // text of the first cue, as the worker reads it
 	}{
 		{"an old encoding", old, apigpu.CaptionSpec{}, "", "",
-			apigpu.Captions{Format: "srt", Charset: "windows-1250", CuesIn: 2, CuesUsed: 2, Timing: "cues"}, "charset_guessed", "Gdzie położyłeś klucze?"},
+			apigpu.Captions{Format: "srt", Charset: "windows-1250", CuesIn: 2, CuesUsed: 2, Timing: "cues", Fonts: []string{"Noto Sans"}}, "charset_guessed", "Gdzie położyłeś klucze?"},
 		{"an encoding that is named", old, apigpu.CaptionSpec{Charset: "cp1250", Strict: true}, "", "",
-			apigpu.Captions{Format: "srt", Charset: "windows-1250", Confidence: 1, CuesIn: 2, CuesUsed: 2, Timing: "cues"}, "", "Gdzie położyłeś klucze?"},
+			apigpu.Captions{Format: "srt", Charset: "windows-1250", Confidence: 1, CuesIn: 2, CuesUsed: 2, Timing: "cues", Fonts: []string{"Noto Sans"}}, "", "Gdzie położyłeś klucze?"},
 		{"an encoding of no name", old, apigpu.CaptionSpec{Charset: "klingon"}, apigpu.SubtitleCharset, "charset", apigpu.Captions{}, "", ""},
 		{"strict", old, apigpu.CaptionSpec{Strict: true}, apigpu.SubtitleWarnings, "srt", apigpu.Captions{}, "", ""},
 		{"WebVTT", "WEBVTT\n\n00:01.000 --> 00:02.000\na<00:01.500> b\n", apigpu.CaptionSpec{Strict: true}, "", "",
-			apigpu.Captions{Format: "webvtt", Charset: "utf-8", Confidence: 1, CuesIn: 1, CuesUsed: 1, Timing: "words"}, "", "a b"},
+			apigpu.Captions{Format: "webvtt", Charset: "utf-8", Confidence: 1, CuesIn: 1, CuesUsed: 1, Timing: "words", Fonts: []string{"Noto Sans"}}, "", "a b"},
 		{"changes", polish, apigpu.CaptionSpec{
 			Offset: -0.5, Speed: 2, Replace: []apigpu.Replace{{Find: "Nie", Replace: "Tak"}}, ExcludeTimeRanges: []apigpu.TimeRange{{Start: 0, End: 0.9}},
-		}, "", "", apigpu.Captions{Format: "srt", Charset: "utf-8", Confidence: 1, CuesIn: 2, CuesUsed: 1, Timing: "cues"}, "text_replaced cue_dropped_excluded", "Tak wiem, może są w kuchni."},
+		}, "", "", apigpu.Captions{Format: "srt", Charset: "utf-8", Confidence: 1, CuesIn: 2, CuesUsed: 1, Timing: "cues", Fonts: []string{"Noto Sans"}}, "text_replaced cue_dropped_excluded", "Tak wiem, może są w kuchni."},
 		{"nothing left", polish, apigpu.CaptionSpec{Offset: -100}, apigpu.SubtitleEmpty, "srt", apigpu.Captions{}, "", ""},
 		{"a text that grows", polish, apigpu.CaptionSpec{Replace: []apigpu.Replace{{Find: ".", Replace: strings.Repeat("x", 500), Regex: true}}}, apigpu.TooLarge, "replace", apigpu.Captions{}, "", ""},
 	} {

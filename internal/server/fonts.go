@@ -228,6 +228,10 @@ func (s *Jobs) castOf(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 	out.use = set.Use(texts, caption.Face{Family: style.Font.Family, Weight: style.Font.Weight}, sub.Spec.Language, style.Emoji == "" || style.Emoji == apigpu.EmojiColor)
 	if len(out.use.Missing) > 0 {
 		out.warnings = typeset.Warnings(caption.Notes{typeset.MissingGlyphs(out.use.Missing)})
+		if sub.Spec.Strict {
+			return out, apigpu.E(apigpu.SubtitleWarnings, nil, "The request is strict. %s", out.warnings[0].Message).
+				WithHint("Send a font that has them along, or send the request without strict.")
+		}
 	}
 	return out, nil
 }

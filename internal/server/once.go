@@ -58,12 +58,18 @@ func digest(sub httpapi.Submission, uploaded string) (string, error) {
 		sum := sha256.Sum256(sub.Subtitle)
 		subtitle = hex.EncodeToString(sum[:])
 	}
+	var fonts []string
+	for _, b := range sub.Fonts {
+		sum := sha256.Sum256(b)
+		fonts = append(fonts, hex.EncodeToString(sum[:]))
+	}
 	meaning, err := json.Marshal(struct { // maps are sorted
 		Spec       apigpu.CaptionSpec
 		Subtitle   string
 		Video      string
 		WebhookURL string
-	}{sub.Spec, subtitle, uploaded, sub.WebhookURL})
+		Fonts      []string `json:",omitempty"` // as before there were any, where there are none
+	}{sub.Spec, subtitle, uploaded, sub.WebhookURL, fonts})
 	if err != nil {
 		return "", fmt.Errorf("digest request: %w", err)
 	}

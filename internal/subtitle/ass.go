@@ -1,6 +1,7 @@
 package subtitle
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -69,24 +70,22 @@ type script struct {
 	styleFormat []string
 	styles      []assStyle
 	eventFormat []string
-	events      []assEvent
-	files       int // lines of embedded files
+	cues        []caption.Cue
+	events      []assEvent // of the cues, one each
+	files       int        // lines of embedded files
 	budget      overrideBudget
 	limited     int
 	tagNames    []string
 	fields      map[string]string
 }
 
-// assEvent is a Dialogue line.
+// assEvent is what a Dialogue line says beside its cue.
 type assEvent struct {
-	caption.Cue
-	layer      int
-	style      string
-	name       string
-	margins    [3]int // left, right, vertical
-	effect     string
-	script     string // the text with its overrides, rebuilt
-	discovered int    // place in the file, for a stable order
+	line  int
+	layer int
+	style string
+	// rest is the line from the name on, rebuilt: margins, effect and text.
+	rest string
 }
 
 // readASS reads a script: its cues, and the script rebuilt.
@@ -214,25 +213,29 @@ func (s *script) event(value string, number int) error {
 		s.notes.Add(caption.NoTime, number)
 		return nil
 	}
-	e := assEvent{
-		layer: bounded(f["layer"], 0, 100_000), style: strings.TrimLeft(f["style"], "*"), name: fieldText(f["name"] + f["actor"]),
-		margins: [3]int{bounded(f["marginl"], 0, 10_000), bounded(f["marginr"], 0, 10_000), bounded(f["marginv"], 0, 10_000)},
-		effect:  effect(f["effect"]), discovered: number,
-	}
 	o := s.overrides(f["text"], start, end)
-	e.script, e.Cue = o.script, o.cue
 	s.limited += o.limited
-	if utf8.RuneCountInString(e.Text) > s.limits.CueText {
+	c := o.cue
+	if utf8.RuneCountInString(c.Text) > s.limits.CueText {
 		return s.cueTooLong(number)
 	}
-	if !o.draws && e.Text == "" {
+	if !o.draws && c.Text == "" {
 		s.notes.Add(caption.NoText, number)
 		return nil
 	}
-	e.Start, e.End, e.Line, e.Speaker = start, end, number, e.name
-	s.events = append(s.events, e)
+	c.Start, c.End, c.Line, c.Speaker = start, end, number, fieldText(f["name"]+f["actor"])
+	if !s.KeepPositions {
+		c.Place = nil
+	}
+	s.cues = append(s.cues, c)
+	s.events = append(s.events, assEvent{
+		line: number, layer: bounded(f["layer"], 0, 100_000), style: strings.Clone(strings.TrimLeft(f["style"], "*")),
+		rest: fmt.Sprintf("%s,%d,%d,%d,%s,%s", c.Speaker, margin(f["marginl"]), margin(f["marginr"]), margin(f["marginv"]), effect(f["effect"]), o.script),
+	})
 	return nil
 }
+
+func margin(s string) int { return bounded(s, 0, 10_000) }
 
 // assTime reads h:mm:ss.cc.
 func assTime(s string) (time.Duration, bool) {
@@ -287,30 +290,15 @@ func (s *script) finish() ([]caption.Cue, error) {
 		s.notes.Say(caption.Embedded, "")
 	}
 	s.notes.Count(caption.Limited, s.limited)
-	byLine := map[int]*assEvent{}
-	var cues []caption.Cue
-	for i := range s.events {
-		byLine[s.events[i].Line] = &s.events[i]
-		cues = append(cues, s.events[i].Cue)
-	}
-	cues = thin(mend(cues, &s.notes), &s.notes)
-	var kept []*assEvent
-	var shown []caption.Cue
+	cues := thin(mend(s.cues, &s.notes), &s.notes)
+	s.reading.script = s.write(cues)
+	shown := cues[:0]
 	for _, c := range cues {
-		e := byLine[c.Line]
-		e.Start, e.End = c.Start, c.End
-		kept = append(kept, e)
 		if c.Text == "" { // it only draws: no caption, but part of the script
 			s.cuesIn--
 			continue
 		}
 		shown = append(shown, c)
-	}
-	s.reading.script = s.write(kept)
-	if !s.KeepPositions {
-		for i := range shown {
-			shown[i].Place = nil
-		}
 	}
 	return shown, nil
 }
@@ -333,9 +321,9 @@ func thin(cues []caption.Cue, notes *caption.Notes) []caption.Cue {
 	return kept
 }
 
-// write writes the script anew.
-func (s *script) write(events []*assEvent) []byte {
-	var b strings.Builder
+// write writes the script anew, with the events of these cues.
+func (s *script) write(cues []caption.Cue) []byte {
+	var b bytes.Buffer
 	w, h := s.playRes()
 	wrap := bounded(s.info["wrapstyle"], 0, 3)
 	fmt.Fprintf(&b, "[Script Info]\nScriptType: v4.00+\nPlayResX: %d\nPlayResY: %d\nWrapStyle: %d\n", w, h, wrap)
@@ -350,15 +338,16 @@ func (s *script) write(events []*assEvent) []byte {
 	b.WriteString("\n[V4+ Styles]\nFormat: " + styleFormat + "\n")
 	names := s.writeStyles(&b, h)
 	b.WriteString("\n[Events]\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n")
-	for _, e := range events {
+	for _, c := range cues {
+		at, _ := slices.BinarySearchFunc(s.events, c.Line, func(e assEvent, line int) int { return cmp.Compare(e.line, line) })
+		e := s.events[at]
 		style := fieldText(e.style)
 		if !names[strings.ToLower(style)] {
 			style = defaultStyle
 		}
-		fmt.Fprintf(&b, "Dialogue: %d,%s,%s,%s,%s,%d,%d,%d,%s,%s\n", e.layer, caption.Stamp(e.Start), caption.Stamp(e.End), style, e.name,
-			e.margins[0], e.margins[1], e.margins[2], e.effect, e.script)
+		fmt.Fprintf(&b, "Dialogue: %d,%s,%s,%s,%s\n", e.layer, caption.Stamp(c.Start), caption.Stamp(c.End), style, e.rest)
 	}
-	return []byte(b.String())
+	return b.Bytes()
 }
 
 // matrix reports whether m is a colour matrix that libass and FFmpeg name.

@@ -1,6 +1,7 @@
 package subtitle
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strconv"
@@ -132,7 +133,7 @@ func assColor(s string) uint32 {
 
 // writeStyles writes the styles, each name once, and one of the name Default.
 // It returns the names in lower case.
-func (s *script) writeStyles(b *strings.Builder, height int) map[string]bool {
+func (s *script) writeStyles(b *bytes.Buffer, height int) map[string]bool {
 	names := map[string]bool{}
 	for _, st := range s.styles {
 		low := strings.ToLower(st.name)
@@ -153,7 +154,7 @@ func (s *script) writeStyles(b *strings.Builder, height int) map[string]bool {
 	return names
 }
 
-func (st assStyle) write(b *strings.Builder) {
+func (st assStyle) write(b *bytes.Buffer) {
 	fmt.Fprintf(b, "Style: %s,%s,%s,&H%08X,&H%08X,&H%08X,&H%08X,%d,%d,%d,%d,%s,%s,%s,%s,%d,%s,%s,%d,%d,%d,%d,%d\n",
 		st.name, st.font, short(st.size), st.colors[0], st.colors[1], st.colors[2], st.colors[3], st.bold, st.italic, st.underline, st.struck,
 		short(st.scaleX), short(st.scaleY), short(st.spacing), short(st.angle), st.border, short(st.outline), short(st.shadow),

@@ -116,6 +116,9 @@ func (e *eventText) plain(text string) {
 		e.drawn += len(drawing)
 		e.budget.drawing -= len(drawing)
 		e.draws = true
+		if out := e.out.String(); !strings.HasSuffix(out, "}") {
+			e.out.WriteByte(' ') // a comment stood between
+		}
 		e.out.WriteString(drawing)
 		return
 	}

@@ -65,9 +65,8 @@ type reading struct {
 	Options
 	limits Limits
 	notes  caption.Notes
-	// text is what an error calls the thing that is read.
 	format caption.Format
-	script []byte
+	script []byte // rebuilt, where the format is ASS
 	cuesIn int
 	// looks are what the style sheet of a WebVTT file gives its classes.
 	looks map[string]caption.Look

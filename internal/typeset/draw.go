@@ -105,12 +105,13 @@ func (s *setter) moments(p *part) map[int]moment {
 	var order []int
 	for i := range p.rows {
 		for _, at := range p.rows[i].pieces {
-			if at.word >= 0 && at.word < len(all) && !slices.Contains(order, at.word) {
+			if at.word >= 0 && at.word < len(all) {
 				order = append(order, at.word)
 			}
 		}
 	}
 	slices.Sort(order)
+	order = slices.Compact(order)
 	cues := make([]caption.Cue, len(order))
 	for n, w := range order {
 		start, end := all[w].Start, p.end

@@ -1,6 +1,7 @@
 package typeset
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -101,8 +102,13 @@ func (s *setter) flow(i int) {
 		t = s.itemsOf(text, torn)
 	}
 	shown := s.screensOf(t, scale, c.End-c.Start)
-	for !s.roomFor(shown) && scale > leastTall {
-		scale *= 0.85
+	for range maxTries {
+		share := s.roomFor(shown)
+		if share >= 1 || scale <= leastTall {
+			break
+		}
+		// Smaller letters make fewer lines too.
+		scale = max(scale*bounded(math.Sqrt(share), 0.5, 0.95), leastTall)
 		shown = s.screensOf(t, scale, c.End-c.Start)
 	}
 	s.shown++
@@ -119,35 +125,28 @@ func (s *setter) flow(i int) {
 	}
 }
 
-// screensOf breaks a cue into what is shown at once. One that is too short to
-// be shown in so many parts has more lines instead.
+// screensOf breaks a cue into what is shown at once.
 func (s *setter) screensOf(t textOf, scale float64, long time.Duration) []screen {
-	lines := s.look.maxLines
-	shown := t.screens(s.look.limit, s.look.ownLimit, lines, scale)
-	for len(shown) > 1 && long < leastScreen*time.Duration(len(shown)) && lines < maxCrowded {
-		lines++
-		shown = t.screens(s.look.limit, s.look.ownLimit, lines, scale)
-	}
-	return shown
+	return t.screens(s.look.limit, s.look.ownLimit, scale, s.look.maxLines, max(int(long/leastScreen), 1))
 }
 
-// roomFor reports whether the safe area is high enough for each screen.
-func (s *setter) roomFor(shown []screen) bool {
+// maxTries bounds how often a cue is broken anew.
+const maxTries = 3
+
+// roomFor is the height of the safe area as a share of what the highest of the
+// screens needs.
+func (s *setter) roomFor(shown []screen) float64 {
+	share := math.Inf(1)
 	for _, sc := range shown {
-		if float64(len(sc.lines))*s.look.advance*sc.scale > s.look.area.height()-2*s.look.inset() {
-			return false
-		}
+		need := float64(len(sc.lines)) * s.look.advance * sc.scale
+		share = min(share, (s.look.area.height()-2*s.look.inset())/need)
 	}
-	return true
+	return max(share, 0)
 }
 
 // leastTall is how small letters become at least where lines are too many for
 // the height of the picture.
 const leastTall = 0.4
-
-// maxCrowded is how many lines a cue has at most that is too short to be shown
-// in parts.
-const maxCrowded = 100
 
 // spoken is when the first word of the screen after n is spoken.
 func (s *setter) spoken(c *caption.Cue, t textOf, atom int, shown []screen, n int) time.Duration {

@@ -90,6 +90,9 @@ func (s *setter) itemsOf(text []char, torn [][2]int) textOf {
 			a.gap = a.gap.plus(extent{1, out.items[len(out.items)-1].width})
 			a.newline = a.newline || runes[from] == '\n'
 		} else {
+			if a.gap.cells > 0 {
+				a.size, a.gap = a.size.plus(a.gap), extent{}
+			}
 			n := len(out.items)
 			s.shape(&out, text[from:to], levels[from], runes[from:to])
 			for _, i := range out.items[n:] {
@@ -97,19 +100,14 @@ func (s *setter) itemsOf(text []char, torn [][2]int) textOf {
 			}
 			a.to = len(out.items)
 		}
-		if to == len(runes) || breaks[to] != noBreak && !isSpace(runes[to]) {
+		// What has no width is no place to break: lines would have no end.
+		if to == len(runes) || breaks[to] != noBreak && !isSpace(runes[to]) && a.size.cells > 0 {
 			a.next, a.chars[1] = len(out.items), to
-			a.pause = pauseAt(runes[:to])
-			if to < len(runes) && breaks[to] == strained {
-				a.strain = strainOf(runes[to-1], runes[to])
+			out.close(a, runes[:to])
+			if to < len(runes) && breaks[to] == strained && len(out.atoms) > 0 {
+				out.atoms[len(out.atoms)-1].strain = strainOf(runes[to-1], runes[to])
 			}
-			if a.to > a.from {
-				out.atoms = append(out.atoms, a)
-			}
-			if signs := signsIn(runes[a.chars[0]:to]); signs > 0 && len(out.atoms) > 0 {
-				out.atoms[len(out.atoms)-1].words = signs * signWord
-			}
-			a = atom{from: a.next, to: a.next, chars: [2]int{to, to}}
+			a = atom{from: len(out.items), to: len(out.items), chars: [2]int{to, to}}
 			if to < len(runes) && isSpace(runes[to-1]) {
 				a.words = 1
 			}
@@ -117,6 +115,23 @@ func (s *setter) itemsOf(text []char, torn [][2]int) textOf {
 		from = to
 	}
 	return out
+}
+
+// close adds an atom, with which runes end. One of which nothing is drawn
+// leaves no space behind.
+func (t *textOf) close(a atom, runes []rune) {
+	if a.to == a.from {
+		t.items = t.items[:a.from]
+		if n := len(t.atoms); n > 0 && a.newline {
+			t.atoms[n-1].newline = true
+		}
+		return
+	}
+	a.pause = pauseAt(runes)
+	if signs := signsIn(runes[a.chars[0]:]); signs > 0 {
+		a.words = signs * signWord
+	}
+	t.atoms = append(t.atoms, a)
 }
 
 // signWord is how much of a word a sign is, in scripts that put no space
@@ -301,7 +316,8 @@ func isRTL(r rune) bool {
 
 // pauseAt says what a text ends with.
 func pauseAt(runes []rune) pause {
-	for _, r := range slices.Backward(runes) {
+	const most = 8 // closing marks after it
+	for _, r := range slices.Backward(runes[max(len(runes)-most, 0):]) {
 		switch {
 		case isSpace(r), unicode.In(r, unicode.Pe, unicode.Pf, unicode.Cf), r == '"', r == '\'':
 			continue

@@ -350,13 +350,13 @@ func TestMissingGlyphs(t *testing.T) {
 // A script that is styled already keeps its styles; its events move to frames.
 func TestPassThrough(t *testing.T) {
 	t.Parallel()
-	const script = "[Script Info]\r\nPlayResX: 384\r\nLayoutResX: 3\r\n\r\n[Events]\r\nComment: 0,0:00:01.00,0:00:02.00,D,,0,0,0,,x\r\n" +
+	const script = "[Script Info]\r\nPlayResX: 384\r\nLayoutResX: 3\r\n\r\n[V4+ Styles]\r\nStyle: D,My Font,20\r\nStyle: E,My Font,30\r\n[Events]\r\nComment: 0,0:00:01.00,0:00:02.00,D,,0,0,0,,x\r\n" +
 		"Dialogue: 0,0:00:02.01,0:00:03.00,D,,0,0,0,,{\\i1}b, c\r\nDialogue: 0,0:00:01.01,0:00:02.01,D,,0,0,0,,a\r\n"
 	sheet := sheetOf(t, Job{Script: []byte(script), Cues: make([]caption.Cue, 2), Size: Size{640, 360}, Clock: caption.FrameClock{Num: 25, Den: 1}})
-	const want = "[Script Info]\nLayoutResX: 640\nLayoutResY: 360\nPlayResX: 384\n\n[Events]\nComment: 0,0:00:01.00,0:00:02.00,D,,0,0,0,,x\n" +
+	const want = "[Script Info]\nLayoutResX: 640\nLayoutResY: 360\nPlayResX: 384\n\n[V4+ Styles]\nStyle: D,My Font,20\nStyle: E,My Font,30\n[Events]\nComment: 0,0:00:01.00,0:00:02.00,D,,0,0,0,,x\n" +
 		"Dialogue: 0,0:00:02.02,0:00:02.98,D,,0,0,0,,{\\i1}b, c\nDialogue: 0,0:00:01.02,0:00:02.02,D,,0,0,0,,a\n"
-	if diff := cmp.Diff(want, string(sheet.ASS)); diff != "" || sheet.Shown != 2 {
-		t.Errorf("%d shown (-want +got):\n%s", sheet.Shown, diff)
+	if diff := cmp.Diff(want, string(sheet.ASS)); diff != "" || sheet.Shown != 2 || !slices.Equal(sheet.Families, []string{"My Font"}) {
+		t.Errorf("%d shown in %q (-want +got):\n%s", sheet.Shown, sheet.Families, diff)
 	}
 }
 

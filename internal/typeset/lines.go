@@ -133,12 +133,14 @@ type screen struct {
 	scale float64
 }
 
-// screens breaks a text into lines, and into screens of at most so many.
+// screens breaks a text into lines, and into screens of at most maxLines. Where
+// that would be more than maxScreens, because the cue is short, each has more
+// lines; where it would be very many, all are shown at once.
 //
 // Lines of the author's stay as they are where they keep to the limit; on a
 // picture that has room for them they may have more characters than lines of
 // ours, unless the request says how many.
-func (t textOf) screens(lim limit, ownLimit bool, maxLines int, scale float64) []screen {
+func (t textOf) screens(lim limit, ownLimit bool, scale float64, maxLines, maxScreens int) []screen {
 	own := authored(t.atoms)
 	wide := lim
 	if !ownLimit {
@@ -148,12 +150,18 @@ func (t textOf) screens(lim limit, ownLimit bool, maxLines int, scale float64) [
 		return []screen{{own, scale}}
 	}
 	keep := len(own) > 1 && t.isDialogue(own)
-	whole := line{0, len(t.atoms)}
-	if lines := breakLines(t.atoms, whole, lim, scale, keep); len(lines) <= maxLines {
+	lines := breakLines(t.atoms, line{0, len(t.atoms)}, lim, scale, keep)
+	const crowded = 12
+	most := max(maxLines, (len(lines)+maxScreens-1)/maxScreens)
+	if len(lines) <= most || most > crowded {
 		return []screen{{lines, scale}}
 	}
+	parts := split(t.atoms, lim, most, scale, keep)
+	if len(parts) > maxScreens { // not every screen could be filled
+		parts = split(t.atoms, lim, most+1, scale, keep)
+	}
 	var out []screen
-	for _, part := range split(t.atoms, lim, maxLines, scale, keep) {
+	for _, part := range parts {
 		out = append(out, screen{breakLines(t.atoms, part, lim, scale, keep), scale})
 	}
 	return out

@@ -49,7 +49,19 @@ func passThrough(job Job) (Sheet, error) {
 		e.fields[2] = string(appendStamp(nil, max(centiseconds(c.End), centiseconds(c.Start)+1)))
 		lines[e.line] = strings.Join(e.fields, ",")
 	}
-	return Sheet{ASS: layOut(lines, size), Shown: len(job.Cues), Timing: caption.TimedCues}, nil
+	return Sheet{ASS: layOut(lines, size), Families: fontsOf(lines), Shown: len(job.Cues), Timing: caption.TimedCues}, nil
+}
+
+// fontsOf are the families that the styles of a script name.
+func fontsOf(lines []string) (names []string) {
+	for _, l := range lines {
+		if fields := strings.SplitN(l, ",", 3); strings.HasPrefix(l, "Style:") && len(fields) == 3 {
+			if name := fontName(strings.TrimSpace(fields[1])); name != "" && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }
 
 // layOut writes the lines of a script with the shape of the picture that it is

@@ -15,6 +15,7 @@ import (
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
 	"github.com/api-gpu/api-gpu/internal/subtitle"
+	"github.com/api-gpu/api-gpu/test/need"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -301,4 +302,29 @@ func TestLongFile(t *testing.T) {
 		t.Errorf("%d of %d cues are shown", sheet.Shown, len(cues))
 	}
 	t.Logf("%d MB in %v", len(sheet.ASS)>>20, time.Since(began))
+}
+
+// Cues that are made to cost time do not: each is broken in time that is in
+// proportion to its length.
+func TestHostileCues(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"no width": strings.Repeat("\u200b", 2000), "closing marks": strings.Repeat(")", 2000), "short words": strings.Repeat("a ", 1000),
+		"one word": strings.Repeat("a", 2000), "signs": strings.Repeat("漢", 2000), "lines": strings.Repeat("a\n", 1000),
+		"both directions": strings.Repeat("aא", 1000), "accents": "a" + strings.Repeat("\u0301", 2000), "emoji": strings.Repeat("👩\u200d👧", 500),
+	} {
+		var cues []caption.Cue
+		for i := range 4 {
+			cues = append(cues, caption.Cue{Start: time.Duration(i) * time.Second, End: time.Duration(i)*time.Second + 300*time.Millisecond, Text: text})
+		}
+		for _, preset := range []apigpu.Preset{apigpu.PresetClean, apigpu.PresetBoldSocial} {
+			began := time.Now()
+			sheetOf(t, Job{Cues: cues, Size: Size{1080, 1920}, Style: apigpu.Style{Preset: preset, MaxLines: 10, MaxCharsPerLine: 200}})
+			if took := time.Since(began); took > 20*need.Slack*time.Second {
+				t.Errorf("%s, %s: %v", name, preset, took)
+			} else if testing.Verbose() {
+				t.Logf("%s, %s: %v", name, preset, took)
+			}
+		}
+	}
 }

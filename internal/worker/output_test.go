@@ -25,7 +25,7 @@ func (b *bench) caption(t *testing.T, video []byte, srt string, spec apigpu.Capt
 	job, err := b.client.Caption(t.Context(), client.Request{
 		Video:    &client.File{Name: "a.mp4", Content: bytes.NewReader(video)},
 		Subtitle: &client.File{Name: "a.srt", Content: strings.NewReader(srt)},
-		Spec:     spec, Wait: 2 * time.Minute,
+		Spec:     spec, Wait: 10 * time.Minute, // a busy machine takes its time
 	})
 	if err != nil {
 		return job, nil, err
@@ -164,7 +164,7 @@ func TestMaxSize(t *testing.T) {
 	need.FFmpeg(t)
 	b := realBench(t, nil)
 	path := filepath.Join(t.TempDir(), "noise.mp4")
-	if _, err := run("-f", "lavfi", "-i", "testsrc2=s=640x360:r=25:d=8,noise=alls=25:allf=t", "-c:v", "libx264", "-preset", "ultrafast", path); err != nil {
+	if _, err := run("-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=6,noise=alls=25:allf=t", "-c:v", "libx264", "-preset", "ultrafast", path); err != nil {
 		t.Fatal(err)
 	}
 	noisy, err := os.ReadFile(path)
@@ -172,12 +172,12 @@ func TestMaxSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, codec := range []apigpu.Codec{apigpu.H264, apigpu.HEVC, apigpu.AV1} {
-		job, video, err := b.caption(t, noisy, oneCue, apigpu.CaptionSpec{Output: apigpu.Output{Codec: codec, MaxSizeMB: 0.5}})
+		job, video, err := b.caption(t, noisy, oneCue, apigpu.CaptionSpec{Output: apigpu.Output{Codec: codec, MaxSizeMB: 0.2}})
 		if err != nil {
 			t.Errorf("%s: %v", codec, err)
 			continue
 		}
-		if len(video) > 500_000 || len(video) < 200_000 {
+		if len(video) > 200_000 || len(video) < 80_000 {
 			t.Errorf("%s: %d bytes, %v", codec, len(video), codes(job))
 		}
 	}

@@ -16,11 +16,19 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
+	"github.com/api-gpu/api-gpu/internal/ffmpeg"
+	"github.com/api-gpu/api-gpu/internal/render"
 	"github.com/api-gpu/api-gpu/test/need"
 )
 
 // litFrames returns the numbers of the frames on which something bright is.
 func litFrames(t *testing.T, video []byte) []int {
+	t.Helper()
+	return litAbove(t, video, 150)
+}
+
+// litAbove returns the numbers of the frames that are somewhere brighter, of 255.
+func litAbove(t *testing.T, video []byte, level byte) []int {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "out.mp4")
 	if err := os.WriteFile(path, video, 0o600); err != nil {
@@ -32,7 +40,7 @@ func litFrames(t *testing.T, video []byte) []int {
 	}
 	var lit []int
 	for n := 0; len(pixels) > 0; n++ {
-		if slices.Max(pixels[:160*120]) > 150 {
+		if slices.Max(pixels[:160*120]) > level {
 			lit = append(lit, n)
 		}
 		pixels = pixels[160*120:]

@@ -4,6 +4,7 @@
 package need
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"os"
@@ -64,6 +65,20 @@ func Fonts(t testing.TB) {
 			missing(t, name)
 		}
 	}
+}
+
+// Wonder is a font that nobody has installed, of the family Wonder Type: DejaVu
+// Sans under another name. It has no Thai.
+func Wonder(t testing.TB) []byte {
+	t.Helper()
+	Fonts(t)
+	b, err := os.ReadFile("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
+	if err != nil {
+		missing(t, "fonts-dejavu-core")
+	}
+	wide := func(s string) []byte { return []byte("\x00" + strings.Join(strings.Split(s, ""), "\x00")) }
+	b = bytes.ReplaceAll(b, wide("DejaVu Sans"), wide("Wonder Type"))
+	return bytes.ReplaceAll(b, []byte("DejaVu Sans"), []byte("Wonder Type"))
 }
 
 // Docker skips the test unless a Docker engine answers.
