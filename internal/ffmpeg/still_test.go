@@ -11,7 +11,9 @@ import (
 // TestWithin keeps the shape of the result, and bounds its short side.
 func TestWithin(t *testing.T) {
 	t.Parallel()
-	box := func(w, h int, fit apigpu.Fit) apigpu.Resolution { return apigpu.Resolution{Width: w, Height: h, Fit: fit} }
+	box := func(w, h int, fit apigpu.Fit) apigpu.Resolution {
+		return apigpu.Resolution{Width: w, Height: h, Fit: fit}
+	}
 	for name, c := range map[string]struct {
 		video      Probe
 		resolution apigpu.Resolution

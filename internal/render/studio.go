@@ -86,6 +86,9 @@ type Order struct {
 	Document caption.Document
 	Spec     apigpu.CaptionSpec
 	Ask      apigpu.PreviewAsk
+	// Fonts are font files to draw with before those of the machine, which are
+	// known to be fonts.
+	Fonts [][]byte
 	// Video is where to read the video; nil where the request has none.
 	Video *Video
 }
@@ -131,6 +134,9 @@ func (s *Studio) draw(ctx context.Context, o Order) (_ apigpu.Preview, err error
 		return apigpu.Preview{}, err
 	}
 	defer d.close()
+	if err := d.sentFonts(); err != nil {
+		return apigpu.Preview{}, err
+	}
 	if err := d.prepare(); err != nil {
 		return apigpu.Preview{}, err
 	}
@@ -170,6 +176,24 @@ func (d *drawing) plain(width, height int, why string) {
 	if why != "" {
 		d.warnings = append(d.warnings, apigpu.Warning{Code: apigpu.PreviewPlain, Message: why})
 	}
+}
+
+// sentFonts puts the fonts of the order before those of the machine, under names
+// of ours.
+func (d *drawing) sentFonts() (err error) {
+	if len(d.order.Fonts) == 0 {
+		return nil
+	}
+	var paths []string
+	for i, b := range d.order.Fonts {
+		path := filepath.Join(d.dir, fmt.Sprintf("%d.font", i))
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			return fmt.Errorf("write font: %w", err)
+		}
+		paths = append(paths, path)
+	}
+	d.Fonts, err = d.Fonts.With(paths...)
+	return err
 }
 
 // manyCues is from how many cues on only those near the pictures are set.

@@ -3,8 +3,11 @@ package server
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/client"
@@ -24,15 +27,23 @@ type Previews struct {
 
 // Preview draws what Submit would make: here, where FFmpeg and fonts are, else
 // on a worker that is ready.
-func (s *Jobs) Preview(ctx context.Context, _ httpapi.Caller, sub httpapi.Submission, ask apigpu.PreviewAsk) (apigpu.Preview, error) {
+func (s *Jobs) Preview(ctx context.Context, who httpapi.Caller, sub httpapi.Submission, ask apigpu.PreviewAsk) (apigpu.Preview, error) {
 	raw, document, err := s.readSubtitle(ctx, sub)
+	if err != nil {
+		return apigpu.Preview{}, err
+	}
+	drawn, err := s.castOf(ctx, who, sub, document)
 	if err != nil {
 		return apigpu.Preview{}, err
 	}
 	if s.Previews == nil {
 		return apigpu.Preview{}, render.Unavailable(nil, "they are switched off (PREVIEW)")
 	}
-	p, err := s.Previews.Studio.Draw(ctx, render.Order{Document: document, Spec: sub.Spec, Ask: ask, Video: s.film(sub)})
+	fonts, err := s.bytesOf(ctx, drawn)
+	if err != nil {
+		return apigpu.Preview{}, err
+	}
+	p, err := s.Previews.Studio.Draw(ctx, render.Order{Document: document, Spec: sub.Spec, Ask: ask, Fonts: fonts, Video: s.film(sub)})
 	if apigpu.CodeOf(err) != apigpu.PreviewUnavailable {
 		return p, err
 	}
@@ -44,6 +55,23 @@ func (s *Jobs) Preview(ctx context.Context, _ httpapi.Caller, sub httpapi.Submis
 		return p, err
 	}
 	return s.drawnElsewhere(ctx, worker, sub, raw, document, ask)
+}
+
+// bytesOf are the fonts of clients that captions are drawn with.
+func (s *Jobs) bytesOf(ctx context.Context, c cast) ([][]byte, error) {
+	fonts := slices.Clone(c.sent)
+	for _, key := range c.keys {
+		content, _, err := s.Blob.Open(ctx, key)
+		if err != nil {
+			return nil, fmt.Errorf("open font: %w", err)
+		}
+		b, err := io.ReadAll(io.LimitReader(content, apigpu.MaxFont))
+		if err = errors.Join(err, content.Close()); err != nil {
+			return nil, fmt.Errorf("read font: %w", err)
+		}
+		fonts = append(fonts, b)
+	}
+	return fonts, nil
 }
 
 // film is where the video of a request is read; nil where it has none.

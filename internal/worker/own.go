@@ -18,6 +18,7 @@ import (
 	"github.com/api-gpu/api-gpu/internal/caption"
 	"github.com/api-gpu/api-gpu/internal/crash"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
+	"github.com/api-gpu/api-gpu/internal/font"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
 	"github.com/api-gpu/api-gpu/internal/render"
 	"github.com/api-gpu/api-gpu/internal/subtitle"
@@ -110,7 +111,12 @@ func (o *ownJobs) Preview(ctx context.Context, _ httpapi.Caller, s httpapi.Submi
 	if err != nil {
 		return apigpu.Preview{}, err
 	}
-	return w.studio.Draw(ctx, render.Order{Document: document, Spec: s.Spec, Ask: ask, Video: w.film(s)})
+	for _, b := range s.Fonts {
+		if _, err := font.Check(b); err != nil {
+			return apigpu.Preview{}, apigpu.AsError(err).WithField("font")
+		}
+	}
+	return w.studio.Draw(ctx, render.Order{Document: document, Spec: s.Spec, Ask: ask, Fonts: s.Fonts, Video: w.film(s)})
 }
 
 // readSubtitle gets the subtitle file and reads it.
