@@ -18,7 +18,7 @@ const stillTimeout = 20 * time.Second
 // Plain is a probe of no file: the picture that captions are drawn on where no
 // video is at hand.
 func Plain(width, height int) Probe {
-	return Probe{Video: Video{Width: width, Height: height, AvgRate: Rational{25, 1}}}
+	return Probe{Video: Video{Width: width, Height: height, AvgRate: Rational{25, 1}, Space: "bt709"}}
 }
 
 // Within returns an output whose picture has the shape of o's, and a short side
@@ -69,6 +69,9 @@ func (s Still) Args() []string {
 func (s Still) PlainArgs() []string {
 	w, h := Canvas(s.Spec.Output, s.Probe)
 	chain := []string{s.clock(), "format=yuv420p", fmt.Sprintf("ass=filename=%s:fontsdir=%s", ScriptFile, FontsFolder)}
+	if s.Spec.Overlay != nil {
+		chain[len(chain)-1] += s.Spec.Overlay.filters(s.Spec, s.Probe)
+	}
 	return append(append(stillArgs(),
 		"-f", "lavfi", "-i", fmt.Sprintf("color=color=0x23262d:size=%dx%d:rate=25:duration=1,setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709", w, h)),
 		s.end(chain)...)

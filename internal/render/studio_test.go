@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/image/font/gofont/gomono"
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
@@ -313,5 +314,44 @@ func TestRefusedVideos(t *testing.T) {
 	late := caption.Document{Cues: []caption.Cue{{Start: time.Hour, End: time.Hour + time.Second, Text: "Late"}}}
 	if _, err := s.Draw(t.Context(), Order{Document: late, Video: filmed(t, "b.mp4", halves...).video()}); apigpu.CodeOf(err) != apigpu.SubtitleEmpty {
 		t.Errorf("no cue within the video: %v", err)
+	}
+}
+
+// TestFontsOfClients draws with a font that comes with the order, and emoji in
+// their colours.
+func TestFontsOfClients(t *testing.T) {
+	t.Parallel()
+	s := studio(t)
+	need.Fonts(t)
+	draw := func(text, family string, fonts ...[]byte) (apigpu.Preview, image.Image) {
+		t.Helper()
+		p, err := s.Draw(t.Context(), Order{
+			Document: cues(text), Fonts: fonts,
+			Spec: apigpu.CaptionSpec{Style: apigpu.Style{Font: apigpu.Font{Family: family}, Position: apigpu.Position{Name: "bottom"}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p, decode(t, p)
+	}
+	_, usual := draw("Hamburgefonstiv", "")
+	p, own := draw("Hamburgefonstiv", "Go Mono", gomono.TTF)
+	if len(p.Warnings) > 0 || apart(usual, own) < far {
+		t.Errorf("warnings %q, %.1f apart from the usual font", p.Warnings, apart(usual, own))
+	}
+	if p, _ := draw("Hamburgefonstiv", "Go Mono"); len(p.Warnings) != 1 || p.Warnings[0] != "font_replaced" {
+		t.Errorf("without it: %q", p.Warnings)
+	}
+	p, picture := draw("🍕🍕🍕", "")
+	colourful := 0
+	for y := range picture.Bounds().Dy() {
+		for x := range picture.Bounds().Dx() {
+			if r, _, b, _ := picture.At(x, y).RGBA(); r>>8 > 180 && b>>8 < 90 {
+				colourful++
+			}
+		}
+	}
+	if len(p.Warnings) > 0 || colourful < 100 {
+		t.Errorf("emoji have %d pixels of their colours; %q", colourful, p.Warnings)
 	}
 }
