@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -179,6 +180,7 @@ const (
 	maxRanges     = 1000
 	maxReplaces   = 200
 	maxFind       = 500    // characters
+	maxSteps      = 5000   // of all expressions of replace; see stepsOf
 	maxTime       = 86_400 // seconds: a day
 	minSize       = 8.     // of a font, in reference pixels
 	maxSize       = 400.
@@ -213,27 +215,49 @@ func (s CaptionSpec) checkText(f *faults) {
 	if len(s.Replace) > maxReplaces {
 		f.add("replace", "holds more than %d", maxReplaces)
 	}
+	steps := 0
 	for i, r := range s.Replace[:min(len(s.Replace), maxReplaces)] {
-		r.check(f, fmt.Sprintf("replace[%d].", i))
+		steps += r.check(f, fmt.Sprintf("replace[%d].", i))
+	}
+	if steps > maxSteps {
+		f.add("replace", "holds expressions of %d steps, their repeats written out; at most %d are accepted", steps, maxSteps)
 	}
 	oneOf(f, "overlap", s.Overlap, OverlapStack, OverlapTrim, OverlapMerge)
 	oneOf(f, "mode", s.Mode, Burn, Soft, Both)
 }
 
-func (r Replace) check(f *faults, in string) {
+// check looks at a rule, and returns the steps of its expression.
+func (r Replace) check(f *faults, in string) (steps int) {
+	var err error
 	switch {
 	case r.Find == "":
 		f.add(in+"find", "is required: the text to look for")
 	case utf8.RuneCountInString(r.Find) > maxFind:
 		f.add(in+"find", "is longer than %d characters", maxFind)
 	case r.Regex:
-		if _, err := regexp.Compile(r.Find); err != nil {
+		if steps, err = stepsOf(r.Find); err != nil {
 			f.add(in+"find", "is no regular expression: %v", err)
 		}
 	}
 	if utf8.RuneCountInString(r.Replace) > maxFind {
 		f.add(in+"replace", "is longer than %d characters", maxFind)
 	}
+	return steps
+}
+
+// stepsOf is how many steps each character of a text may take in an expression:
+// RE2 takes time in proportion to both, and ".{999}" is a thousand in six
+// characters.
+func stepsOf(expression string) (int, error) {
+	re, err := syntax.Parse(expression, syntax.Perl)
+	if err != nil {
+		return 0, err
+	}
+	prog, err := syntax.Compile(re.Simplify())
+	if err != nil {
+		return 0, err
+	}
+	return len(prog.Inst), nil
 }
 
 // given reports whether a member of the request holds anything.

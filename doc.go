@@ -9,5 +9,7 @@ package apigpu
 // APIVersion numbers the messages between an orchestrator and a worker
 // (Assignment, LeaseRequest, LeaseReply, Manifest). It rises when one of them
 // changes its meaning; an orchestrator gives a job only to a worker that
-// reports the same number.
-const APIVersion = 1
+// reports the same number. 2 is the first in which captions have a style, fonts
+// and an output: a worker before it would leave all of them out, and call the
+// job done.
+const APIVersion = 2

@@ -120,10 +120,7 @@ func replaceInEvent(text string, finders []finder) string {
 	var b strings.Builder
 	draws := false // what follows is a vector drawing
 	for text != "" {
-		at := strings.IndexByte(text, '{')
-		if at < 0 {
-			at = len(text)
-		}
+		at := OpenBrace(text)
 		if draws || b.Len() > maxEvent {
 			b.WriteString(text[:at])
 		} else {
@@ -144,10 +141,29 @@ func replaceInEvent(text string, finders []finder) string {
 	return b.String()
 }
 
-// replaceInRun works on the text as it is read: \N is a line break. What is
-// put in cannot become an override.
+// OpenBrace returns where the first override block of an event's text begins,
+// or the length of the text: \{ is a brace, and begins none.
+func OpenBrace(text string) int {
+	for at := 0; ; at++ {
+		i := strings.IndexByte(text[at:], '{')
+		if i < 0 {
+			return len(text)
+		}
+		if at += i; at == 0 || text[at-1] != '\\' {
+			return at
+		}
+	}
+}
+
+var (
+	asRead    = strings.NewReplacer(`\N`, "\n", `\{`, "{", `\}`, "}")
+	asWritten = strings.NewReplacer("\n", `\N`, "{", `\{`, "}", `\}`)
+)
+
+// replaceInRun works on the text as it is read: \N is a line break, and \{ a
+// brace. Neither what is put in nor what is left can become an override.
 func replaceInRun(run string, finders []finder) string {
-	c := Cue{Text: strings.ReplaceAll(run, `\N`, "\n")}
+	c := Cue{Text: asRead.Replace(run)}
 	for _, f := range finders {
 		if len(c.Text) > maxEvent {
 			break // it is refused as a whole
@@ -158,5 +174,5 @@ func replaceInRun(run string, finders []finder) string {
 		}
 		c = c.edited(edits)
 	}
-	return strings.ReplaceAll(c.Text, "\n", `\N`)
+	return asWritten.Replace(c.Text)
 }

@@ -357,3 +357,24 @@ func TestPrepareScript(t *testing.T) {
 		t.Errorf("cues %v, notes of the one given %v", told(got.Cues), d.Notes)
 	}
 }
+
+// TestReplaceLeavesNoOverride: a brace that is text stays text, whatever is
+// taken out beside it.
+func TestReplaceLeavesNoOverride(t *testing.T) {
+	t.Parallel()
+	const head = "[Events]\nDialogue: 0,0:00:01.00,0:00:05.00,Default,,0,0,0,,"
+	for _, c := range []struct {
+		text, want string
+		rule       Rule
+	}{
+		{`a \{\blur900\}{\i1}b`, `a \{blur900\}{\i1}b`, Rule{Find: `\`}},
+		{`a \{b\}`, `a (b\}`, Rule{Find: "{", Replace: "{"}},
+		{`a \{cat\} {\i1}cat`, `a \{dog\} {\i1}dog`, Rule{Find: "cat", Replace: "dog"}},
+		{`a \{\p1\}cat`, `a \{\p1\}dog`, Rule{Find: "cat", Replace: "dog"}},
+	} {
+		got, err := replaceInScript([]byte(head+c.text+"\n"), []Rule{c.rule})
+		if want := head + c.want + "\n"; err != nil || string(got) != want {
+			t.Errorf("%s: %s, want %s (%v)", c.text, got, want, err)
+		}
+	}
+}

@@ -225,9 +225,9 @@ func TimingOf(cues []Cue) Timing {
 	return TimedCues
 }
 
-// fitWords keeps the words of a cue within its times. Words that end before it
-// begins, or begin after its end, keep no time of their own: the whole list is
-// given up then, because a list covers every word or none.
+// fitWords keeps the words of a cue within its times. One that is spoken before
+// it begins, or after its end, keeps no time of its own, and stays in the list:
+// a list covers every word or none.
 func (c *Cue) fitWords() {
 	for i := range c.Words {
 		w := &c.Words[i]

@@ -106,7 +106,7 @@ func TestAnswered(t *testing.T) {
 			[]func(*Instance){heard(fit), state(gpu.Ready, "its worker proved h264_nvenc"), func(i *Instance) { i.IdleSince = noon }}},
 		{"not yet", booting("a"), unfit, []func(*Instance){heard(unfit), func(i *Instance) { i.Reason = "no encoder" }}},
 		{"another version", booting("a"), foreign, []func(*Instance){heard(foreign), func(i *Instance) {
-			i.Reason = "its worker speaks version 2 of the API between them, this server version 1"
+			i.Reason = otherVersion(apigpu.APIVersion + 1)
 		}}},
 		{"a CPU where a GPU is required", booting("a"), cpu, []func(*Instance){heard(cpu), func(i *Instance) {
 			i.Reason = "its worker proved libx264 only, and a GPU is required"

@@ -57,7 +57,7 @@ func TestEndBoot(t *testing.T) {
 		{"it proved a CPU", World{}, func(i *Instance) { heard(i); i.Worker.Encoder = "libx264" }, machine("its worker proved libx264 only, and a GPU is required"), 0},
 		{"it proved a GPU, and lacks something else", World{}, func(i *Instance) { heard(i); i.Worker.Encoder = "h264_nvenc" }, Action{}, 59 * time.Second},
 		{"another version", World{}, func(i *Instance) { heard(i); i.Worker.API = apigpu.APIVersion + 1 },
-			blamed(BlameOperator, "its worker speaks version 2 of the API between them, this server version 1"), 0},
+			blamed(BlameOperator, otherVersion(apigpu.APIVersion+1)), 0},
 		{"a fault of the machine", World{Exited: map[string]bool{"a": true}}, func(i *Instance) { i.Fault, i.Message = gpu.FaultMachine, "OCI runtime" },
 			machine("its machine cannot start it: OCI runtime"), 0},
 		{"a fault of the image", World{Exited: map[string]bool{"a": true}}, func(i *Instance) { i.Fault, i.Message = gpu.FaultImage, "manifest unknown" },

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"unicode"
 
 	textfont "github.com/go-text/typesetting/font"
 	ot "github.com/go-text/typesetting/font/opentype"
@@ -57,13 +58,23 @@ func (f *face) runesOf() (ranges, error) {
 	if err != nil {
 		return nil, err
 	}
-	return listRunes(glyphs), nil
+	return listRunes(glyphs)
 }
 
-func listRunes(glyphs textfont.Cmap) ranges {
+// maxChars is how many characters there are. A font that lists more is made to
+// cost time and memory: one range of 12 bytes may claim four billion.
+const maxChars = unicode.MaxRune + 1
+
+// listRunes lists the characters that have a glyph. The error is of code
+// FontUnreadable.
+func listRunes(glyphs textfont.Cmap) (ranges, error) {
 	var all []uint32
+	n := 0
 	for it := glyphs.Iter(); it.Next(); {
-		if c, g := it.Char(); g != 0 && c >= 0 {
+		if n++; n > maxChars {
+			return nil, unreadable(errors.New("it lists more characters than there are"))
+		}
+		if c, g := it.Char(); g != 0 && c >= 0 && c <= unicode.MaxRune {
 			all = append(all, uint32(c))
 		}
 	}
@@ -76,7 +87,7 @@ func listRunes(glyphs textfont.Cmap) ranges {
 		}
 		out = append(out, c, c+1)
 	}
-	return out
+	return out, nil
 }
 
 func (r ranges) pack() []byte {
@@ -218,7 +229,11 @@ func Describe(b []byte) (table []byte, infos []Info, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		out.add(infos[i], listRunes(glyphs))
+		runes, err := listRunes(glyphs)
+		if err != nil {
+			return nil, nil, err
+		}
+		out.add(infos[i], runes)
 	}
 	table, err = out.encode()
 	return table, infos, err

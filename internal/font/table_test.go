@@ -9,7 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
+	textfont "github.com/go-text/typesetting/font"
+
+	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
 	"github.com/api-gpu/api-gpu/test/need"
 )
@@ -113,5 +117,39 @@ func TestRanges(t *testing.T) {
 		if _, err := unpack(bad); err == nil {
 			t.Errorf("%v: no error", bad)
 		}
+	}
+}
+
+// claims is a font that lists n characters from first on.
+type claims struct {
+	textfont.Cmap
+	first, n int
+}
+
+func (c claims) Iter() textfont.CmapIter { return &c }
+
+func (c *claims) Next() bool { return c.n > 0 }
+
+func (c *claims) Char() (rune, textfont.GID) {
+	c.first, c.n = c.first+1, c.n-1
+	return rune(c.first - 1), 1
+}
+
+// TestFontsThatClaimTooMuch: a few bytes of a font may list billions of
+// characters, and what are none.
+func TestFontsThatClaimTooMuch(t *testing.T) {
+	t.Parallel()
+	if r, err := listRunes(claims{n: maxChars}); err != nil || !slices.Equal(r, ranges{0, maxChars}) {
+		t.Errorf("all there are: %v %v", r, err)
+	}
+	if _, err := listRunes(claims{n: 1 << 40}); apigpu.CodeOf(err) != apigpu.FontUnreadable {
+		t.Errorf("more than there are: %v", err)
+	}
+	r, err := listRunes(claims{first: unicode.MaxRune, n: 10})
+	if err != nil || !slices.Equal(r, ranges{unicode.MaxRune, unicode.MaxRune + 1}) {
+		t.Errorf("what are none: %v %v", r, err)
+	}
+	if again, err := unpack(r.pack()); err != nil || !slices.Equal(again, r) {
+		t.Errorf("read back: %v %v", again, err)
 	}
 }

@@ -52,6 +52,7 @@ func TestUnions(t *testing.T) {
 		"style.font.size":        `{"style":{"font":{"size":1}}}`,
 		"style.color":            `{"style":{"color":"blurple"}}`,
 		"replace[0].find":        `{"replace":[{"find":"(","regex":true}]}`,
+		"replace":                `{"replace":[{"find":".{999}.{999}.{999}.{999}.{999}.{999}","regex":true}]}`,
 		"exclude_time_ranges[0]": `{"exclude_time_ranges":[{"start":5,"end":4}]}`,
 		"output.hdr":             `{"output":{"hdr":"keep"}}`,
 	} {

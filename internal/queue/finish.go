@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,8 +52,17 @@ func (q *Queue) Complete(ctx context.Context, l Lease, o Outcome) error {
 	return q.announced(l, q.fencedEnd(ctx, l, used, "complete job", `status = 'succeeded', phase = $4, phase_note = '', progress = 100, video = $5, stats = $6, warnings = $7,
 		captions = $8, result = $9, finished_at = $10, expires_at = $10 + keep_for, room = $11,
 		cost_usd = CASE WHEN $13 = '' THEN cost_usd ELSE $12 END, cost_state = CASE WHEN $13 = '' THEN cost_state ELSE $13 END, `+idle,
-		apigpu.Done, encode(o.Video), encode(o.Stats), encode(append(j.Warnings, o.Warnings...)), encode(o.Captions), o.Result, db.Millis(now), o.Video.Bytes,
+		apigpu.Done, encode(o.Video), encode(o.Stats), encode(allWarnings(j.Warnings, o.Warnings)), encode(o.Captions), o.Result, db.Millis(now), o.Video.Bytes,
 		int64(o.Cost.USD), string(o.Cost.State)))
+}
+
+// allWarnings are those of a job's beginning and of its end. What the worker met
+// takes the place of what was foretold by the same code.
+func allWarnings(foretold, met []apigpu.Warning) []apigpu.Warning {
+	again := func(w apigpu.Warning) bool {
+		return slices.ContainsFunc(met, func(m apigpu.Warning) bool { return m.Code == w.Code })
+	}
+	return append(slices.DeleteFunc(slices.Clone(foretold), again), met...)
 }
 
 // Fail ends a job badly.

@@ -151,7 +151,9 @@ func expire(b *bench) {
 }
 
 func complete(b *bench) {
-	j := b.submit(func(d *queue.Draft) { d.Warnings = []apigpu.Warning{{Code: "mended"}} })
+	j := b.submit(func(d *queue.Draft) {
+		d.Warnings = []apigpu.Warning{{Code: "mended"}, {Code: "late", Message: "foretold"}}
+	})
 	b.clock.Advance(2 * time.Second)
 	run := b.claim(j.ID)
 	b.clock.Advance(time.Minute)

@@ -64,7 +64,11 @@ func Write(dir string, c Captions, want *ffmpeg.Spec, p ffmpeg.Probe, fonts *fon
 		return sheet, nil, fmt.Errorf("write script: %w", err)
 	}
 	warnings = append(append(warnings, typeset.Warnings(sheet.Notes)...), FontReplaced(c.Spec.Style, fonts)...)
-	return sheet, warnings, InstallFonts(dir, fonts.Files(append(slices.Clone(sheet.Families), fonts.Base())))
+	families := append(slices.Clone(sheet.Families), fonts.Base())
+	if c.Script != nil { // it may name fonts within its texts, too
+		families = append(families, fonts.Own()...)
+	}
+	return sheet, warnings, InstallFonts(dir, fonts.Files(families))
 }
 
 // InstallFonts makes font files the ones that libass finds first: links in a

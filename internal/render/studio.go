@@ -125,7 +125,7 @@ func (s *Studio) draw(ctx context.Context, o Order) (_ apigpu.Preview, err error
 	}
 	dir, err := os.MkdirTemp(s.dir, DirPrefix)
 	if err != nil {
-		return apigpu.Preview{}, fmt.Errorf("make preview folder: %w", err)
+		return apigpu.Preview{}, Unavailable(err, "its folder for temporary files cannot be written to")
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	d := &drawing{Means: means, order: o, dir: dir}

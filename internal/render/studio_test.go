@@ -21,6 +21,7 @@ import (
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
 	"github.com/api-gpu/api-gpu/internal/ffmpeg"
+	"github.com/api-gpu/api-gpu/internal/subtitle"
 	"github.com/api-gpu/api-gpu/test/need"
 )
 
@@ -353,5 +354,29 @@ func TestFontsOfClients(t *testing.T) {
 	}
 	if len(p.Warnings) > 0 || colourful < 100 {
 		t.Errorf("emoji have %d pixels of their colours; %q", colourful, p.Warnings)
+	}
+}
+
+// TestFontsOfAScript: a font that came along is drawn where a script names it
+// within a text.
+func TestFontsOfAScript(t *testing.T) {
+	t.Parallel()
+	s := studio(t)
+	need.Fonts(t)
+	document, err := subtitle.Parse([]byte("[Script Info]\nPlayResX: 1280\nPlayResY: 720\n\n[Events]\n"+
+		"Dialogue: 0,0:00:00.00,0:00:05.00,Default,,0,0,0,,{\\fnGo Mono\\fs120}Hamburgefonstiv\n"), subtitle.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pictures []image.Image
+	for _, fonts := range [][][]byte{nil, {gomono.TTF}} {
+		p, err := s.Draw(t.Context(), Order{Document: document, Fonts: fonts})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pictures = append(pictures, decode(t, p))
+	}
+	if d := apart(pictures[0], pictures[1]); d < far {
+		t.Errorf("%.1f apart from the usual font", d)
 	}
 }

@@ -18,11 +18,7 @@ func (s *Jobs) Validate(ctx context.Context, who httpapi.Caller, sub httpapi.Sub
 	if err := s.checkWebhook(sub.WebhookURL); err != nil {
 		return apigpu.Validation{}, err
 	}
-	_, document, err := s.readSubtitle(ctx, sub)
-	if err != nil {
-		return apigpu.Validation{}, err
-	}
-	drawn, err := s.castOf(ctx, who, sub, document)
+	_, document, drawn, err := s.readCaptions(ctx, who, sub)
 	if err != nil {
 		return apigpu.Validation{}, err
 	}
@@ -45,10 +41,10 @@ func (s *Jobs) Validate(ctx context.Context, who httpapi.Caller, sub httpapi.Sub
 	v.Video = &head
 	if head.Duration > 0 {
 		length := time.Duration(head.Duration * float64(time.Second))
-		late, notes := caption.Within(document.Cues, length)
-		v.Captions.CuesUsed = len(late)
-		v.Warnings = append(v.Warnings, subtitle.Warnings(notes)...)
-		if len(late) == 0 {
+		within, late := caption.Within(document.Cues, length)
+		v.Captions.CuesUsed = len(within)
+		v.Warnings = append(v.Warnings, subtitle.Warnings(late)...)
+		if len(within) == 0 {
 			return apigpu.Validation{}, apigpu.E(apigpu.SubtitleEmpty, nil, "No cue begins before the end of the video.")
 		}
 		if s.Policy.Expect != nil {

@@ -89,8 +89,15 @@ type deepgram struct {
 	} `json:"channels"`
 }
 
+// maxObjects bounds the braces of a file: each object is read into some 160
+// bytes, and "{}," is three of the file. Words of a recogniser have 25 and more.
+const maxObjects = 300_000
+
 // readJSON reads a text that isJSON.
 func (r *reading) readJSON(text string) ([]caption.Cue, error) {
+	if strings.Count(text, "{") > maxObjects {
+		return nil, apigpu.E(apigpu.TooLarge, nil, "The JSON has more than %d objects.", maxObjects)
+	}
 	raw := []byte(jsonText(text))
 	if len(raw) < len(strings.TrimSpace(text)) {
 		r.notes.Say(caption.Unwrapped, "")

@@ -84,6 +84,7 @@ func TestJSONRefused(t *testing.T) {
 		{"a text that is none", `[{"start":1,"end":2,"text":{"a":1}}]`, apigpu.SubtitleUnparseable},
 		{"a text too long", `[{"start":1,"end":2,"text":"` + strings.Repeat("a b", MaxCueText) + `"}]`, apigpu.TooLarge},
 		{"too many", "[" + strings.TrimSuffix(strings.Repeat(`{"start":1,"end":2,"text":"a b"},`, MaxCues+1), ",") + "]", apigpu.TooLarge},
+		{"too many of nothing", "[" + strings.Repeat("{},", maxObjects) + "{}]", apigpu.TooLarge},
 	} {
 		_, err := Parse([]byte(c.file), Options{})
 		if e := apigpu.AsError(err); apigpu.CodeOf(err) != c.code || e.Message == "" {

@@ -75,7 +75,7 @@ func (s *script) overrides(text string, start, end time.Duration) overridden {
 			e.plain(unclosed.Replace(text)) // it is text, as for libass
 			break
 		}
-		next := openBrace(text)
+		next := caption.OpenBrace(text)
 		e.plain(text[:next])
 		text = text[next:]
 	}
@@ -88,19 +88,6 @@ func (s *script) overrides(text string, start, end time.Duration) overridden {
 
 // unclosed writes braces that open no block as text.
 var unclosed = strings.NewReplacer(`\{`, `\{`, "{", `\{`)
-
-// openBrace returns where the first block begins, or the length of text.
-func openBrace(text string) int {
-	for at := 0; ; at++ {
-		i := strings.IndexByte(text[at:], '{')
-		if i < 0 {
-			return len(text)
-		}
-		if at += i; at == 0 || text[at-1] != '\\' {
-			return at
-		}
-	}
-}
 
 // plain reads text between blocks, or a drawing.
 func (e *eventText) plain(text string) {
