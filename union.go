@@ -2,6 +2,8 @@ package apigpu
 
 import (
 	"encoding/json"
+	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 )
@@ -23,7 +25,7 @@ func (l *Length) UnmarshalJSON(b []byte) error {
 		share, percent := strings.CutSuffix(strings.TrimSpace(s), "%")
 		v, err := strconv.ParseFloat(strings.TrimSpace(share), 64)
 		if err != nil || v != v || v-v != 0 {
-			return E(InvalidRequest, err, "%.40q is no length: write 54 or \"5%%\".", s)
+			return notOf[Length](s)
 		}
 		if percent {
 			v *= 1080. / 100
@@ -159,10 +161,11 @@ func (f *FrameRate) UnmarshalJSON(b []byte) error {
 		if err := json.Unmarshal(b, &s); err != nil {
 			return err
 		}
-		if s != "source" {
-			return E(InvalidRequest, nil, "%.40q is no frame rate: write \"source\" or a number.", s)
+		v, err := strconv.ParseFloat(s, 64) // forms and workflow tools quote figures
+		if s != "source" && err != nil {
+			return notOf[FrameRate](s)
 		}
-		*f = 0
+		*f = FrameRate(v)
 		return nil
 	}
 	return json.Unmarshal(b, (*float64)(f))
@@ -186,12 +189,18 @@ func (s *Seconds) UnmarshalJSON(b []byte) error {
 	for i, field := range fields {
 		v, err := strconv.ParseFloat(field, 64)
 		if err != nil || len(fields) > 3 || !(v >= 0 && v < 1e7) || i > 0 && v >= 60 {
-			return E(InvalidRequest, err, "%.40q is no time: write seconds or hh:mm:ss.", text)
+			return notOf[Seconds](text)
 		}
 		total = total*60 + v
 	}
 	*s = Seconds(total)
 	return nil
+}
+
+// notOf says that s is no T. It is the error to which encoding/json adds the
+// field that s was read for.
+func notOf[T any](s string) error {
+	return &json.UnmarshalTypeError{Value: fmt.Sprintf("%.40q", s), Type: reflect.TypeFor[T]()}
 }
 
 func nameOr(b []byte, name *string, figures any) error {

@@ -78,6 +78,8 @@ func headWords(h apigpu.VideoHead) string {
 	switch {
 	case !h.Reachable:
 		return "the server cannot read it: " + h.Reason
+	case h.Duration == 0 && h.Bytes == 0:
+		return h.Reason
 	case h.Duration == 0:
 		return sizeWords(h.Bytes) + ". " + h.Reason
 	}

@@ -12,6 +12,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -176,7 +177,7 @@ func jsonFault(err error) error {
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		// Go puts the names of embedded structs into the path.
 		field := strings.TrimPrefix(t.Field, "CaptionSpec.")
-		return apigpu.E(apigpu.InvalidRequest, nil, "%s must be of type %s, not %s.", field, jsonKind(t), echo(t.Value)).WithField(field)
+		return apigpu.E(apigpu.InvalidRequest, nil, "%s must be %s, not %s.", field, wanted(t), echo(t.Value)).WithField(field)
 	}
 	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return apigpu.E(apigpu.InvalidRequest, nil, "The body is not JSON: %s at byte %d.", s.Error(), s.Offset)
@@ -414,6 +415,19 @@ func bodyFault(err error) error {
 	return apigpu.E(apigpu.InvalidRequest, err, "The body ended before it was complete.")
 }
 
+// wanted says what a field must be.
+func wanted(t *json.UnmarshalTypeError) string {
+	switch t.Type {
+	case reflect.TypeFor[apigpu.Length]():
+		return `a length such as 54 or "5%"`
+	case reflect.TypeFor[apigpu.FrameRate]():
+		return `a number or "source"`
+	case reflect.TypeFor[apigpu.Seconds]():
+		return `a time: seconds, or "hh:mm:ss"`
+	}
+	return "of type " + jsonKind(t)
+}
+
 // jsonKind names the JSON type that a field wants.
 func jsonKind(t *json.UnmarshalTypeError) string {
 	switch fmt.Sprint(t.Type.Kind()) {
@@ -423,6 +437,8 @@ func jsonKind(t *json.UnmarshalTypeError) string {
 		return "number"
 	case "bool":
 		return "boolean"
+	case "slice":
+		return "array"
 	}
 	return "object"
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/api-gpu/api-gpu"
@@ -190,10 +191,14 @@ type cast struct {
 func (s *Jobs) castOf(ctx context.Context, who httpapi.Caller, sub httpapi.Submission, document caption.Document) (cast, error) {
 	var out cast
 	var tables [][]byte
+	var sent []string
 	for _, b := range sub.Fonts {
-		table, _, err := font.Describe(b)
+		table, infos, err := font.Describe(b)
 		if err != nil {
 			return out, apigpu.AsError(err).WithField("font")
+		}
+		for _, i := range infos {
+			sent = append(sent, i.Family)
 		}
 		tables, out.sent = append(tables, table), append(out.sent, b)
 	}
@@ -216,7 +221,7 @@ func (s *Jobs) castOf(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 		return out, err
 	}
 	if family := sub.Spec.Style.Font.Family; family != "" && !set.Has(family) {
-		return out, unknownFont(family, set)
+		return out, unknownFont(family, sent, set)
 	}
 	if document.Script != nil {
 		return out, nil // it names its own
@@ -240,9 +245,14 @@ func (s *Jobs) castOf(ctx context.Context, who httpapi.Caller, sub httpapi.Submi
 // mostAvailable bounds the list of fonts in an error.
 const mostAvailable = 60
 
-func unknownFont(family string, set *font.Set) error {
+// unknownFont says that no font is called family. sent are the families that
+// came with the request: who sends a file often knows its name alone.
+func unknownFont(family string, sent []string, set *font.Set) error {
 	e := apigpu.E(apigpu.FontUnknown, nil, "There is no font named %q.", family).WithField("style.font.family").
 		WithHint("GET /fonts lists those that there are. Upload yours by POST /fonts, or send it along as form field font.")
+	if len(sent) > 0 {
+		e = e.WithHint("Fonts go by the names within them, not by those of their files. Those that came with the request: %s.", strings.Join(slices.Compact(sent), ", "))
+	}
 	e.Available = set.Names(mostAvailable)
 	return e
 }

@@ -59,6 +59,12 @@ func TestFontsOfCaptions(t *testing.T) {
 	if e == nil || e.Code != apigpu.FontUnknown || e.Field != "style.font.family" || len(e.Available) == 0 || e.Available[0] != "Noto Sans" {
 		t.Errorf("an unknown font: %+v", e)
 	}
+	sub := named("wonder-type", "Hello")
+	sub.Fonts = [][]byte{need.Wonder(t)}
+	_, _, err = b.Submit(t.Context(), ann(), sub)
+	if e := apigpu.AsError(err); e == nil || e.Code != apigpu.FontUnknown || !strings.Contains(e.Hint, ": Wonder Type.") {
+		t.Errorf("a font asked for by the name of its file: %+v", e)
+	}
 }
 
 func TestFontsOfClients(t *testing.T) {

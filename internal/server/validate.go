@@ -7,6 +7,7 @@ import (
 
 	"github.com/api-gpu/api-gpu"
 	"github.com/api-gpu/api-gpu/internal/caption"
+	"github.com/api-gpu/api-gpu/internal/fetch"
 	"github.com/api-gpu/api-gpu/internal/httpapi"
 	"github.com/api-gpu/api-gpu/internal/mp4"
 	"github.com/api-gpu/api-gpu/internal/subtitle"
@@ -77,6 +78,9 @@ func (s *Jobs) describeVideo(ctx context.Context, sub httpapi.Submission) (apigp
 	if err != nil {
 		if refused := headRefusal(err); refused != nil {
 			return apigpu.VideoHead{}, refused
+		}
+		if errors.Is(err, fetch.ErrNoRange) { // a job reads it from the start, as this answer could be
+			return apigpu.VideoHead{Reachable: true, Reason: "Its server sends the file only as a whole, so that its length is not known beforehand."}, nil
 		}
 		return apigpu.VideoHead{Reason: apigpu.AsError(err).Message}, nil
 	}

@@ -39,7 +39,7 @@ func TestValidate(t *testing.T) {
 		return apigpu.Estimate{Seconds: video.Seconds(), CostUSD: apigpu.Nanodollars(bytes), Basis: "a test"}, nil
 	}
 	video := clip(t)
-	allowed, blocked := source(t, map[string]string{"/v.mp4": video, "/page": "<!doctype html><html></html>", "/noise": strings.Repeat("x", 2000)})
+	allowed, blocked := source(t, map[string]string{"/v.mp4": video, "/page": "<!doctype html><html></html>", "/noise": strings.Repeat("x", 2000), "/whole": video})
 	late := "2\n00:00:05,000 --> 00:00:06,000\ntoo late\n"
 	ask := func(address, srt string) httpapi.Submission {
 		return httpapi.Submission{Spec: apigpu.CaptionSpec{URLVideo: address}.Clean(), Subtitle: []byte(srt)}
@@ -72,9 +72,9 @@ func TestValidate(t *testing.T) {
 		}
 	})
 	t.Run("a video that tells nothing", func(t *testing.T) {
-		for _, path := range []string{"/noise", "/missing"} {
+		for _, path := range []string{"/noise", "/whole", "/missing"} {
 			v, err := b.Validate(t.Context(), ann(), ask(allowed+path, oneCue), false)
-			if err != nil || v.Video == nil || v.Video.Reachable != (path == "/noise") || v.Video.Reason == "" || v.Estimate != nil {
+			if err != nil || v.Video == nil || v.Video.Reachable == (path == "/missing") || v.Video.Reason == "" || v.Estimate != nil {
 				t.Errorf("%s: %+v, %v", path, v.Video, err)
 			}
 		}

@@ -78,6 +78,7 @@ func TestJSONRefused(t *testing.T) {
 		{"another list", `[1,2,3]`, apigpu.SubtitleNotText},
 		{"a list of other things", `[{"name":"x"}]`, apigpu.SubtitleNotText},
 		{"an empty list", `[]`, apigpu.SubtitleEmpty},
+		{"captions without an end", `[{"start":1,"text":"a b"},{"start":2,"text":"c d"}]`, apigpu.SubtitleEmpty},
 		{"no words", `{"words":[]}`, apigpu.SubtitleNotText},
 		{"milliseconds as seconds", `[{"word":"a","start":1000,"end":61001},{"word":"b","start":70000,"end":131000}]`, apigpu.SubtitleUnparseable},
 		{"a time that is none", `[{"start":"soon","end":2,"text":"a b"}]`, apigpu.SubtitleUnparseable},
@@ -90,6 +91,10 @@ func TestJSONRefused(t *testing.T) {
 		if e := apigpu.AsError(err); apigpu.CodeOf(err) != c.code || e.Message == "" {
 			t.Errorf("%s: %v, want %s", c.name, err, c.code)
 		}
+	}
+	_, err := Parse([]byte(`[{"start":1,"text":"a b"}]`), Options{})
+	if e := apigpu.AsError(err); e == nil || !strings.Contains(e.Message, "start and an end") {
+		t.Errorf("captions without an end are not said to lack it: %v", err)
 	}
 }
 

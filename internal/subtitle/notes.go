@@ -22,7 +22,7 @@ func explain(n caption.Note) string {
 	case caption.CharsetGuessed:
 		return fmt.Sprintf("The file is not UTF-8; it was read as %s. Save it as UTF-8 to be sure.", n.Detail)
 	case caption.Replacement:
-		return "Characters that an earlier conversion had already lost are shown as a replacement sign."
+		return "Characters that the encoding does not have, or that were lost before, are shown as a replacement sign."
 	case caption.Unwrapped:
 		return "A code fence or JSON quoting around the subtitles was removed."
 	case caption.Preamble:

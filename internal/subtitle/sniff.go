@@ -58,7 +58,7 @@ func refuseOtherFormats(text string) error {
 	}
 	low := strings.ToLower(head[:min(len(head), 1024)])
 	unread := func(name string) error {
-		return apigpu.E(apigpu.SubtitleUnparseable, nil, "The file is %s, which is not read.", name).
+		return apigpu.E(apigpu.SubtitleUnparseable, nil, "The file is %s: that is not read.", name).
 			WithHint("Convert the subtitles to SubRip (.srt), WebVTT (.vtt) or ASS, and send them again.")
 	}
 	switch {
@@ -70,13 +70,13 @@ func refuseOtherFormats(text string) error {
 		strings.HasPrefix(low, "<body"), strings.HasPrefix(low, "<?xml"):
 		return notText("HTML or XML", head).WithHint("The address may lead to a page instead of the file, or the link may have expired.")
 	case microDVDLine.MatchString(low):
-		return unread("MicroDVD, whose times are frames,")
+		return unread("MicroDVD, whose times are frames")
 	case mplLine.MatchString(low):
 		return unread("MPL2")
 	case strings.HasPrefix(low, "scenarist_scc"):
 		return unread("Scenarist closed captions (SCC)")
 	case (lrcLine.MatchString(low) || strings.HasPrefix(low, "[ti:") || strings.HasPrefix(low, "[ar:")) && !strings.Contains(text, "-->"):
-		return unread("LRC, which does not say when a line ends,")
+		return unread("LRC, which does not say when a line ends")
 	}
 	return nil
 }

@@ -12,6 +12,7 @@
 package subtitle
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -156,6 +157,9 @@ func (r *reading) readLines(lines []string, timeOf func(string) (timing, bool)) 
 func notEmpty(d caption.Document) error {
 	if len(d.Cues) > 0 {
 		return nil
+	}
+	if slices.ContainsFunc(d.Notes, func(n caption.Note) bool { return n.Code == caption.NoTime && n.Count == d.CuesIn }) {
+		return apigpu.E(apigpu.SubtitleEmpty, nil, "No caption has both a start and an end that can be read.")
 	}
 	return apigpu.E(apigpu.SubtitleEmpty, nil,
 		"The subtitle file has %d cues, and none of them has text to show.", d.CuesIn)
