@@ -25,7 +25,7 @@ import (
 // race detector, then in a file. SCHEDULES says another number.
 const (
 	schedulesQuick  = 100
-	schedulesStrict = 5_000
+	schedulesStrict = 3_000
 	schedulesRaced  = 500
 	schedulesGlance = 25 // with the race detector, in an inner loop
 )
