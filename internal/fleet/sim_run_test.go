@@ -24,8 +24,8 @@ import (
 // How many schedules are played: in an inner loop, with STRICT=1, and with the
 // race detector, then in a file. SCHEDULES says another number.
 const (
-	schedulesQuick  = 100
-	schedulesStrict = 3_000
+	schedulesQuick  = 200
+	schedulesStrict = 5_000
 	schedulesRaced  = 500
 	schedulesGlance = 25 // with the race detector, in an inner loop
 )
