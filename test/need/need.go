@@ -141,27 +141,17 @@ func listed(what string) bool {
 	return false
 }
 
-// Samples skips the test unless the folder of sample files is there, and
-// returns one of its parts. It lies beside the repository (../shared/samples),
-// or where SAMPLES says.
+// Samples skips the test unless SAMPLES names a folder of real files from other
+// projects, which are not ours to publish, and returns one of its parts.
 func Samples(t testing.TB, part string) (dir string) {
 	t.Helper()
 	root := os.Getenv("SAMPLES")
 	if root == "" {
-		wd, err := os.Getwd()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for root = wd; filepath.Dir(root) != root; root = filepath.Dir(root) {
-			if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-				break
-			}
-		}
-		root = filepath.Join(root, "..", "shared", "samples")
+		unmet(t, "samples", "real files of other projects: SAMPLES names their folder")
 	}
 	dir = filepath.Join(root, part)
 	if _, err := os.Stat(dir); err != nil {
-		unmet(t, "samples", "the sample files, which are not there: see SAMPLES")
+		unmet(t, "samples", "real files of other projects, which are not where SAMPLES says")
 	}
 	return dir
 }
