@@ -148,13 +148,24 @@ func (l *listing) add(info Info, runes ranges) {
 	l.Faces = append(l.Faces, storedFace{info, l.index[packed]})
 }
 
+// encode writes what readTable reads. A font that lists more than fits is
+// FontUnreadable: it would be kept, and could not be read back.
 func (l *listing) encode() ([]byte, error) {
-	var b bytes.Buffer
+	var plain, b bytes.Buffer
+	if err := gob.NewEncoder(&plain).Encode(l.stored); err != nil {
+		return nil, err
+	}
+	if plain.Len() > maxTable {
+		return nil, unreadable(errors.New("its lists of characters are longer than those of any font"))
+	}
 	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(gob.NewEncoder(z).Encode(l.stored), z.Close()); err != nil {
+	if _, err := z.Write(plain.Bytes()); err != nil {
+		return nil, err
+	}
+	if err := z.Close(); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), nil

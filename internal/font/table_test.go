@@ -153,3 +153,18 @@ func TestFontsThatClaimTooMuch(t *testing.T) {
 		t.Errorf("read back: %v %v", again, err)
 	}
 }
+
+// A table that could not be read back is not written.
+func TestTableTooLarge(t *testing.T) {
+	t.Parallel()
+	fits := listing{stored: stored{Runes: [][]byte{make([]byte, maxTable/2)}}}
+	if b, err := fits.encode(); err != nil {
+		t.Error(err)
+	} else if _, err := readTable(b); err != nil {
+		t.Errorf("what was written is not read: %v", err)
+	}
+	large := listing{stored: stored{Runes: [][]byte{make([]byte, maxTable)}}}
+	if _, err := large.encode(); apigpu.CodeOf(err) != apigpu.FontUnreadable {
+		t.Errorf("%v, want %s", err, apigpu.FontUnreadable)
+	}
+}
