@@ -101,7 +101,8 @@ func (f *Fleet) renew(ctx context.Context, in Instance, ttl time.Duration) (allo
 		f.wrongVersion(ctx, in, reply.Worker)
 	case news && reply.Ready:
 		f.unstop(ctx, stopEgress, stopImage, stopVersion)
-		if mine := font.Image().Hash(); reply.Worker.Fonts != "" && reply.Worker.Fonts != mine {
+		// A free one has the fonts of its own machine, which its owner knows.
+		if mine := font.Image().Hash(); f.cfg.Policy.paid() && reply.Worker.Fonts != "" && reply.Worker.Fonts != mine {
 			f.cfg.Log.WarnContext(ctx, "worker has other fonts than this version's image: what is said of characters that no font has may be wrong",
 				"instance", in.Label, "fonts", reply.Worker.Fonts, "image", mine)
 		}
