@@ -38,7 +38,7 @@ type Captions struct {
 func Write(dir string, c Captions, want *ffmpeg.Spec, p ffmpeg.Probe, fonts *font.Set) (typeset.Sheet, []apigpu.Warning, error) {
 	width, height := ffmpeg.Canvas(want.Output, p)
 	todo := typeset.Job{
-		Cues: placed(c.Cues, c.Spec.KeepPositions), Script: c.Script, Style: c.Spec.Style, Language: c.Spec.Language,
+		Cues: c.Cues, Script: c.Script, Style: c.Spec.Style, Language: c.Spec.Language,
 		Size: typeset.Size{Width: width, Height: height}, Fonts: fonts, Pictured: fonts.Pictured, Clock: frameClock(*want, p),
 	}
 	sheet, err := typeset.Set(todo)
@@ -125,20 +125,6 @@ func FontReplaced(style apigpu.Style, fonts *font.Set) []apigpu.Warning {
 		Code:    "font_replaced",
 		Message: fmt.Sprintf("The font %q is not installed; %s was taken.", family, fonts.Base()),
 	}}
-}
-
-// placed takes back where the file puts its cues, unless that is wanted. What
-// it says of the edge of the picture ({\an8}) stands in any case: it is there
-// to keep captions off other text.
-func placed(cues []caption.Cue, keep bool) []caption.Cue {
-	if keep {
-		return cues
-	}
-	cues = slices.Clone(cues)
-	for i := range cues {
-		cues[i].Place = nil
-	}
-	return cues
 }
 
 // frameClock is when the frames of the result are shown: at the rate that was
