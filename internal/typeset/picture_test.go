@@ -120,9 +120,10 @@ func render(t *testing.T, script []byte, size Size) []frame {
 func systemFonts(t *testing.T) *font.Set {
 	t.Helper()
 	need.FFmpeg(t)
+	need.Fonts(t)
 	fonts, err := font.Find(font.SystemDirs())
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	return fonts
 }
